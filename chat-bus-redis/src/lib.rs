@@ -17,7 +17,9 @@
 //! [gap](chat_core::bus::BusMessage::Gap).
 //!
 //! **Channels and keys**, all with the prefix of the options:
-//! - channels `conversation:…`, `user:…`, `node:…`, `control` and `nodes`;
+//! - channels `conversation:ID`, `user:ID`, `node:ID` and `control`, one for each
+//!   [topic](chat_core::bus::Topic) of the bus, and `nodes`, on which nodes announce that the list
+//!   of nodes has changed;
 //! - `lease:NODE`, a lease; the node counts as alive until the lease expires;
 //! - `presence:USER`, a hash with one claim for each device of a user: the node to which the device
 //!   is connected, and its state; a claim is valid only while the lease of its node lasts;

@@ -125,14 +125,14 @@ async fn serve(listener: UnixListener, client: Client) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(connections.spawn(serve_connection(stream, client.with_current_epoch()))),
-            // Files may be short for a moment.
+            // The process may have too many open files for a moment.
             Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// A connection, as its jobs see it.
+/// State of a connection that the tasks of its requests (its jobs) share.
 #[derive(Clone)]
 struct Connection {
     /// Client for ids of the store epoch that was current when the peer connected.
@@ -148,7 +148,7 @@ struct Connection {
 /// and gets the current store epoch.
 async fn serve_connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
-    let (replies, mut queued) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
+    let (replies, mut queued_replies) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
     let connection = Connection {
         client,
         replies,
@@ -156,7 +156,7 @@ async fn serve_connection(stream: UnixStream, client: Client) {
     };
     let mut jobs = JoinSet::new();
     let writing = async {
-        while let Some(reply) = queued.recv().await {
+        while let Some(reply) = queued_replies.recv().await {
             if writer.write_all(&reply).await.is_err() {
                 break;
             }

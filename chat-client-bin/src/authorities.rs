@@ -14,8 +14,8 @@ use crate::failure::Failure;
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name other places. Returns `None` if the platform has none.
 ///
 /// # Errors
-/// The file cannot be read or used, or the places that such variables name contain no usable
-/// certificate.
+/// The file cannot be read or used, or one of these variables is set and no certificate in the
+/// places that they name can be used.
 pub(crate) fn load(file: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, Failure> {
     let roots = match file {
         Some(file) => from_file(file)?,
@@ -49,13 +49,13 @@ fn from_file(file: &Path) -> Result<RootCertStore, Failure> {
 
 fn from_platform() -> Result<RootCertStore, Failure> {
     let loaded = rustls_native_certs::load_native_certs();
-    let is_given = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
+    let has_variable = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
         .iter()
         .any(|name| std::env::var_os(name).is_some());
     let mut roots = RootCertStore::empty();
     // A platform's collection may contain certificates that this library does not understand.
     roots.add_parsable_certificates(loaded.certs);
-    if is_given && roots.is_empty() {
+    if has_variable && roots.is_empty() {
         let problem = loaded
             .errors
             .first()

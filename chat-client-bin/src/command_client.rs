@@ -59,6 +59,7 @@ impl Commands for CommandClient {
     }
 }
 
+/// Turns the error of `answer` into a failure, whose text names what the server did not find.
 async fn explained<T>(
     client: &Client,
     referents: Option<Referents>,

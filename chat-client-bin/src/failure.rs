@@ -146,8 +146,9 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Removes the repetitions of a text that names causes one after the other. An error that contains
-/// another may print the text of that error too, so that a cause appears once for each level.
+/// Removes repeated causes from the text of an error, which names a chain of causes with `: `
+/// between them. An error that contains another may print the text of that error too, and then the
+/// chain contains a cause more than once.
 pub(crate) fn each_cause_once(text: &str) -> String {
     let mut causes: Vec<&str> = text.split(": ").collect();
     let mut start = 0;

@@ -51,7 +51,8 @@ pub(crate) async fn credentials(
     }
 }
 
-/// Returns the given password, or prompts for one; twice if `twice` is set.
+/// Returns the given password, or else prompts for one. If `twice` is set, the user has to type it
+/// a second time.
 async fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
     match given {
         Some(given) => Ok(given),

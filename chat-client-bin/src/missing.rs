@@ -26,12 +26,12 @@ pub(crate) struct Referents {
     conversation: Option<ConversationRef>,
     user: Option<UserRef>,
     /// The thing that is missing if the conversation and the user are found.
-    rest: Rest,
+    requirement: Requirement,
 }
 
 /// Something that a command needs besides a conversation and a user.
 #[derive(Clone, Debug)]
-enum Rest {
+enum Requirement {
     Nothing,
     /// The user is a member of the group.
     Member,
@@ -62,18 +62,18 @@ enum Found {
 }
 
 impl Referents {
-    fn rest(rest: Rest) -> Self {
+    fn requirement(requirement: Requirement) -> Self {
         Self {
             conversation: None,
             user: None,
-            rest,
+            requirement,
         }
     }
 
-    fn user(user: &UserRef, rest: Rest) -> Self {
+    fn user(user: &UserRef, requirement: Requirement) -> Self {
         Self {
             user: Some(user.clone()),
-            ..Self::rest(rest)
+            ..Self::requirement(requirement)
         }
     }
 
@@ -81,14 +81,14 @@ impl Referents {
     pub(crate) fn conversation(conversation: &ConversationRef) -> Self {
         Self {
             conversation: Some(conversation.clone()),
-            ..Self::rest(Rest::Nothing)
+            ..Self::requirement(Requirement::Nothing)
         }
     }
 
-    fn in_group(group: &ConversationRef, user: &UserRef, rest: Rest) -> Self {
+    fn in_group(group: &ConversationRef, user: &UserRef, requirement: Requirement) -> Self {
         Self {
             conversation: Some(group.clone()),
-            ..Self::user(user, rest)
+            ..Self::user(user, requirement)
         }
     }
 
@@ -102,7 +102,7 @@ impl Referents {
             _ => None,
         };
         Self {
-            rest: target.map_or(Rest::Nothing, Rest::Message),
+            requirement: target.map_or(Requirement::Nothing, Requirement::Message),
             ..Self::conversation(conversation)
         }
     }
@@ -110,22 +110,22 @@ impl Referents {
     /// Returns what a command refers to, or `None` if the server finds it in any case.
     pub(crate) fn of(command: &Command) -> Option<Self> {
         Some(match command {
-            Command::RevokeDevice(device) => Self::rest(Rest::Device(*device)),
+            Command::RevokeDevice(device) => Self::requirement(Requirement::Device(*device)),
             Command::RequestFriend { user, .. }
             | Command::RemoveFriend(user)
             | Command::Block(user)
-            | Command::Unblock(user) => Self::user(user, Rest::Nothing),
-            Command::AnswerFriend { user, .. } => Self::user(user, Rest::FriendRequest),
-            Command::JoinGroup { group, .. } => Self::rest(Rest::Group(group.clone())),
-            Command::DeclineInvitation(group) => Self::rest(Rest::Invitation(group.clone())),
-            Command::LeaveGroup(group) => Self::rest(Rest::Membership(group.clone())),
-            Command::AnswerJoin { group, user, .. } => Self::in_group(group, user, Rest::JoinRequest),
-            Command::InviteMember { group, user } => Self::in_group(group, user, Rest::Nothing),
-            Command::UnbanMember { group, user } => Self::in_group(group, user, Rest::Ban),
+            | Command::Unblock(user) => Self::user(user, Requirement::Nothing),
+            Command::AnswerFriend { user, .. } => Self::user(user, Requirement::FriendRequest),
+            Command::JoinGroup { group, .. } => Self::requirement(Requirement::Group(group.clone())),
+            Command::DeclineInvitation(group) => Self::requirement(Requirement::Invitation(group.clone())),
+            Command::LeaveGroup(group) => Self::requirement(Requirement::Membership(group.clone())),
+            Command::AnswerJoin { group, user, .. } => Self::in_group(group, user, Requirement::JoinRequest),
+            Command::InviteMember { group, user } => Self::in_group(group, user, Requirement::Nothing),
+            Command::UnbanMember { group, user } => Self::in_group(group, user, Requirement::Ban),
             Command::KickMember { group, user, .. }
             | Command::MuteMember { group, user, .. }
             | Command::SetRole { group, user, .. }
-            | Command::TransferOwnership { group, user } => Self::in_group(group, user, Rest::Member),
+            | Command::TransferOwnership { group, user } => Self::in_group(group, user, Requirement::Member),
             Command::DeleteGroup(group) | Command::UpdateGroup { group, .. } | Command::ListMembers { group, .. } => {
                 Self::conversation(group)
             }
@@ -162,7 +162,7 @@ impl Referents {
                 (Found::Yes, _) => {}
             }
         }
-        possible.extend(self.missing_rest(client));
+        possible.extend(self.unmet_requirement(client));
         if possible.is_empty() {
             // Something has changed since the refusal: the client can see everything that the
             // command refers to.
@@ -185,7 +185,7 @@ impl Referents {
         let text = match conversation {
             ConversationRef::Direct(user) if found == Found::No => match user_found(client, user).await {
                 // The first message of a user opens the conversation.
-                Found::Yes if matches!(self.rest, Rest::Message(_)) => return None,
+                Found::Yes if matches!(self.requirement, Requirement::Message(_)) => return None,
                 Found::Yes => format!("there is no conversation with {} yet", user_label(client, user)),
                 Found::No => no_user(client, user),
                 Found::Unknown => format!("{}, or no conversation with this user", no_user(client, user)),
@@ -201,7 +201,7 @@ impl Referents {
     }
 
     /// Returns the text to print if the conversation and the user are found.
-    fn missing_rest(&self, client: &Client) -> Option<String> {
+    fn unmet_requirement(&self, client: &Client) -> Option<String> {
         let user = self.user.as_ref().map(|user| user_label(client, user));
         let user = user.unwrap_or_default();
         let group = self
@@ -209,20 +209,24 @@ impl Referents {
             .as_ref()
             .map(|group| conversation_label(client, group));
         let group = group.unwrap_or_default();
-        let text = match &self.rest {
-            Rest::Nothing => return None,
-            Rest::Member => format!("{user} is no member of {group}"),
-            Rest::JoinRequest => format!("there is no request of {user} to join {group}"),
-            Rest::Ban => format!("{user} is not banned from {group}"),
-            Rest::FriendRequest => format!("there is no friend request from {user}"),
-            Rest::Message(seq) => format!("there is no message #{seq} in {group}"),
-            Rest::Group(group) => no_conversation(client, group),
-            Rest::Invitation(group) => format!("there is no invitation to {} for you", group_phrase(client, group)),
-            Rest::Membership(group) => format!(
+        let text = match &self.requirement {
+            Requirement::Nothing => return None,
+            Requirement::Member => format!("{user} is no member of {group}"),
+            Requirement::JoinRequest => format!("there is no request of {user} to join {group}"),
+            Requirement::Ban => format!("{user} is not banned from {group}"),
+            Requirement::FriendRequest => format!("there is no friend request from {user}"),
+            Requirement::Message(seq) => format!("there is no message #{seq} in {group}"),
+            Requirement::Group(group) => no_conversation(client, group),
+            Requirement::Invitation(group) => {
+                format!("there is no invitation to {} for you", group_phrase(client, group))
+            }
+            Requirement::Membership(group) => format!(
                 "there is no {} that you are in, are invited to or have asked to join",
                 group_phrase(client, group).trim_start_matches("the ")
             ),
-            Rest::Device(device) => format!("there is no device {device}; `chat-client devices` lists your devices"),
+            Requirement::Device(device) => {
+                format!("there is no device {device}; `chat-client devices` lists your devices")
+            }
         };
         Some(single_line(&text))
     }

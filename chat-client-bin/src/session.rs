@@ -1,5 +1,5 @@
-//! [`Session`]: a client that is started with the options of the command line. Also contains the
-//! requests that commands and the interactive client share.
+//! [`Session`]: a client that is started with the options of the command line. This module also
+//! contains the requests that commands and the interactive client share.
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -51,7 +51,7 @@ pub(crate) struct Session {
     reporter: Option<Reporter>,
 }
 
-/// Time at which a command fails, and the time that it had.
+/// Time at which a command fails, and the duration (`limit`) that ends then.
 #[derive(Clone, Copy, Debug)]
 struct Deadline {
     at: Instant,
@@ -381,14 +381,14 @@ fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
 
 /// Converts an error to a failure. Adds the next step to the text of a missing session or a changed
 /// key, or says that the key differs from that given with `--pin`.
-fn explain(error: ClientError, pinned: bool) -> Failure {
+fn explain(error: ClientError, has_pins: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {
         ClientError::NoCredentials => failure.text.push_str(
             "; run `chat-client login` or set CHAT_PASSWORD, or run `chat-client register` to create an account",
         ),
         ClientError::Refused(_) if failure.kind == Kind::Auth => {}
-        ClientError::WrongKey { .. } if pinned => failure.text.push_str("; it differs from the key given with --pin"),
+        ClientError::WrongKey { .. } if has_pins => failure.text.push_str("; it differs from the key given with --pin"),
         ClientError::WrongKey { .. } => {
             failure.text.push_str(
                 "; if the change is legitimate, give the new key with --pin, or write it into known_hosts of the profile; for \

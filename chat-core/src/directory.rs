@@ -1,4 +1,4 @@
-//! Durability of file names.
+//! The directory of a file, and durability of the name that the file has in it.
 
 use std::{fs::File, io, path::Path};
 
@@ -12,8 +12,8 @@ pub(crate) fn of(path: &Path) -> &Path {
 
 /// Makes the name of the file at `path` durable, by a sync of its directory.
 pub(crate) fn sync_name(path: &Path) -> io::Result<()> {
-    // Other operating systems cannot open a directory as a file, and need no sync for a durable
-    // name.
+    // Operating systems that are not Unix cannot open a directory as a file, and need no sync for a
+    // durable name.
     if !cfg!(unix) {
         return Ok(());
     }

@@ -27,7 +27,8 @@ use crate::router::Outbox;
 /// state of the node.
 ///
 /// All methods may be called from any task, at the same time. Methods that are not `async` return
-/// at once: a remote implementation answers them from its cache.
+/// at once. A remote implementation therefore answers [`readiness`](Self::readiness) and
+/// [`nodes`](Self::nodes), for example, from a cache.
 #[async_trait]
 pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// Creates an account.

@@ -21,7 +21,7 @@ pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Fai
             Failure::Unavailable(format!("cannot create the directory {}: {error}", directory.display()))
         })?;
     }
-    // Generating a key takes long, so an existing file is reported before.
+    // Generating a key takes long, so this checks for an existing file first.
     if path.symlink_metadata().is_ok() {
         return Err(key_exists(&path));
     }
@@ -61,8 +61,8 @@ pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
     ))
 }
 
-/// Copies the embedded store to the new file `target`, also while a server uses it. Fails if the
-/// store is a database server, or `target` exists.
+/// Copies the embedded store to the new file `target`. A server may use the store meanwhile. Fails
+/// if the store is a database server, or if `target` exists.
 pub(crate) async fn backup(config: &Checked, target: &Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(

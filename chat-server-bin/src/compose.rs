@@ -185,7 +185,8 @@ async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, F
     build(builder).await
 }
 
-/// Opens the bus if one is configured. The nodes that share `store` share its cluster key.
+/// Opens the bus if one is configured. `store` contains the cluster key, with which its nodes
+/// authenticate what they send over the bus.
 async fn open_bus(config: &Checked, store: &dyn Store) -> Result<Option<RedisBackend>, Failure> {
     let Some(options) = bus_options(config)? else {
         return Ok(None);

@@ -16,8 +16,8 @@ use crate::signals::StopSignal;
 pub(crate) enum Failure {
     /// A failure of none of the following kinds. Exit code 1.
     Failed(String),
-    /// The command line lacks something that the command needs. Exit code 2, as for other errors in
-    /// the command line.
+    /// The command line or the environment lacks something that the command needs, or contains it
+    /// in an invalid form. Exit code 2, as for other errors in the command line.
     Usage(String),
     /// Something that the program needs (the store, a file, an address, file descriptors) is
     /// unavailable; the same configuration may work later. Exit code 69.

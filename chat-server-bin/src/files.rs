@@ -1,4 +1,5 @@
-//! Reads files that are small by their purpose, up to a maximum size.
+//! Reads files up to a maximum size, so that a wrong path, such as `/dev/zero`, does not fill the
+//! memory.
 
 use std::fs::File;
 use std::io::{self, Read as _};

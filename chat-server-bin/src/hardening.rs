@@ -28,8 +28,8 @@ enum Verdict {
     Private,
     /// Other users, but not all of them, can change the object, or other users can read it.
     Exposed,
-    /// The owner of the object is neither the user of this process nor root. A process of root may
-    /// still use the object.
+    /// The owner of the object is neither the user of this process nor root. A process that runs as
+    /// root may still use the object.
     OwnedByOther,
     /// Every user can change the object.
     WritableByAll,
@@ -48,10 +48,10 @@ fn judge(owner: u32, mode: u32, user: u32) -> Verdict {
 }
 
 /// Fails if every user of the machine can replace files in `directory`, or if its owner is neither
-/// the user of this process nor root; a process of root only logs a warning about such an owner.
-/// Logs a warning if the group or all users have any other access. The group may even replace
-/// files, because the server often gets its access to a volume of a container through the group. A
-/// missing directory is fine: it will be created with mode 0700.
+/// the user of this process nor root; a process that runs as root only logs a warning about such an
+/// owner. Logs a warning if the group or all users have any other access. The group may even
+/// replace files, because the server often gets its access to a volume of a container through the
+/// group. A missing directory is fine: it will be created with mode 0700.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
     let Ok(found) = std::fs::metadata(directory) else {
         return Ok(());
@@ -87,8 +87,9 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
 }
 
 /// Fails if the group or all users can change the private key `file`, or if its owner is neither
-/// the user of this process nor root; a process of root accepts any owner. Logs a warning if all
-/// users can read the key. Ignores a missing file, which the code that reads the key reports.
+/// the user of this process nor root; a process that runs as root accepts any owner. Logs a warning
+/// if all users can read the key. Ignores a missing file, which the code that reads the key
+/// reports.
 pub(crate) fn check_key(file: &Path) -> Result<(), Failure> {
     let Ok(found) = std::fs::metadata(file) else {
         return Ok(());

@@ -19,7 +19,8 @@ const MIN_CONNECTIONS: u32 = 8;
 /// A server without `limits.max_connections` logs a warning if it can have fewer connections.
 const FEW_CONNECTIONS: u32 = 500;
 
-/// Short enough for a log line with the text before it.
+/// Advice about the limit of open files. It is so short that the log, which truncates long values,
+/// shows it whole at the end of the warning.
 const ADVICE: &str =
     "raise it with `ulimit -n 65536`, LimitNOFILE=65536 (systemd) or --ulimit nofile=65536 (container)";
 

@@ -1,6 +1,7 @@
 //! `chat-server`: the chat server, which composes `chat-core` and its backends as configured.
 
-// These macros panic if the output cannot be written; the module `output` reports or ignores that.
+// `print!` and `eprint!` panic if the output cannot be written. The functions of the module
+// `output` report or ignore that.
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod admin;

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Facts on which the commands depend.
+/// What the commands have to contain so that clients reach the server that has started.
 #[derive(Debug)]
 pub(crate) struct Listening<'a> {
     /// Listeners to which clients connect without a proxy: protocol and address.
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn closed_registration_and_unspecified_addresses_are_explained() {
-        let mut any = listening(&[("sc1", "[::]:7400")]);
-        any.is_registration_open = false;
-        let text = next_steps(&any);
+        let mut unspecified = listening(&[("sc1", "[::]:7400")]);
+        unspecified.is_registration_open = false;
+        let text = next_steps(&unspecified);
         assert!(text.contains("chat-server user add NAME"), "{text}");
         assert!(
             text.contains("--server sc1://[::1]:7400 --pin sha256:identity --user NAME login"),

@@ -15,8 +15,9 @@ use crate::telemetry::Telemetry;
 /// Maximum time to stop the engine and close the store after the connections are drained.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time after the first signal in which another one does not count as the second: `timeout` sends
-/// the same signal to the process and to its process group.
+/// Time after the first signal in which another one does not count as the second. The command
+/// `timeout`, for example, sends the same signal to the process and to its process group, so the
+/// process receives it twice.
 const REPEATED_SIGNAL_WINDOW: Duration = Duration::from_millis(500);
 
 /// Serves until SIGTERM or SIGINT, then drains the connections. A second signal ends the process at

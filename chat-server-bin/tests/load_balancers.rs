@@ -268,7 +268,7 @@ async fn proxy_port_requires_a_proxy_header() {
         );
         assert!(started.elapsed() < Duration::from_secs(5));
         // Limits apply to the source that the header names, so that one client behind the proxy
-        // cannot use up the connections before login.
+        // cannot take all connections that the server allows before login.
         let silent: Vec<TcpStream> = (0..40)
             .map(|_| {
                 let mut stream = TcpStream::connect(node).unwrap();

@@ -141,8 +141,8 @@ fn devices_in_sql(devices: &[(UserId, DeviceId)]) -> String {
 }
 
 impl MysqlTx<'_> {
-    /// Runs the UPDATE `sql` of unique values of account `id`. Returns `false` if another account
-    /// has one of those values. Fails if there is no account `id`.
+    /// Runs `sql`, an UPDATE that gives account `id` values that must be unique. Returns `false` if
+    /// another account has one of those values. Fails if there is no account `id`.
     async fn update_unique(
         &mut self,
         id: UserId,

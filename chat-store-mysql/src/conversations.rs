@@ -237,8 +237,9 @@ impl ConversationTx for MysqlTx<'_> {
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
         let id = conversation.id;
         let stored = self.rows.get(&id);
-        let changed = stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
-        if let Some(group) = conversation.group.as_ref().filter(|_| changed) {
+        let is_profile_changed =
+            stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
+        if let Some(group) = conversation.group.as_ref().filter(|_| is_profile_changed) {
             if !conversation.deleted && self.is_group_key_taken(id, group).await? {
                 return Ok(false);
             }
@@ -432,6 +433,7 @@ impl MysqlTx<'_> {
             "join_policy" => group.join_policy.code(),
             "history_visible" => group.history_visible,
             "unlisted" => group.unlisted,
+            // NULL for a deleted group, so that another group may take its name.
             "open_key" => (!deleted).then_some(group.key.as_bytes()),
             "open_skeleton" => (!deleted).then_some(group.skeleton.as_bytes()),
         };

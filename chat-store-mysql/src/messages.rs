@@ -70,9 +70,9 @@ struct Measured {
     edit: Option<Seq>,
 }
 
-/// Number of events whose sizes the first statement of a page reads. Each further statement reads
-/// the sizes of [`MEASURE_GROWTH`] times as many events as the one before.
+/// Number of events whose sizes the first statement of a page reads.
 const FIRST_MEASURED: u32 = 8;
+/// Factor by which the number of these events grows with each further statement of the page.
 const MEASURE_GROWTH: u32 = 4;
 
 /// Returns the positions and sizes of those events of `range`, in its direction, that fit its

@@ -35,7 +35,7 @@ const LOCK: &str = "CONCAT('chat.migrate.', DATABASE())";
 
 /// Maximum time of one statement that waits for the migration lock, in seconds. It is short, so
 /// that [`prepare`] notices soon that the connection is lost.
-const LOCK_TIMEOUT: u32 = 2;
+const LOCK_TIMEOUT_S: u32 = 2;
 
 /// Store epoch and cluster key of a database whose schema is up to date.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ async fn lock(conn: &mut Conn) -> Result<(), OpenError> {
                     connection = holder.flatten(),
                     "another process is migrating the database; waiting until it has finished"
                 );
-                timeout = LOCK_TIMEOUT;
+                timeout = LOCK_TIMEOUT_S;
             }
             None => {
                 return Err(OpenError::Other(
@@ -242,7 +242,7 @@ async fn stored_value(conn: &mut Conn, name: &str) -> Result<Option<Vec<u8>>, Op
 }
 
 /// Replaces the store epoch with a new one, and returns it. Also replaces the key of the cluster,
-/// because a copy of the store must not be able to speak for the original.
+/// so that the nodes of the original store and those of a copy ignore each other's data on the bus.
 pub(crate) async fn renew_epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     conn.exec_drop(
         "REPLACE INTO meta (name, value) VALUES ('cluster_key', ?)",

@@ -55,24 +55,24 @@ struct IdleTimeouts {
     unused: Duration,
     /// Time in seconds after which the server ends an idle session and releases its locks, for
     /// example the session of a frozen node.
-    session: u32,
+    session_s: u32,
 }
 
 const MARIADB: IdleTimeouts = IdleTimeouts {
     unused: Duration::from_secs(30),
-    session: 60,
+    session_s: 60,
 };
 /// MySQL has no timeout for idle transactions, so the end of the session has to release locks.
 const MYSQL: IdleTimeouts = IdleTimeouts {
     unused: Duration::from_secs(5),
-    session: 10,
+    session_s: 10,
 };
 /// Maximum wait for a lock of another transaction, in seconds; less than the default request
 /// timeout.
-const LOCK_WAIT_TIMEOUT: u32 = 3;
+const LOCK_WAIT_TIMEOUT_S: u32 = 3;
 /// Time in seconds after which MariaDB ends an idle transaction, whether it has written or only
 /// locked, so that a frozen node releases its locks.
-const IDLE_TRANSACTION_TIMEOUT: u32 = 3;
+const IDLE_TRANSACTION_TIMEOUT_S: u32 = 3;
 /// Maximum number of prepared statements kept for each connection; this crate has fewer.
 const MAX_STATEMENTS: usize = 128;
 
@@ -90,14 +90,14 @@ pub(crate) fn driver_options(url: &str, options: &Options, is_mariadb: bool) -> 
     let mut setup = vec![
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
         format!(
-            "SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_TIMEOUT}, wait_timeout = {}",
-            timeouts.session
+            "SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_TIMEOUT_S}, wait_timeout = {}",
+            timeouts.session_s
         ),
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'".to_owned(),
     ];
     if is_mariadb {
         setup.push(format!(
-            "SET SESSION idle_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT}, idle_write_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT}"
+            "SET SESSION idle_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT_S}, idle_write_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT_S}"
         ));
     }
     let max_connections = options.write_connections.saturating_add(options.read_connections) as usize;

@@ -1,4 +1,4 @@
-//! Notices of requests.
+//! Records of the requests that were announced in inboxes.
 
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, Timestamp};

@@ -21,9 +21,10 @@ use crate::options::{self, Options};
 use crate::settings::Server;
 use crate::tx::MysqlTx;
 
-/// Minimum delay before a unit of work runs again after a conflict with another transaction, and
-/// maximum of the random time that is added to it.
-const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// Minimum delay before a job runs again after a conflict with another transaction.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(2);
+/// Maximum of the random time that is added to [`MIN_RETRY_DELAY`].
+const MAX_RANDOM_DELAY: Duration = Duration::from_millis(100);
 
 /// A [`Store`] in a MySQL or MariaDB database. The documentation of the [crate] describes how it
 /// works. Any number of processes may use one database.
@@ -143,7 +144,7 @@ impl Connections {
     /// Runs a job. Repeats it after a conflict, until its deadline.
     async fn run(&self, mut job: Job) -> Result<(), StoreError> {
         let deadline = self.deadline();
-        let mut pause = RETRY_DELAYS.0;
+        let mut pause = MIN_RETRY_DELAY;
         loop {
             let conflict = match timeout_at(deadline, self.attempt(&mut job)).await {
                 Err(_) => return Err(timed_out()),
@@ -159,8 +160,8 @@ impl Connections {
                 return Err(conflict);
             }
             // Jittered, so that two conflicting transactions do not retry in step.
-            sleep(RETRY_DELAYS.0 + jitter::spread(pause, 0.0, 1.0)).await;
-            pause = (pause * 2).min(RETRY_DELAYS.1);
+            sleep(MIN_RETRY_DELAY + jitter::spread(pause, 0.0, 1.0)).await;
+            pause = (pause * 2).min(MAX_RANDOM_DELAY);
         }
     }
 
@@ -265,7 +266,7 @@ impl Store for MysqlStore {
     }
 
     async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
-        // A conversation without events has no time of its own.
+        // The `last_time` of a conversation without events is the time of its creation.
         self.read_time("SELECT MAX(last_time) FROM conversation WHERE last_seq > 0")
             .await
     }

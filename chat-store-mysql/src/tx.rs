@@ -1,4 +1,4 @@
-//! [`MysqlTx`]: the database as a unit of work sees it.
+//! [`MysqlTx`]: the transaction that a unit of work gets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};

@@ -1,5 +1,5 @@
 //! Tests of database faults (held locks, crashes, freezes), of the rows that a page reads, of the
-//! heartbeats of nodes, and of callers that stop waiting.
+//! record of changed users, of the heartbeats of nodes, and of callers that stop waiting.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -81,20 +81,20 @@ async fn heartbeats_expire_by_the_clock_of_the_database() {
     }
     let peers = async || here.heartbeat(a).await.unwrap().peers;
     assert_eq!(peers().await.len(), 3);
-    let set = |node: NodeId, millis: i64| {
+    let shift_heartbeat = |node: NodeId, millis: i64| {
         let update = format!(
             "UPDATE chat.node SET heartbeat = heartbeat + {millis} WHERE id = UNHEX(REPLACE('{node}', '-', ''))"
         );
         server.sql(&update).unwrap();
     };
-    set(gone, -10_500);
+    shift_heartbeat(gone, -10_500);
     // This heartbeat lies in the future, as after the clock of the database was set back.
-    set(ahead, 60_000);
+    shift_heartbeat(ahead, 60_000);
     assert_eq!(peers().await, [b]);
     let rows = || server.sql("SELECT COUNT(*) FROM chat.node").unwrap().trim().to_owned();
     assert_eq!(rows(), "4");
-    set(gone, -3_600_000);
-    set(ahead, 3_600_000);
+    shift_heartbeat(gone, -3_600_000);
+    shift_heartbeat(ahead, 3_600_000);
     assert_eq!(peers().await, [b]);
     assert_eq!(rows(), "2", "rows of nodes that ended long ago are deleted");
     let time = here.heartbeat(a).await.unwrap().time.unwrap().0;

@@ -123,21 +123,22 @@ fn copy_blocking(source: &Path, target: &Path, cancellation: &Cancellation) -> R
     let opened = open::connect(source, OpenFlags::empty());
     let from = opened.map_err(|error| OpenError::sqlite(source, error))?;
     migrate::require_store(&from, source)?;
-    let write = |error| BackupError::Write(target.to_owned(), error);
-    let partial = Partial::create(target).map_err(write)?;
+    let cannot_write = |error| BackupError::Write(target.to_owned(), error);
+    let partial = Partial::create(target).map_err(cannot_write)?;
     copy_pages(&from, partial.path(), cancellation)?;
     check_integrity(partial.path(), cancellation)?;
     partial.finish(target, cancellation)
 }
 
-/// Copies all pages of one snapshot, which does not delay writers. Then gives the copy a new epoch,
-/// and returns it.
+/// Copies all pages of one snapshot, which does not delay writers. Then gives the copy a new
+/// generation and a new epoch, and returns the epoch.
 fn copy_pages(from: &Connection, path: &Path, cancellation: &Cancellation) -> Result<StoreEpoch, BackupError> {
     let failed = |error: rusqlite::Error| BackupError::Copy(error.into());
-    // An open read transaction keeps the snapshot, so that commits do not restart the copy.
+    // An open read transaction keeps the snapshot, so that commits do not restart the copy. SQLite
+    // takes the snapshot at the first read, whose result does not matter.
     let snapshot = from.unchecked_transaction().map_err(failed)?;
-    let count = "SELECT COUNT(*) FROM migration";
-    snapshot.query_row(count, [], |_| Ok(())).map_err(failed)?;
+    let any_read = "SELECT COUNT(*) FROM migration";
+    snapshot.query_row(any_read, [], |_| Ok(())).map_err(failed)?;
     let mut to = Connection::open(path).map_err(failed)?;
     let copy = Backup::new(from, &mut to).map_err(failed)?;
     loop {

@@ -17,6 +17,7 @@ use crate::SqliteStore;
 use crate::rows;
 use crate::tx::SqliteTx;
 
+/// Tables of a FROM clause: conversations, and the profiles of those that are groups.
 const WITH_PROFILE: &str = "conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id";
 
 fn conversation(conn: &Connection, id: ConversationId) -> rusqlite::Result<Option<Conversation>> {
@@ -304,8 +305,9 @@ impl ConversationTx for SqliteTx<'_> {
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
         let id = conversation.id;
         let stored = self.rows.get(&id);
-        let changed = stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
-        if let Some(group) = conversation.group.as_ref().filter(|_| changed) {
+        let is_profile_changed =
+            stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
+        if let Some(group) = conversation.group.as_ref().filter(|_| is_profile_changed) {
             if !conversation.deleted && self.query(|conn| is_group_key_taken(conn, id, group))? {
                 return Ok(false);
             }

@@ -10,9 +10,10 @@ use crate::{OpenError, private};
 
 /// Name of the file whose lock reserves a data directory.
 const LOCK_FILE: &str = "lock";
-/// Number of attempts to get the lock, and the time between them. A backup has the lock for a few
-/// milliseconds, while it checks to which database the write-ahead log belongs.
+/// Number of attempts to get the lock. A backup has the lock for a few milliseconds, while it
+/// checks to which database the write-ahead log belongs.
 const ATTEMPTS: u32 = 10;
+/// Time between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Lock on a data directory. An open store has it alone; callers of [`Self::hold_off`] share it.

@@ -259,8 +259,8 @@ fn cluster_key(conn: &Connection) -> rusqlite::Result<ClusterKey> {
 }
 
 /// Gives the store a new store epoch, so that clients discard what they have saved of its data.
-/// Also replaces the key of the cluster, because a copy of the store must not be able to speak for
-/// the original.
+/// Also replaces the key of the cluster, so that neither the original store nor a copy of it
+/// accepts data that was authenticated for the other.
 pub(crate) fn renew_epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     conn.execute(
         "INSERT OR REPLACE INTO meta (name, value) VALUES ('cluster_key', ?1)",

@@ -27,8 +27,9 @@ const NEW_OPENING: &str = "-opening.new";
 const LOG: &str = "-wal";
 /// Suffix of the name of the index of the write-ahead log. SQLite rebuilds a missing index.
 const LOG_INDEX: &str = "-shm";
-/// Position of the generation in a database file, and of the salt in a log.
+/// Position of the generation in a database file, in bytes.
 const GENERATION_OFFSET: u64 = 60;
+/// Position of the salt in a log, in bytes.
 const SALT_OFFSET: u64 = 16;
 /// Number of times that one opening may start its log anew and still be recognised as its owner.
 /// Commits that erase text may each start it anew. The random salt of another log is in this range

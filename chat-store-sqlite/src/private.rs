@@ -120,13 +120,14 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Removes the access of other users to a file that is `suitable`. Logs a warning if they had
-/// access, because they may have read the file. Ignores a missing file, and a link.
+/// Removes the access of other users to a file for which `is_suitable` returns `true`. Logs a
+/// warning if they had access, because they may have read the file. Ignores a missing file, and a
+/// link.
 ///
 /// Does not open the file for reading or writing, because closing a file of SQLite releases all
 /// locks that this process has on it. A descriptor that only names the file (`O_PATH`) does not.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn tighten(path: &Path, suitable: fn(&Metadata) -> bool) {
+fn tighten(path: &Path, is_suitable: fn(&Metadata) -> bool) {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(descriptor) = rustix::fs::open(path, flags, Mode::empty()) else {
@@ -134,7 +135,7 @@ fn tighten(path: &Path, suitable: fn(&Metadata) -> bool) {
     };
     let file = File::from(descriptor);
     if let Ok(metadata) = file.metadata()
-        && suitable(&metadata)
+        && is_suitable(&metadata)
     {
         let number = std::os::fd::AsRawFd::as_raw_fd(&file);
         tighten_with(path, &metadata, |permissions| {
@@ -144,9 +145,9 @@ fn tighten(path: &Path, suitable: fn(&Metadata) -> bool) {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn tighten(path: &Path, suitable: fn(&Metadata) -> bool) {
+fn tighten(path: &Path, is_suitable: fn(&Metadata) -> bool) {
     if let Ok(metadata) = std::fs::symlink_metadata(path)
-        && suitable(&metadata)
+        && is_suitable(&metadata)
     {
         tighten_with(path, &metadata, |permissions| {
             std::fs::set_permissions(path, permissions)

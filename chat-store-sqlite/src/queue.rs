@@ -17,19 +17,19 @@ pub(crate) struct Queue<T> {
 struct State<T> {
     items: VecDeque<T>,
     waiting_threads: usize,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl<T> Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (items, closed) = {
+        let (items, is_closed) = {
             let state = self.lock();
-            (state.items.len(), state.closed)
+            (state.items.len(), state.is_closed)
         };
         f.debug_struct("Queue")
             .field("items", &items)
             .field("capacity", &self.capacity)
-            .field("closed", &closed)
+            .field("closed", &is_closed)
             .finish()
     }
 }
@@ -39,7 +39,7 @@ impl<T> Queue<T> {
         let state = State {
             items: VecDeque::new(),
             waiting_threads: 0,
-            closed: false,
+            is_closed: false,
         };
         Self {
             state: Mutex::new(state),
@@ -55,7 +55,7 @@ impl<T> Queue<T> {
     /// closed.
     pub(crate) fn push(&self, item: T) -> Result<(), StoreError> {
         let mut state = self.lock();
-        if state.closed {
+        if state.is_closed {
             return Err(StoreError::unavailable("the store was closed"));
         }
         if state.items.len() >= self.capacity {
@@ -86,18 +86,18 @@ impl<T> Queue<T> {
 
     /// Rejects new items from now on. Threads still receive the queued items.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        self.lock().is_closed = true;
         self.filled.notify_all();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.lock().is_closed
     }
 
     /// Waits until the queue has an item or is closed.
     fn wait(&self) -> MutexGuard<'_, State<T>> {
         let mut state = self.lock();
-        while state.items.is_empty() && !state.closed {
+        while state.items.is_empty() && !state.is_closed {
             state.waiting_threads += 1;
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting_threads -= 1;

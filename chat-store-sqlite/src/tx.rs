@@ -13,7 +13,8 @@ use crate::error::store_error;
 /// An open transaction on the writer thread. Its methods block, so their futures complete at the
 /// first poll.
 pub(crate) struct SqliteTx<'a> {
-    /// Exclusive reference, because a transaction must be `Send` and a shared connection is not.
+    /// An exclusive reference: a transaction must be `Send`, and a shared reference to a connection
+    /// is not.
     conn: &'a mut Connection,
     /// Rejects units of work that break the rules of transactions, such as the order of locks.
     pub(crate) contract: TxContract,

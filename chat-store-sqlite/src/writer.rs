@@ -50,8 +50,8 @@ impl Writer {
         Ok((Self { queue }, thread))
     }
 
-    /// Submits `job` and waits until it is durable. Once polled, dropping the future does not stop
-    /// the job.
+    /// Submits `job` and waits until it is durable. Dropping the future after its first poll does
+    /// not stop the job.
     pub(crate) async fn submit(&self, job: Job) -> Answer {
         let (reply, answer) = oneshot::channel();
         self.queue.push((job, reply))?;

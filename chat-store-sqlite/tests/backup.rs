@@ -153,14 +153,14 @@ async fn backup_creates_no_lock_file() {
 }
 
 #[tokio::test]
-async fn store_opens_while_a_backup_looks_at_the_log() {
+async fn opening_waits_for_a_backup_that_checks_the_log() {
     let source = tempfile::tempdir().unwrap();
     let lock = std::fs::File::create(source.path().join("lock")).unwrap();
     lock.try_lock_shared().unwrap();
     let opening = SqliteStore::open(source.path(), Options::default());
-    let backup = async {
+    let end_of_check = async {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         drop(lock);
     };
-    tokio::join!(opening, backup).0.unwrap();
+    tokio::join!(opening, end_of_check).0.unwrap();
 }

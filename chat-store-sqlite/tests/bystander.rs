@@ -17,14 +17,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Number of users who list their conversations in a loop.
-const LOOPING: u64 = 3;
-/// Number of devices of each of them, and of lists that a device has in flight.
-const DEVICES: usize = 4;
-const IN_FLIGHT: usize = 16;
-/// Number of conversations of each of them.
-const CONVERSATIONS: u64 = 500;
+const LOOPING_USERS: u64 = 3;
+/// Number of devices of each looping user.
+const DEVICES_PER_USER: usize = 4;
+/// Number of lists that a device of a looping user has in flight.
+const LISTS_PER_DEVICE: usize = 16;
+/// Number of conversations of each looping user.
+const CONVERSATIONS_PER_USER: u64 = 500;
 
-/// Number of users who measure, in turn, so that none of them exceeds a rate.
+/// Number of users whose sends and reads are measured. They take turns, so that none of them
+/// exceeds the rate of reads.
 const BYSTANDERS: u64 = 16;
 
 /// A measurement in pairs of rounds. In the first round of a pair, the looping users do nothing; in
@@ -42,13 +44,13 @@ struct Case {
     max: Maximum,
 }
 
-/// What the median over the pairs of rounds is taken of, and its maximum.
+/// Value that each pair of rounds yields, with the maximum of its median over the pairs.
 #[derive(Clone, Copy)]
 enum Maximum {
     /// The ratio of the 99th percentile of the second round to that of the first.
-    Ratio(f64),
-    /// The 99th percentile of the second round, beside the looping users, in seconds.
-    Beside(f64),
+    P99Ratio(f64),
+    /// The 99th percentile of the second round, in seconds.
+    P99Seconds(f64),
 }
 
 const CASES: [Case; 3] = [
@@ -58,7 +60,7 @@ const CASES: [Case; 3] = [
         is_burst: false,
         pairs: 31,
         round: Duration::from_secs(1),
-        max: Maximum::Ratio(1.2),
+        max: Maximum::P99Ratio(1.2),
     },
     Case {
         name: "first seconds",
@@ -66,17 +68,18 @@ const CASES: [Case; 3] = [
         is_burst: true,
         pairs: 15,
         round: Duration::from_secs(5),
-        max: Maximum::Ratio(1.2),
+        max: Maximum::P99Ratio(1.2),
     },
-    // The rate does not help here, so this case shows what the query lanes of the users do. The
-    // looping users keep three threads busy all the time, and the bystander waits for a processor.
+    // No rate limits the looping users here, so only the rule that one query of a user at a time
+    // reads the store protects the bystander. The looping users keep three threads busy all the
+    // time, and the bystander waits for a processor.
     Case {
         name: "without a rate",
         read_rate: Some(Rate::UNLIMITED),
         is_burst: false,
         pairs: 7,
         round: Duration::from_secs(2),
-        max: Maximum::Beside(0.1),
+        max: Maximum::P99Seconds(0.1),
     },
 ];
 
@@ -100,14 +103,23 @@ async fn list_in_a_loop(session: Arc<LocalSession>, mut is_active: watch::Receiv
     }
 }
 
+/// An engine with the sessions of the bystanders and the tasks of the looping users.
+struct Running {
+    engine: Engine,
+    sessions: Vec<LocalSession>,
+    /// True while the looping users list their conversations.
+    activity: watch::Sender<bool>,
+    _tasks: JoinSet<()>,
+}
+
 /// Starts the looping users, whose tasks end when the set is dropped.
 async fn start_looping(engine: &Engine, users: &[UserId], activity: &watch::Sender<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for user in users {
-        for device in 0..DEVICES {
+        for device in 0..DEVICES_PER_USER {
             let session = engine.session(*user, DeviceId([device as u8 + 1; 16])).await.unwrap();
             let session = Arc::new(session);
-            for _ in 0..IN_FLIGHT {
+            for _ in 0..LISTS_PER_DEVICE {
                 tasks.spawn(list_in_a_loop(Arc::clone(&session), activity.subscribe()));
             }
         }
@@ -143,10 +155,10 @@ async fn timed<T>(work: impl Future<Output = T>) -> Duration {
 /// that [`Case::max`] limits.
 async fn run(case: &Case, store: &Arc<SqliteStore>, bystanders: &[UserId], looping: &[UserId]) -> [f64; 2] {
     let mut config = EngineConfig::default();
-    // The bystanders measure as fast as the store answers.
+    // The bystanders send and read as fast as the store answers.
     (config.page_rate, config.message_rate_per_user) = (Rate::UNLIMITED, Rate::UNLIMITED);
     config.read_rate = case.read_rate.unwrap_or(config.read_rate);
-    let engine = async || {
+    let start = async || {
         let engine = Engine::builder(store.clone())
             .config(config.clone())
             .build()
@@ -158,19 +170,24 @@ async fn run(case: &Case, store: &Arc<SqliteStore>, bystanders: &[UserId], loopi
         }
         let activity = watch::Sender::new(false);
         let tasks = start_looping(&engine, looping, &activity).await;
-        (engine, sessions, activity, tasks)
+        Running {
+            engine,
+            sessions,
+            activity,
+            _tasks: tasks,
+        }
     };
     let mut measured = [Vec::new(), Vec::new()];
-    let mut running = engine().await;
+    let mut running = start().await;
     if !case.is_burst {
-        running.2.send_replace(true);
+        running.activity.send_replace(true);
         // Uses up the burst.
-        measure(&running.1, Duration::from_secs(10)).await;
-        running.2.send_replace(false);
+        measure(&running.sessions, Duration::from_secs(10)).await;
+        running.activity.send_replace(false);
     }
     for _ in 0..case.pairs {
-        let (_, sessions, activity, _) = &running;
-        // Warms caches up. Meanwhile, the lists end that the store was still reading.
+        let Running { sessions, activity, .. } = &running;
+        // Warms caches up. Meanwhile, the store ends the lists that it was still reading.
         measure(sessions, Duration::from_millis(200)).await;
         let alone = measure(sessions, case.round).await;
         activity.send_replace(true);
@@ -179,16 +196,16 @@ async fn run(case: &Case, store: &Arc<SqliteStore>, bystanders: &[UserId], loopi
         println!("{}: alone {alone:.1?}, beside {beside:.1?}", case.name);
         for (values, (alone, beside)) in measured.iter_mut().zip(alone.iter().zip(&beside)) {
             values.push(match case.max {
-                Maximum::Ratio(_) => beside.as_secs_f64() / alone.as_secs_f64(),
-                Maximum::Beside(_) => beside.as_secs_f64(),
+                Maximum::P99Ratio(_) => beside.as_secs_f64() / alone.as_secs_f64(),
+                Maximum::P99Seconds(_) => beside.as_secs_f64(),
             });
         }
         if case.is_burst {
-            running.0.shutdown().await;
-            running = engine().await;
+            running.engine.shutdown().await;
+            running = start().await;
         }
     }
-    running.0.shutdown().await;
+    running.engine.shutdown().await;
     // Other load of the machine changes from round to round, so the median of many pairs is taken.
     measured.map(|mut values| {
         values.sort_unstable_by(f64::total_cmp);
@@ -206,16 +223,16 @@ async fn users_who_list_in_a_loop_do_not_delay_a_bystander() {
         bystanders.push(register(&*store, format!("bystander-{n}")).await);
     }
     let mut looping = Vec::new();
-    for n in 0..LOOPING {
+    for n in 0..LOOPING_USERS {
         let user = register(&*store, format!("looping-{n}")).await;
-        open_directs(&*store, user, CONVERSATIONS).await;
+        open_directs(&*store, user, CONVERSATIONS_PER_USER).await;
         looping.push(user);
     }
     let mut exceeded = Vec::new();
     for case in &CASES {
         let [sends, pages] = run(case, &store, &bystanders, &looping).await;
         println!("{}: sends {sends:.3}, pages {pages:.3}", case.name);
-        let (Maximum::Ratio(max) | Maximum::Beside(max)) = case.max;
+        let (Maximum::P99Ratio(max) | Maximum::P99Seconds(max)) = case.max;
         if sends.max(pages) > max {
             exceeded.push((case.name, sends, pages));
         }

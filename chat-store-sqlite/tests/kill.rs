@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use common::Ack;
 
 /// Environment variable with the data directory of the process to kill.
-const CHILD: &str = "CHAT_STORE_CHILD";
+const CHILD_DIRECTORY: &str = "CHAT_STORE_CHILD";
 /// Environment variable with the number of kills, 5 by default; the slow suite sets a higher
 /// number.
 const ROUNDS: &str = "CHAT_STORE_KILL_ROUNDS";
@@ -38,11 +38,12 @@ async fn acknowledged_events_survive_kill_9() {
     println!("{rounds} kills, {} acknowledged events, none lost", acks.len());
 }
 
-/// Starts a process that appends, and kills it after `acks_until_kill` acknowledgements.
+/// Starts a process that appends, and kills it after `acks_until_kill` acknowledgements. Returns
+/// all acknowledgements that it printed.
 fn run_and_kill(directory: &Path, acks_until_kill: u64) -> Vec<Ack> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "appending_process", "--nocapture", "--test-threads=1"])
-        .env(CHILD, directory)
+        .env(CHILD_DIRECTORY, directory)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -66,7 +67,7 @@ fn run_and_kill(directory: &Path, acks_until_kill: u64) -> Vec<Ack> {
 /// Main function of the process to kill. Does nothing when the test runner calls it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appending_process() {
-    if let Some(directory) = std::env::var_os(CHILD) {
+    if let Some(directory) = std::env::var_os(CHILD_DIRECTORY) {
         // Ends the line that the test runner has begun, so that acknowledgements start new lines.
         println!();
         common::append_forever(Path::new(&directory)).await;

@@ -16,8 +16,8 @@ use chat_store_sqlite::{Options, SqliteStore};
 /// channels of cryptographic devices.
 const MAX_T: f64 = 4.5;
 
-/// Mean and variance of durations, in seconds.
-fn moments(durations: &[Duration]) -> (f64, f64) {
+/// Returns the mean of durations, in seconds, and their variance, in seconds squared.
+fn mean_and_variance(durations: &[Duration]) -> (f64, f64) {
     let seconds = durations.iter().map(Duration::as_secs_f64);
     let count = durations.len() as f64;
     let mean = seconds.clone().sum::<f64>() / count;
@@ -25,14 +25,15 @@ fn moments(durations: &[Duration]) -> (f64, f64) {
     (mean, squares / (count - 1.0))
 }
 
-/// Welch's t of two samples. The slowest 2 % of each are left out: they are pauses of the machine.
+/// Returns Welch's t of two samples. Leaves out the slowest 2 % of each, which pauses of the
+/// machine cause.
 fn welch_t(samples: &mut [Vec<Duration>; 2]) -> f64 {
     for sample in samples.iter_mut() {
         sample.sort_unstable();
         sample.truncate(sample.len() * 98 / 100);
     }
     let [one, other] = samples;
-    let ((mean_one, variance_one), (mean_other, variance_other)) = (moments(one), moments(other));
+    let ((mean_one, variance_one), (mean_other, variance_other)) = (mean_and_variance(one), mean_and_variance(other));
     let error = variance_one / one.len() as f64 + variance_other / other.len() as f64;
     (mean_one - mean_other).abs() / error.sqrt()
 }
@@ -51,7 +52,7 @@ async fn engine(store: SqliteStore, throttle: ThrottleOptions) -> Engine {
     let name = UserName::parse("alice").unwrap();
     let registration = Registration::new(name, Secret::new("correct horse"));
     engine.register(Source::Local, registration).await.unwrap();
-    // The wrong tokens are presented as those of a device that exists.
+    // This login creates the device for which `measure` presents wrong tokens.
     let mut login = attempt("alice", None);
     login.secret = Secret::new("correct horse");
     engine.login(Source::Local, login).await.unwrap();

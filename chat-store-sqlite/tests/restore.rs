@@ -144,7 +144,7 @@ async fn unusable_file_is_not_restored_and_the_directory_keeps_its_store() {
     }
 }
 
-/// A backup would open the copy with the log of the former database.
+/// A backup that runs during a restoration would open the copy with the log of the former database.
 #[tokio::test]
 async fn restore_and_backup_exclude_each_other() {
     let directory = tempfile::tempdir().unwrap();
@@ -155,16 +155,17 @@ async fn restore_and_backup_exclude_each_other() {
     store.close().await;
     let is_in_use = |error: &BackupError| matches!(error, BackupError::Open(OpenError::InUse { .. }));
 
-    let running = std::fs::File::open(directory.path()).unwrap();
-    running.try_lock().unwrap();
+    // A restoration has this lock exclusively, and backups share it.
+    let copy_lock = std::fs::File::open(directory.path()).unwrap();
+    copy_lock.try_lock().unwrap();
     let refused = backup(directory.path(), path("second.db")).await.unwrap_err();
     assert!(is_in_use(&refused), "{refused:?}");
-    running.unlock().unwrap();
-    running.try_lock_shared().unwrap();
+    copy_lock.unlock().unwrap();
+    copy_lock.try_lock_shared().unwrap();
     backup(directory.path(), path("second.db")).await.unwrap();
     let refused = restore(directory.path(), path("good.db")).await.unwrap_err();
     assert!(is_in_use(&refused), "{refused:?}");
-    drop(running);
+    drop(copy_lock);
     restore(directory.path(), path("good.db")).await.unwrap();
 }
 

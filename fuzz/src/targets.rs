@@ -143,12 +143,12 @@ pub(crate) fn session_script(data: &[u8]) {
     while let Some(step) = rest.next() {
         let argument = rest.next().unwrap_or_default();
         match step % 8 {
-            0 => script.packet(rest.by_ref().take(usize::from(argument)).collect()),
-            1 => script.request(argument, hello()),
-            2 => script.request(argument, login()),
-            3 => script.request(argument, RequestKind::Ping),
-            4 => script.request(argument, RequestKind::Command(Command::Logout)),
-            5 => script.request(argument, RequestKind::Command(Command::ListDevices)),
+            0 => script.send_packet(rest.by_ref().take(usize::from(argument)).collect()),
+            1 => script.send_request(argument, hello()),
+            2 => script.send_request(argument, login()),
+            3 => script.send_request(argument, RequestKind::Ping),
+            4 => script.send_request(argument, RequestKind::Command(Command::Logout)),
+            5 => script.send_request(argument, RequestKind::Command(Command::ListDevices)),
             6 => script.advance_time(Duration::from_secs(u64::from(argument))),
             _ => script.complete_command(argument),
         }
@@ -162,7 +162,7 @@ enum Machine {
     Session(Box<Session>),
     /// Placeholder while the script drains the actions of the guest, which may turn into a session,
     /// or of the session.
-    Replaced,
+    Taken,
 }
 
 /// The server's state machine, and what the script has done with it.
@@ -177,15 +177,15 @@ struct Script {
 }
 
 impl Script {
-    fn request(&mut self, id: u8, kind: RequestKind) {
+    fn send_request(&mut self, id: u8, kind: RequestKind) {
         let mut frame = BytesMut::new();
         let id = RequestId(u64::from(id));
         client::encode_request(&Request { id, kind }, &mut frame);
         // The first four bytes are the length of the packet.
-        self.packet(frame.freeze().slice(4..));
+        self.send_packet(frame.freeze().slice(4..));
     }
 
-    fn packet(&mut self, packet: Bytes) {
+    fn send_packet(&mut self, packet: Bytes) {
         match &mut self.machine {
             Machine::Guest(guest) if guest.wants_input() => guest.handle_packet(self.now, packet),
             Machine::Session(session) if session.wants_input() => {
@@ -201,7 +201,7 @@ impl Script {
         match &mut self.machine {
             Machine::Guest(guest) => guest.handle_timeout(self.now.instant),
             Machine::Session(session) => session.handle_timeout(self.now.instant),
-            Machine::Replaced => {}
+            Machine::Taken => {}
         }
     }
 
@@ -221,13 +221,13 @@ impl Script {
     }
 
     fn drain(&mut self) {
-        match std::mem::replace(&mut self.machine, Machine::Replaced) {
+        match std::mem::replace(&mut self.machine, Machine::Taken) {
             Machine::Guest(guest) => self.machine = self.drain_guest(guest),
             Machine::Session(mut session) => {
                 self.drain_session(&mut session);
                 self.machine = Machine::Session(session);
             }
-            Machine::Replaced => {}
+            Machine::Taken => {}
         }
     }
 

@@ -93,8 +93,8 @@ impl Plan {
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Injects a fault and heals it; `rng` chooses the node, if the fault concerns one, and the
-/// duration. Records its beginning and its end in `history`. Blocks the thread until the fault is
-/// healed.
+/// duration. Records the beginning and the end of the fault in `history`. Blocks the thread until
+/// the fault is healed.
 ///
 /// # Errors
 /// A process does not start again, a command fails, Redis has no subscribers to drop for a minute,

@@ -102,14 +102,14 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     );
 
     let text = messages::text(256);
-    let mut acked = Vec::with_capacity(messages);
-    let mut delivered = Vec::with_capacity(messages);
+    let mut ack_latencies = Vec::with_capacity(messages);
+    let mut delivery_latencies = Vec::with_capacity(messages);
     let cpu_time_before = server.cpu_time()?;
     let started = Instant::now();
     for _ in 0..messages {
         let sent = Instant::now();
         let appended = alice.commands().send(to("bob")?, Draft::text(text.clone())).await?;
-        acked.push(sent.elapsed());
+        ack_latencies.push(sent.elapsed());
         loop {
             match bob.next_push().await? {
                 Push::Event(event) if event.id == appended.event_id => break,
@@ -124,7 +124,7 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
                 _ => {}
             }
         }
-        delivered.push(sent.elapsed());
+        delivery_latencies.push(sent.elapsed());
     }
     let wall = started.elapsed();
     let cpu = server.cpu_time()? - cpu_time_before;
@@ -134,8 +134,8 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
         "server CPU           {:.1} us per message",
         cpu.as_secs_f64() * 1e6 / messages as f64
     );
-    print_latency("acknowledged", &mut acked);
-    print_latency("delivered", &mut delivered);
+    print_latency("acknowledged", &mut ack_latencies);
+    print_latency("delivered", &mut delivery_latencies);
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum GroupCommand {
         #[arg(long, default_value = "", value_name = "TEXT")]
         note: String,
     },
-    /// Leave a group; the last member deletes it by that
+    /// Leave a group; this deletes the group if you are its last member
     Leave {
         #[command(flatten)]
         args: Group,
@@ -171,11 +171,11 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
         .iter()
         .find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
     let (digits, seconds) = with_unit.unwrap_or((text, 1));
-    let no_duration = || "not a duration; write 90s, 10m, 2h, 1d or 0".to_owned();
+    let invalid_duration = || "not a duration; write 90s, 10m, 2h, 1d or 0".to_owned();
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(no_duration()); // parsing would accept a sign
+        return Err(invalid_duration()); // parsing would accept a sign
     }
-    let number: u64 = digits.parse().map_err(|_| no_duration())?;
+    let number: u64 = digits.parse().map_err(|_| invalid_duration())?;
     number
         .checked_mul(seconds * 1000)
         .ok_or_else(|| "the duration is too long".to_owned())

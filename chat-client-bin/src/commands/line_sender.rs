@@ -60,7 +60,7 @@ impl<'a> LineSender<'a> {
                 biased;
                 outcome = first_outcome(self.sender, &mut self.in_flight, self.deadline), if !self.in_flight.is_empty() => {
                     let outcome = outcome.map_err(|failure| failure.with_last_line_taken(self.last_line(0)))?;
-                    self.settled(outcome, output).await?;
+                    self.handle_outcome(outcome, output).await?;
                 }
                 line = lines.recv(), if reading && self.in_flight.len() < MAX_AHEAD => {
                     let taken = match line.transpose() {
@@ -119,7 +119,7 @@ impl<'a> LineSender<'a> {
     ///
     /// # Errors
     /// The output cannot be written.
-    async fn settled(&mut self, outcome: SendOutcome, output: &mut Output) -> Result<(), Failure> {
+    async fn handle_outcome(&mut self, outcome: SendOutcome, output: &mut Output) -> Result<(), Failure> {
         let Some(message) = self.in_flight.pop_front() else {
             return Ok(());
         };

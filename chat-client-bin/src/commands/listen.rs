@@ -21,11 +21,12 @@ use crate::output::{ConversationName, Output, describe_retry, describe_truncatio
 use crate::session::{DEFAULT_TIMEOUT, Session, event_line};
 use crate::signals::StopSignals;
 
-/// Conversation and time of the events to print.
+/// Selection of the events to print, by conversation and time.
 struct Filter {
     /// The conversation as the command line names it; `None` for all conversations.
     named: Option<ConversationRef>,
-    /// The same, or the id of the user of a direct conversation.
+    /// The conversation to look for: as `named`, or by the id of the user if the first message has
+    /// yet to create a direct conversation.
     conversation: Option<ConversationRef>,
     /// Id of the conversation, once it is known: its name may change, and the user may leave it.
     id: Option<ConversationId>,
@@ -128,8 +129,11 @@ const PRINT_GRACE: Duration = Duration::from_millis(200);
 /// Reason why listening ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
+    /// `--count` events were printed, or with `--new` all events that the device had not seen.
     Complete,
+    /// The deadline has passed.
     TimedOut,
+    /// A signal asked to end.
     Stopped,
 }
 
@@ -154,6 +158,7 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
         session.ready().await?;
         filter.resolve(&session).await
     };
+    // `Err(None)` stands for a signal, at which the command ends without a failure.
     let started = tokio::select! {
         biased;
         _ = signals.next() => Err(None),
@@ -209,6 +214,7 @@ async fn print_all(
         }
     };
     tokio::pin!(timed_out);
+    // Watches a copy, because `output` is borrowed mutably for each line.
     let watched = *output;
     let closing = watched.closed();
     tokio::pin!(closing);
@@ -220,7 +226,7 @@ async fn print_all(
                 failure = &mut closing => Err(failure),
             }
         };
-        let received = match or_end(signals, timed_out.as_mut(), next).await {
+        let received = match run_until_end(signals, timed_out.as_mut(), next).await {
             Ok(received) => received?,
             Err(end) => return Ok(end),
         };
@@ -232,7 +238,7 @@ async fn print_all(
         }
         let handling = print_received(session, &received, (args, filter), output);
         tokio::pin!(handling);
-        let (is_printed, end) = match or_end(signals, timed_out.as_mut(), handling.as_mut()).await {
+        let (is_printed, end) = match run_until_end(signals, timed_out.as_mut(), handling.as_mut()).await {
             Ok(is_printed) => (is_printed?, None),
             Err(end) => match timeout(PRINT_GRACE, handling).await {
                 Ok(is_printed) => (is_printed?, Some(end)),
@@ -257,7 +263,7 @@ async fn print_all(
 /// Runs `work` until it is done, a signal asks to end, or the deadline has passed. Work that can be
 /// done at once, such as printing an event that has arrived, comes before the deadline, but not
 /// before a signal.
-async fn or_end<T>(
+async fn run_until_end<T>(
     signals: &mut StopSignals,
     timed_out: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = T>,
@@ -339,14 +345,14 @@ mod tests {
     async fn signal_and_deadline_end_the_handling_of_an_event() {
         let mut signals = StopSignals::install().unwrap();
         let timed_out = std::pin::pin!(async {});
-        let end = or_end(&mut signals, timed_out, pending::<()>()).await;
+        let end = run_until_end(&mut signals, timed_out, pending::<()>()).await;
         assert_eq!(end, Err(End::TimedOut));
         raise(Signal::SIGTERM).unwrap();
         let never = std::pin::pin!(pending());
-        let end = or_end(&mut signals, never, pending::<()>()).await;
+        let end = run_until_end(&mut signals, never, pending::<()>()).await;
         assert_eq!(end, Err(End::Stopped));
         let timed_out = std::pin::pin!(async {});
-        let end = or_end(&mut signals, timed_out, async { "printed" }).await;
+        let end = run_until_end(&mut signals, timed_out, async { "printed" }).await;
         assert_eq!(end, Ok("printed"));
     }
 }

@@ -21,7 +21,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Result<(), Failure> {
     let (conversation, words) = args.target.split(&args.words)?;
-    let text = match whole_text(&args)? {
+    let text = match text_of_options(&args)? {
         Some(_) if !words.is_empty() => return Err(Failure::usage("the text is given twice")),
         Some(text) => Some(text),
         None if words.is_empty() => {
@@ -50,7 +50,7 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
 
 /// Returns the text of `--text` unchanged, or that of `--stdin` or `--file` without the line break
 /// at its end. Returns `None` without these options.
-fn whole_text(args: &Send) -> Result<Option<String>, Failure> {
+fn text_of_options(args: &Send) -> Result<Option<String>, Failure> {
     if args.text.is_some() {
         return Ok(args.text.clone());
     }
@@ -74,6 +74,7 @@ fn read_text(name: &str, input: impl Read) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let read = input.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    // The error cannot tell the length of the text, because only its beginning was read.
     let too_long = || {
         let max = MessageText::MAX_BYTES;
         Failure::usage(format!("{name} is too long: a message has at most {max} bytes"))
@@ -87,7 +88,6 @@ fn read_text(name: &str, input: impl Read) -> Result<String, Failure> {
         .strip_suffix('\n')
         .map_or(text.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
     text.truncate(end);
-    // Only a part of the input was read, so its length is not known.
     if text.len() > MessageText::MAX_BYTES {
         return Err(too_long());
     }
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(read(&format!("{longest}\r\n")), Ok(longest.clone()));
         let refused = read(&format!("{longest}\r\nmore")).unwrap_err();
         assert!(refused.contains("too long"), "{refused}");
-        // The end of what is read is inside a character.
+        // The bytes that are read end inside a character.
         let refused = read(&"\u{20ac}".repeat(MessageText::MAX_BYTES)).unwrap_err();
         assert!(refused.contains("too long"), "{refused}");
         assert!(read_text("input", &b"\xff"[..]).is_err());

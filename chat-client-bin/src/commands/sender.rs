@@ -26,7 +26,7 @@ pub(super) struct Sender<'a> {
 
 /// A message that has no outcome yet.
 pub(super) struct InFlight {
-    /// Number of its line of the input.
+    /// Number of its line of the input, or 0 if the message is not such a line.
     pub(super) line: u64,
     /// Things that the message refers to, so that an error can name a missing one.
     referents: Referents,
@@ -98,7 +98,7 @@ impl<'a> Sender<'a> {
             Ok(Err(error)) => error,
             Err(_) => ClientError::Timeout,
         };
-        Err(queued(client, &connection_problem(client).unwrap_or(problem)))
+        Err(queued_failure(client, &connection_problem(client).unwrap_or(problem)))
     }
 
     /// Returns the stored message, or an error that says why it was not stored, or that this is
@@ -179,11 +179,11 @@ fn connection_problem(client: &Client) -> Option<ClientError> {
 }
 
 /// Creates the failure of a message that has no outcome yet and stays in the outbox.
-fn queued(client: &Client, reason: &ClientError) -> Failure {
+fn queued_failure(client: &Client, reason: &ClientError) -> Failure {
     let failure = Failure::from(reason.clone());
     match failure.kind {
         // The next run cannot send the message either, unless the user logs in or accepts the key
-        // of the server. The end of the session reports the outbox.
+        // of the server. `Session::finish` reports how many messages stay in the outbox.
         Kind::Auth | Kind::WrongKey => failure,
         _ => {
             let outbox = outbox::describe_rest(client.unsettled());

@@ -60,10 +60,10 @@ pub(super) struct App {
     missed_in_inbox: u32,
     /// `true` once the client has connected for the first time.
     was_connected: bool,
-    quitting: bool,
+    is_quitting: bool,
     /// Maximum time for a line of a script.
     line_timeout: Duration,
-    /// Signal that the process continues after it was stopped, as by Ctrl-Z.
+    /// Receives SIGCONT: the process continues after it was stopped, as by Ctrl-Z.
     continued: Signal,
     /// Time at which Ctrl-C was pressed last, unless a line was entered since then.
     last_interrupt: Option<Instant>,
@@ -104,7 +104,7 @@ impl App {
             caught_up: false,
             missed_in_inbox: 0,
             was_connected: false,
-            quitting: false,
+            is_quitting: false,
             line_timeout,
             continued,
             last_interrupt: None,
@@ -117,9 +117,9 @@ impl App {
         Ok(app)
     }
 
-    /// Runs until the user quits, the input ends, the session ends, or a signal arrives. A signal
-    /// waits for nothing: neither for an event nor for a line or a job that the server does not
-    /// answer.
+    /// Runs until the user quits, the input ends, the session ends, or a signal arrives. After
+    /// a signal, the client waits neither for an event nor for a line or a job that the server does
+    /// not answer.
     pub(super) async fn run(mut self, events: &mut Events, signals: &mut StopSignals) -> Result<(), Failure> {
         let (result, flush_timeout) = tokio::select! {
             biased;
@@ -143,7 +143,7 @@ impl App {
             actions::load_members_of_recent_groups(&mut self.state);
         }
         self.prompt();
-        while !self.quitting {
+        while !self.is_quitting {
             self.show_status();
             tokio::select! {
                 // Events come first, so that a pasted text does not delay them.
@@ -244,8 +244,8 @@ impl App {
             Some(InputEvent::Interrupt) if self.password_change.is_some() => self.cancel_password_change(),
             Some(InputEvent::Interrupt) => {
                 let last = self.last_interrupt.replace(Instant::now());
-                self.quitting = last.is_some_and(|at| at.elapsed() < INTERRUPT_INTERVAL);
-                if !self.quitting {
+                self.is_quitting = last.is_some_and(|at| at.elapsed() < INTERRUPT_INTERVAL);
+                if !self.is_quitting {
                     self.state
                         .screen
                         .line("Press Ctrl-C again within 3 s to quit; Ctrl-D and /quit do the same.");
@@ -253,9 +253,9 @@ impl App {
             }
             Some(InputEvent::Failed(failure)) => {
                 self.input_error = Some(failure);
-                self.quitting = true;
+                self.is_quitting = true;
             }
-            Some(InputEvent::End) | None => self.quitting = true,
+            Some(InputEvent::End) | None => self.is_quitting = true,
         }
         self.prompt();
     }
@@ -298,7 +298,7 @@ impl App {
     }
 
     fn prompt(&mut self) {
-        if !self.quitting && !self.state.input_is_held {
+        if !self.is_quitting && !self.state.input_is_held {
             // No event reports that a user has another name.
             let current = self.state.conversations.current.as_ref().and_then(|current| current.id);
             if let Some(info) = current.and_then(|id| self.state.client.known_conversation(id)) {
@@ -325,7 +325,7 @@ impl App {
         match line {
             Line::Empty => {}
             Line::Text(text) => actions::send_to_current(&mut self.state, text, None),
-            Line::Action(Action::Quit) => self.quitting = true,
+            Line::Action(Action::Quit) => self.is_quitting = true,
             Line::Action(Action::Help) => self.help(),
             Line::Action(Action::Passwd) => self.begin_password_change(),
             Line::Action(action) => actions::perform(&mut self.state, action),

@@ -77,15 +77,16 @@ pub(super) struct Input {
     lines: mpsc::Receiver<InputEvent>,
     /// Sends the next prompt. Dropping the sender ends the reading thread.
     prompts: std_mpsc::SyncSender<Prompt>,
-    /// `true` if the answer to a prompt has not arrived yet. A prompt sent meanwhile would be used
-    /// for the next line, even if another one (such as that for a password) is due by then.
-    has_prompt: Cell<bool>,
+    /// `true` if the answer to a prompt has not arrived yet. No other prompt is sent meanwhile: the
+    /// thread would use it for the line after the answer, for which another prompt, such as that
+    /// for a password, may be due by then.
+    awaits_answer: Cell<bool>,
     /// Mode of the terminal while the line editor reads a line.
     editor_mode: SharedMode,
     /// Parts that the line editor shows besides the prompt and the typed line.
     pub(super) status: SharedStatus,
     /// `true` if the last prompt named an open conversation.
-    prompted_open: Cell<bool>,
+    prompt_names_conversation: Cell<bool>,
     /// Restores the mode of the terminal when the input is dropped, even while the line editor
     /// reads a line.
     _guard: TerminalGuard,
@@ -131,10 +132,10 @@ impl Input {
         let input = Self {
             lines,
             prompts,
-            has_prompt: Cell::new(false),
+            awaits_answer: Cell::new(false),
             editor_mode,
             status,
-            prompted_open: Cell::new(false),
+            prompt_names_conversation: Cell::new(false),
             _guard: guard,
             has_editor,
             is_script: !io::stdin().is_terminal(),
@@ -145,8 +146,8 @@ impl Input {
     /// Lets the thread read the next line, unless it is already reading one. Only the line editor
     /// prints `prompt`.
     pub(super) fn prompt(&self, prompt: Prompt) {
-        if !self.has_prompt.replace(true) {
-            self.prompted_open
+        if !self.awaits_answer.replace(true) {
+            self.prompt_names_conversation
                 .set(prompt.kind == PromptKind::Line { is_open: true });
             let _ = self.prompts.try_send(prompt); // fails if the input has ended
         }
@@ -154,7 +155,7 @@ impl Input {
 
     /// Returns whether the last prompt named an open conversation.
     pub(super) fn was_prompted_open(&self) -> bool {
-        self.prompted_open.get()
+        self.prompt_names_conversation.get()
     }
 
     /// Sets the mode of the line editor again after the process was stopped. Returns whether the
@@ -171,7 +172,7 @@ impl Input {
     pub(super) async fn next(&mut self) -> Option<InputEvent> {
         let event = self.lines.recv().await;
         if !matches!(event, Some(InputEvent::Typing | InputEvent::MembersWanted)) {
-            self.has_prompt.set(false);
+            self.awaits_answer.set(false);
         }
         event
     }

@@ -111,7 +111,7 @@ impl GroupMembers {
                 Some(user) if mentions.users.len() < MAX_MENTIONS => mentions.users.push(user),
                 Some(_) => {}
                 None => {
-                    mentions.all |= prefixes(&word.to_lowercase()).any(|name| name == ALL);
+                    mentions.all |= without_punctuation(&word.to_lowercase()).any(|name| name == ALL);
                     mentions.are_incomplete |= members.rest_after.is_some();
                 }
             }
@@ -129,7 +129,7 @@ impl Members {
     /// member has the name with it.
     fn find(&self, word: &str) -> Option<UserId> {
         let word = word.to_lowercase();
-        let found = prefixes(&word).find_map(|name| self.by_name.get(name))?;
+        let found = without_punctuation(&word).find_map(|name| self.by_name.get(name))?;
         Some(found.0)
     }
 }
@@ -143,8 +143,9 @@ fn words_after_at(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns a word, and the word without one or more of the punctuation characters at its end.
-fn prefixes(word: &str) -> impl Iterator<Item = &str> {
+/// Returns a word, and then the word without the last punctuation character at its end, without the
+/// last two, and so on.
+fn without_punctuation(word: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(word), |name| {
         let last = name.chars().next_back()?;
         (!last.is_alphanumeric()).then(|| &name[..name.len() - last.len_utf8()])

@@ -152,10 +152,11 @@ mod tests {
 
     #[test]
     fn cursor_is_moved_over_all_rows_of_the_wrapped_line() {
-        // 25 columns: one row of 80, three rows of 10.
+        // The prompt and the line are 25 columns wide: one row of a terminal with 80 columns, three
+        // rows of one with 10.
         let line = "x".repeat(20);
         assert_eq!(correction("bob> ", &line, 20, 80, 10), "\x1b[2A\r\x1b[J");
-        // Three rows of 10 become one of 80, and the editor expects to be in the third.
+        // Three rows of 10 columns become one of 80. The editor expects the cursor in the third row.
         assert_eq!(correction("bob> ", &line, 20, 10, 80), "\r\x1b[J\n\n");
         // The cursor is at the beginning of the line.
         assert_eq!(correction("bob> ", &line, 0, 10, 80), "\r\x1b[J\n\n\x1b[2A");

@@ -16,8 +16,8 @@ const MAX_QUEUED_LINES: usize = 1024;
 /// editor would add otherwise. The editor paints the prompt and the typed line again after it.
 const REPAINT: &str = "\x1b[A\n";
 
-/// Lock that the printing thread holds while it prints a line above the prompt, and that a
-/// [`PrintPause`] holds so that it prints none.
+/// Lock that the printing thread takes for each line that it prints above the prompt. While the
+/// line editor holds the lock, the thread prints no line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrintLock(Arc<PrintState>);
 
@@ -27,7 +27,7 @@ struct PrintState {
     unlocked: Condvar,
 }
 
-/// While this exists, no line is printed above the prompt.
+/// Guard of a locked [`PrintLock`]. While it exists, no other thread prints above the prompt.
 #[derive(Debug)]
 pub(super) struct PrintPause(PrintLock);
 
@@ -123,8 +123,8 @@ impl Screen {
     }
 
     /// Waits until all queued lines are printed, for at most `timeout`. Does not wait if the queue
-    /// is full. Call it while the editor reads a line or after the editor was dropped, because the
-    /// editor prints at no other time.
+    /// is full. Call it while the editor reads a line or after the editor was dropped: at other
+    /// times, the printing thread waits until the editor reads again.
     pub(super) fn flush(&self, timeout: Duration) {
         let (printed, waiting) = mpsc::sync_channel(1);
         if let Some(queue) = &self.queue

@@ -134,13 +134,14 @@ pub(super) struct JobDone {
     pub(super) result: Result<JobResult, Failure>,
 }
 
-/// A command that the user was asked to confirm by giving it again.
+/// A question to the user whether a command shall take effect, which the user answers by giving the
+/// command again.
 #[derive(Debug)]
 pub(super) struct Unconfirmed {
     pub(super) command: UnconfirmedCommand,
     /// Number of the script line that gave the command.
     pub(super) line: Option<u64>,
-    /// When the user was asked.
+    /// Time at which the user was asked.
     pub(super) asked: Instant,
 }
 

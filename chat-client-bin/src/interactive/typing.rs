@@ -1,4 +1,5 @@
-//! Typing: notices that the user is typing, and the other members who are typing.
+//! Typing: notices that the user is typing, and the other members who are typing. Also the status
+//! that the line editor shows after the typed line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -40,9 +40,9 @@ pub(crate) trait Show: Serialize {
 }
 
 /// Number of bytes that a pipe takes without waiting if it can be written (`PIPE_BUF` on Linux).
-const MAX_ATOMIC_WRITE: usize = 4096;
+const ATOMIC_WRITE_BYTES: usize = 4096;
 
-/// Returns whether standard output takes [`MAX_ATOMIC_WRITE`] bytes without waiting.
+/// Returns whether standard output takes [`ATOMIC_WRITE_BYTES`] bytes without waiting.
 fn is_writable() -> bool {
     let stdout = io::stdout();
     let mut watched = [PollFd::new(&stdout, PollFlags::OUT)];
@@ -98,7 +98,7 @@ impl Output {
     /// If the future is dropped, a thread goes on printing until the process ends.
     pub(crate) async fn print_in_background(&self, line: &impl Show) -> Result<(), Failure> {
         let (mut output, text) = (*self, self.text_of(line));
-        if text.len() < MAX_ATOMIC_WRITE && is_writable() {
+        if text.len() < ATOMIC_WRITE_BYTES && is_writable() {
             return output.print_text(&text);
         }
         let printed = tokio::task::spawn_blocking(move || output.print_text(&text)).await;
@@ -112,7 +112,7 @@ impl Output {
     /// Always [`Kind::OutputClosed`].
     pub(crate) async fn closed(&self) -> Failure {
         let (sender, closed) = oneshot::channel();
-        // The thread waits until the process ends if that never happens.
+        // If the reader never closes its end, the thread waits until the process ends.
         std::thread::spawn(move || {
             let stdout = io::stdout();
             let mut watched = [PollFd::new(&stdout, PollFlags::empty())];

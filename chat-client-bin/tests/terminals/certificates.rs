@@ -96,9 +96,9 @@ fn renewed_certificate_of_a_known_authority_is_accepted_and_a_self_signed_one_is
     let (server, alice) = authority.serve(0);
     assert_eq!(server.until("tls-fingerprint "), format!("tls-fingerprint {first}"));
     let ca = authority.authority_file();
-    let as_alice = |command: &'static str| ["--tls", "--ca", &ca, command].map(str::to_owned);
+    let with_authority = |command: &'static str| ["--tls", "--ca", &ca, command].map(str::to_owned);
     let run = |command: &'static str| {
-        let arguments = as_alice(command);
+        let arguments = with_authority(command);
         alice.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let registered = run("register");
@@ -136,7 +136,7 @@ fn renewed_certificate_of_a_known_authority_is_accepted_and_a_self_signed_one_is
 }
 
 #[test]
-fn certificate_of_an_authority_is_refused_in_words() {
+fn error_for_the_certificate_of_an_authority_names_the_next_step() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new(directory.path());
     authority.use_authority_certificate("127.0.0.1");

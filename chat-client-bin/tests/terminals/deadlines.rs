@@ -25,7 +25,7 @@ enum Fault {
 /// A TCP proxy that lets the first bytes of the server pass, and then has a fault.
 struct FaultyProxy {
     address: SocketAddr,
-    /// Number of bytes that pass.
+    /// Number of bytes of the server that pass on each connection.
     limit: Arc<AtomicUsize>,
     /// Number of bytes that the server has sent on the latest connection.
     sent: Arc<AtomicUsize>,
@@ -116,7 +116,8 @@ fn command_ends_at_its_deadline_if_every_connection_fails_after_login() {
             &["read", "bob"],
             &["group", "create", "club"],
         ] {
-            // The reply to a login contains the conversations, which the commands change.
+            // The reply to a login contains the conversations, which the earlier commands have
+            // changed, so its length is measured again.
             proxy.fail_after_login(&alice);
             let started = Instant::now();
             let errors = alice.fails(code, &[&["--timeout", "2", "--json"], command].concat());

@@ -1,5 +1,5 @@
-//! Tests of the interactive client without a terminal: a script supplies its input lines. Also of
-//! leaving a group as its last member by a command.
+//! Tests of the interactive client without a terminal: a script supplies its input lines. Another
+//! test covers the command `group leave` of the last member of a group.
 
 use super::pty::Terminal;
 use super::support::{TestServer, eventually};

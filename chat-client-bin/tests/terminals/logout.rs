@@ -12,9 +12,9 @@ use chat_core::model::{Command, MessageText, Outcome, ReplyCode, Secret, StoreEp
 
 use super::support::TestDevice;
 
-/// Behaviour of a server in one connection.
+/// What a server does in one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Script {
+enum Behavior {
     /// The server closes the connection when it receives a logout.
     CloseAtLogout,
     /// The server refuses to resume the session, because the session has expired.
@@ -23,37 +23,37 @@ enum Script {
     AcceptAll,
 }
 
-/// Starts a server that handles one connection per script, in this order. Returns its thread, and a
-/// device that uses it.
-fn serve(scripts: &[Script], directory: &Path) -> (JoinHandle<()>, TestDevice) {
+/// Starts a server that handles one connection for each of `behaviors`, in this order. Returns its
+/// thread, and a device that uses it.
+fn serve(behaviors: &[Behavior], directory: &Path) -> (JoinHandle<()>, TestDevice) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let device = TestDevice {
         name: "alice".to_owned(),
         profile: directory.join("profile"),
         server: listener.local_addr().unwrap(),
     };
-    let scripts = scripts.to_vec();
+    let behaviors = behaviors.to_vec();
     let server = thread::spawn(move || {
-        for script in scripts {
-            handle(listener.accept().unwrap().0, script);
+        for behavior in behaviors {
+            handle(listener.accept().unwrap().0, behavior);
         }
     });
     (server, device)
 }
 
-fn handle(mut stream: TcpStream, script: Script) {
+fn handle(mut stream: TcpStream, behavior: Behavior) {
     let mut frames = frame::FrameDecoder::new(frame::DEFAULT_MAX_PACKET_BYTES);
     let mut buffer = [0; 4096];
     loop {
         while let Some(packet) = frames.next_packet().unwrap() {
             let Request { id, kind } = server::decode_request(packet, MessageText::MAX_BYTES).unwrap();
             let is_logout = matches!(kind, RequestKind::Command(Command::Logout));
-            if is_logout && script == Script::CloseAtLogout {
+            if is_logout && behavior == Behavior::CloseAtLogout {
                 return;
             }
             if id.wants_reply() {
                 let mut reply = BytesMut::new();
-                server::encode_reply(id, &answer(&kind, script), &mut reply);
+                server::encode_reply(id, &answer(&kind, behavior), &mut reply);
                 stream.write_all(&reply).unwrap();
             }
         }
@@ -64,7 +64,7 @@ fn handle(mut stream: TcpStream, script: Script) {
     }
 }
 
-fn answer(kind: &RequestKind, script: Script) -> Result<Answer, Failure> {
+fn answer(kind: &RequestKind, behavior: Behavior) -> Result<Answer, Failure> {
     match kind {
         RequestKind::Hello(_) => Ok(Answer::Welcome(Welcome {
             version: version::MAX,
@@ -75,7 +75,7 @@ fn answer(kind: &RequestKind, script: Script) -> Result<Answer, Failure> {
             heartbeat_ms: 30_000,
             store_epoch: StoreEpoch([1; 16]),
         })),
-        RequestKind::Resume(_) if script == Script::SessionExpired => {
+        RequestKind::Resume(_) if behavior == Behavior::SessionExpired => {
             Err(Failure::new(ReplyCode::SessionExpired, "no session"))
         }
         RequestKind::Login(_) | RequestKind::Resume(_) => Ok(Answer::LoggedIn(Box::new(LoggedIn {
@@ -96,10 +96,10 @@ fn has_session_token(alice: &TestDevice) -> bool {
     account.contains("session-token")
 }
 
-/// Starts a server that handles a login and one further connection for each script. Returns it with
-/// a client that is logged in.
-fn logged_in(scripts: &[Script], directory: &Path) -> (JoinHandle<()>, TestDevice) {
-    let (server, alice) = serve(&[&[Script::AcceptAll], scripts].concat(), directory);
+/// Starts a server that handles a login and one further connection for each of `behaviors`. Returns
+/// it with a client that is logged in.
+fn logged_in(behaviors: &[Behavior], directory: &Path) -> (JoinHandle<()>, TestDevice) {
+    let (server, alice) = serve(&[&[Behavior::AcceptAll], behaviors].concat(), directory);
     alice.ok(&["--plain", "login"]);
     assert!(has_session_token(&alice));
     (server, alice)
@@ -108,7 +108,7 @@ fn logged_in(scripts: &[Script], directory: &Path) -> (JoinHandle<()>, TestDevic
 #[test]
 fn logout_without_a_reply_fails_and_keeps_the_session_token() {
     let directory = tempfile::tempdir().unwrap();
-    let (server, alice) = logged_in(&[Script::CloseAtLogout], directory.path());
+    let (server, alice) = logged_in(&[Behavior::CloseAtLogout], directory.path());
     let error = alice.fails(75, &["--json", "--plain", "logout"]);
     assert!(
         error.contains(r#""kind":"unknown""#) && error.contains("run `chat-client logout` again"),
@@ -120,11 +120,11 @@ fn logout_without_a_reply_fails_and_keeps_the_session_token() {
 
 #[test]
 fn logout_whose_reply_was_lost_is_repeated() {
-    for second_script in [Script::AcceptAll, Script::SessionExpired] {
+    for second_behavior in [Behavior::AcceptAll, Behavior::SessionExpired] {
         let directory = tempfile::tempdir().unwrap();
-        let (server, alice) = logged_in(&[Script::CloseAtLogout, second_script], directory.path());
-        assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n", "{second_script:?}");
-        assert!(!has_session_token(&alice), "{second_script:?}");
+        let (server, alice) = logged_in(&[Behavior::CloseAtLogout, second_behavior], directory.path());
+        assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n", "{second_behavior:?}");
+        assert!(!has_session_token(&alice), "{second_behavior:?}");
         server.join().unwrap();
     }
 }
@@ -133,7 +133,7 @@ fn logout_whose_reply_was_lost_is_repeated() {
 #[test]
 fn logout_of_a_session_that_has_ended_succeeds() {
     let directory = tempfile::tempdir().unwrap();
-    let (server, alice) = logged_in(&[Script::SessionExpired], directory.path());
+    let (server, alice) = logged_in(&[Behavior::SessionExpired], directory.path());
     assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n");
     assert!(!has_session_token(&alice));
     server.join().unwrap();

@@ -247,7 +247,8 @@ fn suspended_client_shows_the_typed_line_again() {
     client.until("bob> secret draft ");
     // The line may have been painted once more before the client was stopped.
     eventually("the editor reads again", || !client.is_in_line_mode());
-    // A signal, unlike Ctrl-Z, stops the process without a warning.
+    // SIGSTOP, unlike the signal of Ctrl-Z, cannot be handled: the client stops without restoring
+    // the mode of the terminal.
     client.press("for ");
     client.until("for ");
     client.signal("STOP");
@@ -367,8 +368,8 @@ fn resized_terminal_keeps_no_copies_of_the_typed_line() {
     };
     tcsetwinsize(&client.keyboard, size).unwrap();
     client.signal("WINCH");
-    // The 105 characters of prompt and text take rows 0 to 2 of 40 columns, so the cursor goes up
-    // 2.
+    // The 105 characters of prompt and text take three rows of 40 columns, so the cursor goes up by
+    // two rows to the first.
     client.until("\u{1b}[2A\r\u{1b}[J");
     client.until(&line);
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::support::{Running, TestServer, server_program};
 
 /// Runs a command of the operator, which has to succeed.
-fn operator(server: &TestServer, arguments: &[&str]) {
+fn run_operator_command(server: &TestServer, arguments: &[&str]) {
     let mut command = Command::new(server_program());
     let output = command
         .arg("--data-dir")
@@ -25,7 +25,7 @@ fn lines_after_the_first_reach_a_user_who_is_renamed() {
     let mut sender: Running = alice.start(&["send", "bob", "-"]);
     sender.type_line("one");
     sender.until("1");
-    operator(&server, &["user", "rename", "bob", "robert"]);
+    run_operator_command(&server, &["user", "rename", "bob", "robert"]);
     // Another user who has the name does not get the lines.
     let other = server.device("bob", "other");
     other.ok(&["register"]);
@@ -49,7 +49,7 @@ fn prompt_of_a_renamed_user_follows_once_the_name_has_another_owner() {
     client.until("-- bob: no messages yet");
     client.type_line("hello");
     client.until("✓ #1 bob");
-    operator(&server, &["user", "rename", "bob", "robert"]);
+    run_operator_command(&server, &["user", "rename", "bob", "robert"]);
     server.device("bob", "other").ok(&["register"]);
     client.type_line("/search bob");
     client.until("bob");
@@ -65,7 +65,7 @@ fn message_is_not_added_to_the_outbox_of_another_user() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
     alice.ok(&["logout"]);
-    operator(&server, &["user", "rename", "alice", "former"]);
+    run_operator_command(&server, &["user", "rename", "alice", "former"]);
     server.device("alice", "other").ok(&["register"]);
     for command in [&["send", "bob", "of the other alice"][..], &["send", "bob", "-"]] {
         let mut process = alice.command(command);
@@ -86,8 +86,8 @@ fn message_is_not_added_to_the_outbox_of_another_user() {
         );
     }
     alice.fails(77, &["send", "bob", "of the other alice"]);
-    operator(&server, &["user", "rename", "alice", "stranger"]);
-    operator(&server, &["user", "rename", "former", "alice"]);
+    run_operator_command(&server, &["user", "rename", "alice", "stranger"]);
+    run_operator_command(&server, &["user", "rename", "former", "alice"]);
     alice.ok(&["send", "bob", "of the former alice"]);
     assert_eq!(bob.texts(&["alice"]), ["of the former alice"]);
 }

@@ -10,7 +10,7 @@ use super::support::{DroppingProxy, TestDevice, TestServer, eventually, server_p
 
 /// A server with a backup from before the first message of alice to bob. Alice reaches it through
 /// a proxy.
-struct Restore {
+struct RestoreFixture {
     server: TestServer,
     proxy: DroppingProxy,
     alice: TestDevice,
@@ -18,7 +18,7 @@ struct Restore {
     eve: TestDevice,
 }
 
-impl Restore {
+impl RestoreFixture {
     fn new() -> Self {
         let server = TestServer::new();
         let [mut alice, bob, eve] = server.friends(["alice", "bob", "eve"]);
@@ -41,12 +41,12 @@ impl Restore {
         }
     }
 
-    /// Kills the server, runs `offline`, and starts the server with the backup. Before alice gets
-    /// an answer, eve sends her a message. Their conversation gets the id that the conversation of
-    /// alice and bob had before.
-    fn run(&mut self, offline: impl FnOnce(&TestDevice)) {
+    /// Kills the server, runs `while_down`, and starts the server with the backup. Before alice
+    /// gets an answer, eve sends her a message. Their conversation gets the id that the
+    /// conversation of alice and bob had before.
+    fn restore_backup(&mut self, while_down: impl FnOnce(&TestDevice)) {
         self.server.process.kill();
-        offline(&self.alice);
+        while_down(&self.alice);
         let data = self.server.path("data");
         for file in ["chat.db-wal", "chat.db-shm"] {
             let _ = fs::remove_file(data.join(file));
@@ -72,48 +72,48 @@ impl Restore {
 
 #[test]
 fn line_typed_after_a_restore_reaches_the_user_of_the_prompt() {
-    let mut restore = Restore::new();
-    let mut client = restore.alice.start(&[]);
+    let mut fixture = RestoreFixture::new();
+    let mut client = fixture.alice.start(&[]);
     client.type_line("/dm bob");
     client.until("no messages yet");
     client.type_line("before");
     client.until("✓ #1 bob");
-    restore.run(|_| ());
+    fixture.restore_backup(|_| ());
     client.until_error("their numbers may belong to other messages");
     client.type_line("/edit the number of another message");
     client.until_error("no message of yours is known");
     client.type_line("after");
     client.until("✓ #1 bob");
     assert_eq!(client.finish().0, Some(1), "the edit has failed");
-    restore.assert_bob_has(&["after"]);
+    fixture.assert_bob_has(&["after"]);
 }
 
 /// `send -` has addressed the conversation by its id since its first message.
 #[test]
 fn lines_read_after_a_restore_are_sent_to_the_user_of_the_command() {
-    let mut restore = Restore::new();
-    let mut client = restore.alice.start(&["send", "bob", "-"]);
+    let mut fixture = RestoreFixture::new();
+    let mut client = fixture.alice.start(&["send", "bob", "-"]);
     client.type_line("before");
     client.until("1");
-    restore.run(|_| ());
+    fixture.restore_backup(|_| ());
     // The first line is sent once the client has noticed the restore, or notices it.
     for (number, text) in [("1", "after"), ("2", "last")] {
         client.type_line(text);
         client.until(number);
     }
     assert_eq!(client.finish().0, Some(0));
-    restore.assert_bob_has(&["after", "last"]);
+    fixture.assert_bob_has(&["after", "last"]);
 }
 
 #[test]
 fn line_typed_before_a_restore_is_not_lost() {
-    let mut restore = Restore::new();
-    let mut client = restore.alice.start(&[]);
+    let mut fixture = RestoreFixture::new();
+    let mut client = fixture.alice.start(&[]);
     client.type_line("/dm bob");
     client.until("no messages yet");
     client.type_line("before");
     client.until("✓ #1 bob");
-    restore.run(|_| {
+    fixture.restore_backup(|_| {
         client.until_error("trying again in");
         client.type_line("kept");
         client.until("… sending to bob");
@@ -123,32 +123,32 @@ fn line_typed_before_a_restore_is_not_lost() {
     client.type_line("next");
     client.until("✓ #2 bob");
     assert_eq!(client.finish().0, Some(0));
-    restore.assert_bob_has(&["kept", "next"]);
+    fixture.assert_bob_has(&["kept", "next"]);
 }
 
 #[test]
 fn message_through_an_agent_reaches_its_addressee() {
-    let mut restore = Restore::new();
-    let listener = restore.alice.start(&["listen", "--json", "--own"]);
-    restore.alice.ok(&["send", "bob", "before"]);
+    let mut fixture = RestoreFixture::new();
+    let listener = fixture.alice.start(&["listen", "--json", "--own"]);
+    fixture.alice.ok(&["send", "bob", "before"]);
     listener.until("before");
-    restore.run(|alice| {
+    fixture.restore_backup(|alice| {
         alice.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
     });
     listener.until_error("store_replaced");
     listener.until("kept");
-    restore.alice.ok(&["send", "bob", "after"]);
-    restore.assert_bob_has(&["kept", "after"]);
+    fixture.alice.ok(&["send", "bob", "after"]);
+    fixture.assert_bob_has(&["kept", "after"]);
 }
 
 #[test]
 fn reply_to_a_number_of_the_old_epoch_is_reported() {
-    let mut restore = Restore::new();
-    restore.alice.ok(&["send", "bob", "before"]);
-    restore.run(|alice| {
+    let mut fixture = RestoreFixture::new();
+    fixture.alice.ok(&["send", "bob", "before"]);
+    fixture.restore_backup(|alice| {
         alice.fails(75, &["send", "bob", "an answer", "--reply-to", "1", "--timeout", "1"]);
     });
-    let run = restore.alice.run(&["--json", "whoami"]);
+    let run = fixture.alice.run(&["--json", "whoami"]);
     let errors = String::from_utf8(run.stderr).unwrap();
     let notices: Vec<Value> = errors.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [notice] = &notices[..] else { panic!("{errors}") };

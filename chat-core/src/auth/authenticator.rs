@@ -14,8 +14,8 @@ use crate::store::StoreError;
 pub enum AuthVerdict {
     /// The login belongs to an existing account.
     Account(AccountLogin),
-    /// The login belongs to a user of the application. The account is that of the user's subject;
-    /// the engine creates it at the first login.
+    /// The login belongs to a user of the application. Its account is the one that was created for
+    /// the user's [`subject`](ExternalLogin::subject); the engine creates it at the first login.
     External(ExternalLogin),
     /// The login is denied. The verdict does not reveal whether the account exists.
     Denied,

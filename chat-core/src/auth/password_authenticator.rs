@@ -171,19 +171,19 @@ impl PasswordAuthenticator {
     async fn charge_and_look_up(
         &self,
         source: Source,
-        presented: &str,
+        presented_account: &str,
         named: &UserRef,
     ) -> Result<LookedUp, AuthError> {
         let attempt = LoginAttempt {
             source,
-            account: presented,
+            account: presented_account,
             known_device: None,
         };
         let answer_at = tokio::time::Instant::now() + REFUSAL_TIME;
         let charged = self.throttle.charge(Instant::now(), &attempt)?;
         let found = self.find(named).await;
         let account = found.inspect_err(|_| self.throttle.refund(Instant::now(), charged))?;
-        let charged = self.identify(charged, presented, account.as_ref());
+        let charged = self.identify(charged, presented_account, account.as_ref());
         if charged.is_err() {
             tokio::time::sleep_until(answer_at).await;
         }
@@ -198,12 +198,12 @@ impl PasswordAuthenticator {
     async fn look_up_and_charge(
         &self,
         source: Source,
-        presented: &str,
+        presented_account: &str,
         named: &UserRef,
         device: DeviceId,
         token: DeviceToken,
     ) -> Result<LookedUp, AuthError> {
-        let with_token = TokenAttempt::of_login(source, named, device);
+        let token_attempt = TokenAttempt::of_login(source, named, device);
         let answer_at = tokio::time::Instant::now() + REFUSAL_TIME;
         let account = self.find(named).await?;
         let owner = account.as_ref().map_or(UNKNOWN_USER, |account| account.id);
@@ -216,18 +216,19 @@ impl PasswordAuthenticator {
             _ => {
                 let attempt = LoginAttempt {
                     source,
-                    account: presented,
+                    account: presented_account,
                     known_device: None,
                 };
                 let charged = self.throttle.charge(Instant::now(), &attempt);
                 let charged = charged.map_err(AuthError::from);
-                charged.and_then(|charged| self.identify(charged, presented, account.as_ref()))
+                charged.and_then(|charged| self.identify(charged, presented_account, account.as_ref()))
             }
         };
         let had_wrong_token = known_device.is_none();
         if had_wrong_token || charged.is_err() {
-            // The reads are charged too, so that logins that are refused cannot cause any number.
-            self.device_tokens.failed(Instant::now(), with_token);
+            // The reads are charged too, so that refused logins cannot cause an unlimited number of
+            // reads.
+            self.device_tokens.failed(Instant::now(), token_attempt);
         }
         if charged.is_err() {
             tokio::time::sleep_until(answer_at).await;
@@ -257,14 +258,16 @@ impl PasswordAuthenticator {
     fn identify(
         &self,
         charged: ChargedAttempt,
-        presented: &str,
+        presented_account: &str,
         account: Option<&Account>,
     ) -> Result<ChargedAttempt, AuthError> {
         let Some(account) = account else {
             return Ok(charged);
         };
         let name = format!("#{}", account.id);
-        Ok(self.throttle.identify(Instant::now(), charged, presented, &name)?)
+        Ok(self
+            .throttle
+            .identify(Instant::now(), charged, presented_account, &name)?)
     }
 }
 
@@ -278,7 +281,8 @@ struct Unverified {
 struct LookedUp {
     account: Option<Account>,
     charged: ChargedAttempt,
-    /// True if the login had a device token that is not that of its device, which was charged too.
+    /// True if the login had a device token that is not that of its device. Such a token was
+    /// charged too.
     had_wrong_token: bool,
 }
 
@@ -290,9 +294,9 @@ struct Candidate {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Form of current records.
+    /// Form from which new hashes are computed.
     Normalized,
-    /// Form of records from before passwords were normalised.
+    /// Form from which hashes were computed before passwords were normalised.
     AsPresented,
     /// Stands for a password of invalid length, which cannot be right: the comparison takes as long
     /// as for any wrong password.
@@ -334,37 +338,39 @@ impl Authenticator for PasswordAuthenticator {
             return Ok(AuthVerdict::Denied);
         };
         // Identifies the account in the throttle. No name contains `#`.
-        let presented = match named {
+        let presented_account = match named {
             UserRef::Id(id) => format!("#{id}"),
             UserRef::Name(name) => name.as_str().to_owned(),
         };
         let token = login.device_token.as_ref().map(DeviceToken::from_secret);
         // No device is known by a token of invalid form. After too many wrong tokens from the
         // source, none is looked up, and the login is charged like one without a token.
-        let with_token = TokenAttempt::of_login(source, named, login.device);
+        let token_attempt = TokenAttempt::of_login(source, named, login.device);
         let token = token.and_then(Result::ok);
-        let token = token.filter(|_| self.device_tokens.check(Instant::now(), with_token).is_ok());
+        let token = token.filter(|_| self.device_tokens.check(Instant::now(), token_attempt).is_ok());
         let LookedUp {
             account,
             charged,
             had_wrong_token,
         } = match token {
             Some(token) => {
-                self.look_up_and_charge(source, &presented, named, login.device, token)
+                self.look_up_and_charge(source, &presented_account, named, login.device, token)
                     .await?
             }
-            None => self.charge_and_look_up(source, &presented, named).await?,
+            None => self.charge_and_look_up(source, &presented_account, named).await?,
         };
         let stored = account.as_ref().and_then(|account| account.password_hash.clone());
         let secret = login.secret.clone();
-        let check = self.compare(charged, &presented, secret, stored.as_deref()).await?;
+        let check = self
+            .compare(charged, &presented_account, secret, stored.as_deref())
+            .await?;
         let (Some(account), Some(compared), PasswordCheck::Right { needs_rehash }) = (account, stored, check) else {
             return Ok(AuthVerdict::Denied);
         };
         if had_wrong_token {
-            self.device_tokens.refund(Instant::now(), with_token);
+            self.device_tokens.refund(Instant::now(), token_attempt);
         }
-        self.device_tokens.succeeded(Instant::now(), with_token);
+        self.device_tokens.succeeded(Instant::now(), token_attempt);
         let replacement = if needs_rehash {
             // A failure is ignored, because the next login tries again.
             match Password::normalized(&login.secret) {
@@ -420,10 +426,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_record_matches_the_bytes_that_it_was_made_of_and_is_renewed() {
+    async fn old_hash_matches_the_bytes_that_it_was_computed_from_and_needs_a_rehash() {
         let authenticator = authenticator();
         for bytes in [DECOMPOSED.as_bytes(), b"p\xe4ssword", b"with\ttab"] {
-            // Until a later version normalised passwords, they were hashed as they came.
+            // Earlier versions hashed passwords without normalising them.
             let old = authenticator
                 .hash(Password::new(Secret::new(bytes)).unwrap())
                 .await
@@ -438,7 +444,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn new_record_matches_every_composition_of_the_password() {
+    async fn new_hash_matches_every_composition_of_the_password() {
         let authenticator = authenticator();
         let new = Password::normalized(&Secret::new(DECOMPOSED)).unwrap();
         let new = authenticator.hash(new).await.unwrap();

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crate::model::Source;
 use crate::rate::{Bucket, Rate, Table};
 
-/// Number of times by which the limits of an IPv6 network of 48 bits exceed those of one of 64
-/// bits. A provider may give 48 bits to one customer, who then has 65,536 networks of 64 bits, or
-/// share them among many customers.
+/// Factor by which the limits of an IPv6 network of 48 bits exceed those of one of 64 bits. A
+/// provider may give 48 bits to one customer, who then has 65,536 networks of 64 bits, or share
+/// them among many customers.
 pub(super) const SITE_FACTOR: u32 = 8;
 
 /// A [`Source`], reduced to what one customer of a provider usually gets: an IPv4 address, or an
@@ -66,7 +66,8 @@ impl SourceKey {
         std::iter::once(self).chain(site)
     }
 
-    /// Returns the number of times by which the limits of this source exceed those of a customer.
+    /// Returns the factor by which the limits of this source exceed those of an IPv4 address or an
+    /// IPv6 network of 64 bits.
     pub(super) const fn limit_factor(self) -> u32 {
         match self {
             Self::V6Site(_) => SITE_FACTOR,

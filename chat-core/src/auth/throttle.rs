@@ -15,7 +15,8 @@ use crate::rate::{Bucket, Decaying, Rate, Table};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Limits on login attempts and registrations of a node. A source is an IPv4 address or an IPv6
-/// network of 64 bits. An IPv6 network of 48 bits may use 8 times the rates of a source.
+/// network of 64 bits. An IPv6 network of 48 bits may use 8 times the rates of a source. An attempt
+/// is by a known device if it presents a device token that the store has for the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleOptions {
@@ -30,8 +31,8 @@ pub struct ThrottleOptions {
     /// of the wait. Default 15 min.
     pub max_account_wait: Duration,
     /// Rate of attempts by unknown devices and of registrations from one source. Also the rate of
-    /// wrong session tokens, and that of wrong device tokens, from one source or by one known
-    /// device. Default 20 per minute.
+    /// wrong session tokens, and that of wrong device tokens, from one source or by one device that
+    /// has logged in or resumed from that source before. Default 20 per minute.
     pub login_rate_per_source: Rate,
     /// Rate of attempts by unknown devices and of registrations on the node. The limit leaves cores
     /// for the sessions. Default 30 per second.
@@ -110,9 +111,9 @@ pub struct ChargedAttempt {
 /// Key of the history of an attempt.
 #[derive(Debug, Clone, Copy)]
 enum HistoryKey {
-    /// In [`State::accounts`].
+    /// Key in [`State::accounts`].
     Account(u64),
-    /// In [`State::devices`].
+    /// Key in [`State::devices`].
     Device(u64),
 }
 
@@ -133,7 +134,8 @@ pub struct Throttled {
 pub enum ThrottleLimit {
     /// Limit on attempts on the account by unknown devices.
     Account,
-    /// Limit on attempts, or on wrong tokens, by this known device.
+    /// Limit on attempts by this known device, or on wrong tokens of a device that has logged in or
+    /// resumed from the source before.
     Device,
     /// Limit on attempts and registrations, or on wrong tokens, from the source; or a penalty of
     /// the source for failed logins.
@@ -197,7 +199,7 @@ struct State {
 struct Identified {
     /// Key of the account in [`State::accounts`].
     key: u64,
-    /// Time after which the account would have no history anyway.
+    /// Time from which this entry may be forgotten, because the account has no history by then.
     forgotten_at: Option<Instant>,
 }
 
@@ -296,9 +298,9 @@ impl LoginThrottle {
         };
         let key = self.hasher.hash_one(account);
         let mut state = self.state();
-        let name = self.hasher.hash_one(presented);
-        if name != key {
-            let identified = state.identified.entry(now, name);
+        let presented_key = self.hasher.hash_one(presented);
+        if presented_key != key {
+            let identified = state.identified.entry(now, presented_key);
             *identified = Identified {
                 key,
                 forgotten_at: now.checked_add(2 * self.options.max_account_wait),
@@ -332,7 +334,7 @@ impl LoginThrottle {
     /// Records that the password was correct: clears the history, and refunds the charge of the
     /// source, which many users may share.
     pub fn succeeded(&self, now: Instant, charged: ChargedAttempt) {
-        self.refund_source(now, charged, AttemptHistory::clear);
+        self.refund_source_and_change(now, charged, AttemptHistory::clear);
     }
 
     /// Refunds the charge of the source and of the account or device, because the password was not
@@ -340,7 +342,7 @@ impl LoginThrottle {
     /// of the node stays.
     pub fn refund(&self, now: Instant, charged: ChargedAttempt) {
         let options = &self.options;
-        self.refund_source(now, charged, |history| history.refund(options));
+        self.refund_source_and_change(now, charged, |history| history.refund(options));
     }
 
     /// Charges one registration, if it is within the limits. A registration also counts as a login
@@ -378,9 +380,14 @@ impl LoginThrottle {
         self.state().registrations.refund(now, source.into());
     }
 
-    /// Refunds the charge of the source, and applies `change` to the history of the account. An
-    /// attempt of a known device charged no source, and has the history of that device.
-    fn refund_source(&self, now: Instant, charged: ChargedAttempt, change: impl FnOnce(&mut AttemptHistory)) {
+    /// Refunds the charge of the source, and applies `change` to the history of the attempt. An
+    /// attempt of a known device charged no source.
+    fn refund_source_and_change(
+        &self,
+        now: Instant,
+        charged: ChargedAttempt,
+        change: impl FnOnce(&mut AttemptHistory),
+    ) {
         let mut state = self.state();
         match charged.history {
             HistoryKey::Device(key) => drop(state.devices.get_mut(&key).map(change)),
@@ -392,7 +399,7 @@ impl LoginThrottle {
     }
 
     /// Returns the key of the history of an account: that of the account which was found under
-    /// this name, if the table remembers it.
+    /// this name, if the table remembers it, and otherwise the hash of the name.
     fn account_key(&self, state: &State, account: &str) -> u64 {
         let presented = self.hasher.hash_one(account);
         state.identified.get(&presented).map_or(presented, |found| found.key)

@@ -38,11 +38,11 @@ pub struct TokenThrottle {
 struct State {
     /// Wrong tokens of unknown devices.
     sources: SourceTable,
-    /// Devices that have logged in or resumed, by the hash of the attempt.
+    /// Devices that have logged in or resumed, by the hash of source, user and device.
     known: Table<u64, KnownDevice>,
 }
 
-/// A device that has logged in or resumed, with the wrong tokens that it has presented.
+/// A device that has logged in or resumed from one source, with the charges of its wrong tokens.
 #[derive(Debug, Clone, Copy, Default)]
 struct KnownDevice {
     /// Time from which the throttle may forget the device.
@@ -136,8 +136,8 @@ impl TokenThrottle {
 
     /// Remembers a device that has logged in or resumed.
     pub fn succeeded(&self, now: Instant, attempt: TokenAttempt) {
-        let known = self.key(attempt);
-        self.state.lock().known.entry(now, known).until = now.checked_add(KNOWN_FOR);
+        let key = self.key(attempt);
+        self.state.lock().known.entry(now, key).until = now.checked_add(KNOWN_FOR);
     }
 
     fn key(&self, attempt: TokenAttempt) -> u64 {

@@ -143,7 +143,7 @@ async fn record(
         (
             Policy::Keys(PinPolicy::FirstContact) | Policy::AuthoritiesOrKeys(PinPolicy::FirstContact),
             Proof::Key(key),
-        ) => first_contact(endpoint, options, store, key).await,
+        ) => pin_first_key(endpoint, options, store, key).await,
         #[cfg(feature = "tls")]
         (Policy::Authorities | Policy::AuthoritiesOrKeys(_), Proof::Authority) => {
             let recorded = store.record_authority(&endpoint.address.host_and_port()).await;
@@ -156,8 +156,8 @@ async fn record(
     }
 }
 
-/// Pins the key of `options` that the server has proved, so that later runs need no `options.pins`.
-/// Changes nothing if the store knows the server already.
+/// Pins a key of [`ClientOptions::pins`] that the server has proved to have, so that later runs
+/// need not be given the key. Changes nothing if the store knows the server already.
 async fn pin_given_key(endpoint: &Endpoint, store: &dyn ClientStore, key: &Fingerprint) -> Result<(), ConnectError> {
     let host = endpoint.address.host_and_port();
     let known = store.known_hosts().await;
@@ -184,7 +184,7 @@ enum Proof {
     /// Its certificate chains to a trusted authority and is for the server's name.
     #[cfg(feature = "tls")]
     Authority,
-    /// Not at all: the connection is not encrypted.
+    /// The server gave no proof, because the connection is not encrypted.
     Nothing,
 }
 
@@ -192,11 +192,12 @@ enum Proof {
 enum Policy {
     /// The connection is not encrypted, which is allowed.
     Plain,
-    /// Keys.
+    /// Keys that this policy accepts.
     Keys(PinPolicy),
     /// Certificates of trusted authorities (TLS).
     Authorities,
-    /// Certificates of trusted authorities; and these keys of servers without one (TLS).
+    /// Certificates of trusted authorities, and, from servers without such a certificate, keys that
+    /// this policy accepts (TLS).
     AuthoritiesOrKeys(PinPolicy),
 }
 
@@ -275,7 +276,7 @@ fn has_authorities(options: &ClientOptions) -> bool {
 }
 
 /// Pins the key of a server on first contact, and informs the application.
-async fn first_contact(
+async fn pin_first_key(
     endpoint: &Endpoint,
     options: &ClientOptions,
     store: &dyn ClientStore,

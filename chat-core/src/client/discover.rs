@@ -31,7 +31,7 @@ pub async fn discover(options: &ClientOptions, store: &dyn ClientStore) -> Resul
     for endpoint in &options.servers {
         match ask(endpoint, options, store).await {
             Ok(nodes) => return Ok(choose(nodes, &endpoint.address)),
-            // Another server's failure says more than that this one is forbidden.
+            // The failure of another server is reported rather than that this one is forbidden.
             Err(error) if error.severity == Severity::Forbidden && failed.is_some() => {}
             Err(error) => failed = Some((error.reason, endpoint)),
         }
@@ -49,7 +49,12 @@ async fn ask(
     store: &dyn ClientStore,
 ) -> Result<Vec<NodeEntry>, ConnectError> {
     let (mut reader, mut writer) = connect_to(endpoint, options, store).await?;
-    match timeout(ANSWER_TIMEOUT, nodes(&mut reader, &mut writer, &options.client_name)).await {
+    match timeout(
+        ANSWER_TIMEOUT,
+        request_nodes(&mut reader, &mut writer, &options.client_name),
+    )
+    .await
+    {
         Ok(Ok(nodes)) => Ok(nodes),
         Ok(Err(reason)) => Err(ConnectError {
             reason,
@@ -61,7 +66,7 @@ async fn ask(
 }
 
 /// Requests the list of nodes over a new connection.
-async fn nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -> Result<Vec<NodeEntry>, ClientError> {
+async fn request_nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -> Result<Vec<NodeEntry>, ClientError> {
     let hello = Hello {
         min_version: version::MIN,
         max_version: version::MAX,

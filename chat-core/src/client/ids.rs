@@ -1,9 +1,10 @@
 //! Ids and message numbers, which have a meaning in one store epoch of the server only.
 //!
-//! After an operator has restored a backup, the server assigns the ids and numbers that it had
-//! assigned since the backup again, to other users, conversations and messages, and its
-//! `store_epoch` changes. A request that contains an id or number is therefore sent only under the
-//! `store_epoch` under which the application made it. Names keep their meaning.
+//! After an operator has restored a backup, the server does not know which ids and numbers it has
+//! assigned since the backup was made. It assigns them a second time, to other users, conversations
+//! and messages. Its `store_epoch` changes when the backup is restored. A request that contains an
+//! id or number is therefore sent only under the `store_epoch` under which the application made it.
+//! Names keep their meaning.
 
 use crate::model::{
     Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, DraftContent, GroupName, PageFrom,

@@ -19,9 +19,9 @@ pub struct ClientOptions {
     pub servers: Vec<Endpoint>,
     /// Credentials to log in with.
     pub credentials: Credentials,
-    /// Server keys that are accepted. The store pins the one that a server proves, unless it knows
-    /// that server already. If empty, the client accepts the keys that its store has pinned, and
-    /// `trust` applies to other servers. Default: empty.
+    /// Server keys that are accepted. The store pins the one that a server proves to have, unless
+    /// the store knows that server already. If empty, the client accepts the keys that its store
+    /// has pinned, and `trust` applies to other servers. Default: empty.
     pub pins: Vec<Fingerprint>,
     /// Treatment of a server whose key is not pinned. Default: refuse the server.
     pub trust: Trust,

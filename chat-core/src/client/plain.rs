@@ -8,10 +8,11 @@ use super::{AccountState, ClientError, ClientOptions, ClientStore};
 /// Checks that `options` and the pinned keys allow an unencrypted connection to `endpoint`.
 ///
 /// A server with a pinned key, or one that has proved itself by a certificate, is never reached
-/// unencrypted, because it could not prove that again. A key in `options` counts for every server.
-/// A key or a proof by certificate that the store has recorded counts for all ports of its host; on
-/// loopback, and for an endpoint with a `Dial` of the application, for its port only. It does not
-/// matter which spelling of the host was recorded.
+/// unencrypted, because it could not prove its identity again. A key in `options` forbids
+/// unencrypted connections to every server. A key or a proof by certificate that the store has
+/// recorded forbids them to all ports of its host; on loopback, and for an endpoint with a `Dial`
+/// of the application, to its port only. It does not matter which spelling of the host was
+/// recorded.
 pub(super) async fn check(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -21,11 +22,11 @@ pub(super) async fn check(
     // Streams of an endpoint with a `Dial` of the application need not cross a network.
     let is_local = !endpoint.uses_tcp() || is_loopback(&address.host);
     let known = store.known_hosts().await?;
-    let is_pinned =
+    let has_proved_itself =
         known.is_port_known(&address.host, address.port) || (!is_local && known.is_host_known(&address.host));
     let refused = if !options.pins.is_empty() {
         Some("a key is pinned")
-    } else if is_pinned {
+    } else if has_proved_itself {
         Some("this server has proved its key or a certificate before")
     } else {
         None

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 /// Upper bound of the random part of the first delay.
-pub(super) const BASE: Duration = Duration::from_millis(500);
+pub(super) const MAX_FIRST_JITTER: Duration = Duration::from_millis(500);
 /// Upper bound of the random part of every delay.
-pub(super) const CAP: Duration = Duration::from_secs(30);
+pub(super) const MAX_JITTER: Duration = Duration::from_secs(30);
 /// Minimum duration of a healthy session. A failure after a healthy session counts as the first.
-pub(super) const HEALTHY: Duration = Duration::from_secs(60);
+pub(super) const MIN_HEALTHY_SESSION: Duration = Duration::from_secs(60);
 
 /// Delays between attempts. Gets the time and random numbers as arguments.
 #[derive(Debug, Default)]
@@ -26,17 +26,19 @@ impl Backoff {
     }
 
     /// Counts a failure and returns the delay before the next attempt: `asked`, the delay that the
-    /// server asked for, plus a random delay between 0 and a bound that doubles from [`BASE`] to
-    /// [`CAP`]. `random` is a uniformly distributed random number.
+    /// server asked for, plus a random delay between 0 and a bound that doubles from
+    /// [`MAX_FIRST_JITTER`] to [`MAX_JITTER`]. `random` is a uniformly distributed random number.
     pub(super) fn failed(&mut self, now: Instant, asked: Option<Duration>, random: u32) -> Duration {
         let healthy = self
             .connected_at
             .take()
-            .is_some_and(|since| now.duration_since(since) >= HEALTHY);
+            .is_some_and(|since| now.duration_since(since) >= MIN_HEALTHY_SESSION);
         if healthy {
             self.failures = 0;
         }
-        let bound = BASE.saturating_mul(1 << self.failures.min(16)).min(CAP);
+        let bound = MAX_FIRST_JITTER
+            .saturating_mul(1 << self.failures.min(16))
+            .min(MAX_JITTER);
         self.failures = self.failures.saturating_add(1);
         let jitter = bound.mul_f64(f64::from(random) / f64::from(u32::MAX));
         asked.unwrap_or(Duration::ZERO).saturating_add(jitter)
@@ -58,9 +60,15 @@ mod tests {
         assert_eq!(backoff.failed(now, None, 0), Duration::ZERO);
 
         backoff.connected(now);
-        assert_eq!(backoff.failed(now + HEALTHY - BASE, None, u32::MAX), CAP);
+        assert_eq!(
+            backoff.failed(now + MIN_HEALTHY_SESSION - MAX_FIRST_JITTER, None, u32::MAX),
+            MAX_JITTER
+        );
         backoff.connected(now);
-        assert_eq!(backoff.failed(now + HEALTHY, None, u32::MAX), BASE);
+        assert_eq!(
+            backoff.failed(now + MIN_HEALTHY_SESSION, None, u32::MAX),
+            MAX_FIRST_JITTER
+        );
     }
 
     #[test]
@@ -68,6 +76,9 @@ mod tests {
         let mut backoff = Backoff::default();
         let asked = Duration::from_secs(7);
         assert_eq!(backoff.failed(Instant::now(), Some(asked), 0), asked);
-        assert_eq!(backoff.failed(Instant::now(), Some(asked), u32::MAX), asked + 2 * BASE);
+        assert_eq!(
+            backoff.failed(Instant::now(), Some(asked), u32::MAX),
+            asked + 2 * MAX_FIRST_JITTER
+        );
     }
 }

@@ -76,8 +76,8 @@ struct Directory {
     me: Option<UserInfo>,
     conversations: BTreeMap<ConversationId, Arc<ConversationInfo>>,
     names: BTreeMap<UserId, String>,
-    /// Groups of an earlier run, each until the server reports it, and all until the client knows
-    /// the present ones.
+    /// Names of the groups that an earlier run has saved. A group is removed once the server has
+    /// reported it, and all are removed once the client knows the present groups of the user.
     saved_groups: BTreeMap<ConversationId, String>,
     /// Number of the store epoch that all ids belong to, from 0: how often the store was replaced
     /// since the client was started.
@@ -197,8 +197,7 @@ impl Shared {
         old.as_deref().and_then(known::group_name) != name.as_deref()
     }
 
-    /// Returns the user's groups, and those of an earlier run about which the server has not told
-    /// yet.
+    /// Returns the user's groups, and those of an earlier run that the server has not reported yet.
     pub(super) fn groups(&self) -> KnownGroups {
         let directory = self.directory();
         let mut names = directory.saved_groups.clone();
@@ -210,8 +209,8 @@ impl Shared {
         }
     }
 
-    /// Returns the group that had this name in an earlier run, and about which the server has not
-    /// told yet. Returns `None` also if several groups had the name.
+    /// Returns the group that had this name in an earlier run, if the server has not reported it
+    /// yet. Returns `None` also if several groups had the name.
     pub(super) fn saved_group(&self, reference: &ConversationRef) -> Option<ConversationId> {
         let ConversationRef::Group(wanted) = reference else {
             return None;

@@ -125,8 +125,8 @@ impl Presence for MemoryPresence {
 
     async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError> {
         let all = self.claims.lock();
-        let of = |user: &UserId| all.get(user).map(|claims| (*user, claims.clone()));
-        let claims = users.iter().filter_map(of);
+        let claims_of = |user: &UserId| all.get(user).map(|claims| (*user, claims.clone()));
+        let claims = users.iter().filter_map(claims_of);
         Ok(claims
             .flat_map(|(user, claims)| claims.into_iter().map(move |c| (user, c.device, c.node, c.state)))
             .collect())

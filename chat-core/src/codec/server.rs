@@ -13,14 +13,15 @@ use super::send;
 use super::wire::{Encode, Fields, message_len};
 use crate::model::{CloseCode, Event, HistoryPage, Outcome, PageFrom, Push, ReplyCode};
 
-/// Tags of the fields of `chat.v1.ServerPacket` and `chat.v1.Reply` that are encoded without
-/// generated code.
+/// Tags of fields of `chat.v1.ServerPacket`, `chat.v1.Reply` and `chat.v1.HistoryPage` that are
+/// encoded without generated code.
 mod tag {
     pub(super) const REPLY: u32 = 1;
     pub(super) const EVENT: u32 = 2;
     pub(super) const REQUEST_ID: u32 = 1;
     pub(super) const APPENDED: u32 = 21;
     pub(super) const HISTORY: u32 = 22;
+    pub(super) const PAGE_EVENTS: u32 = 2;
 }
 
 /// Decodes a packet of a client. Message texts of more than `max_text` bytes are rejected.
@@ -30,7 +31,7 @@ mod tag {
 /// a reply if the request wants one, and continue.
 pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeError> {
     if let Some((id, command)) = send::decode(&packet, max_text) {
-        return request(id, false, command.map(RequestKind::Command));
+        return into_request(id, false, command.map(RequestKind::Command));
     }
     let packet = proto::ClientPacket::decode(packet).map_err(Malformed::from)?;
     let id = RequestId(packet.request_id);
@@ -50,10 +51,16 @@ pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeE
         return Err(Malformed::NoRequestId.into());
     }
     let is_hello = matches!(command, WireCommand::Hello(_));
-    request(id, is_hello, requests::to_request(command, max_text))
+    into_request(id, is_hello, requests::to_request(command, max_text))
 }
 
-fn request(id: RequestId, is_hello: bool, kind: Result<RequestKind, InvalidRequest>) -> Result<Request, DecodeError> {
+/// Returns the request with its id, or the error for an invalid request. `is_hello` says whether
+/// the request is a `Hello`.
+fn into_request(
+    id: RequestId,
+    is_hello: bool,
+    kind: Result<RequestKind, InvalidRequest>,
+) -> Result<Request, DecodeError> {
     match kind {
         Ok(kind) => Ok(Request { id, kind }),
         Err(invalid) => Err(DecodeError::Invalid {
@@ -114,7 +121,7 @@ pub fn encode_push(push: &Push) -> Bytes {
 pub fn fit_page(page: &mut HistoryPage, from: PageFrom, max_bytes: usize) {
     let size = |event| {
         let fields = EventFields::past(event);
-        message_len(2, fields.len())
+        message_len(tag::PAGE_EVENTS, fields.len())
     };
     let mut left = max_bytes;
     let mut fits = |event| match left.checked_sub(size(event)) {

@@ -15,9 +15,9 @@ use crate::service::CommandError;
 /// are not touched, and events name no device ([`Event::device`] is `None`). Commands that need a
 /// session of a device are refused with
 /// [`InvalidArgument`](crate::model::ReplyCode::InvalidArgument): logging out, changing the
-/// password, revoking a device, acknowledging, setting presence and typing. In answers, `cursor` is
-/// the position before `first_seq`, as for a device that has received nothing. If the user does not
-/// exist or is disabled, commands are refused with
+/// password, revoking a device, acknowledging, setting presence and typing. In answers, the
+/// `cursor` of a conversation is the position before its `first_seq`, as for a device that has
+/// received nothing. If the user does not exist or is disabled, commands are refused with
 /// [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled).
 ///
 /// [`Event::device`]: crate::model::Event::device

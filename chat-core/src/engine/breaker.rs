@@ -78,7 +78,8 @@ impl Breaker {
     }
 
     /// Returns whether a request may go to the store now. An open breaker admits one request per
-    /// probe interval.
+    /// probe interval, so a call that returns `true` uses up the interval, and its caller has to
+    /// make the request.
     pub(crate) fn admits(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         match state.probe_at {

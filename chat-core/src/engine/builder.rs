@@ -121,8 +121,8 @@ impl EngineBuilder {
 
     /// Lets users register, change their passwords, and get passwords from operators. An
     /// application whose own authenticator also accepts passwords passes the same `passwords` to
-    /// both. Default: passwords in the store, with the options of [`EngineConfig`], if there is no
-    /// [authenticator](Self::authenticator); otherwise none.
+    /// this method and to its authenticator. Default: passwords in the store, with the options of
+    /// [`EngineConfig`], if there is no [authenticator](Self::authenticator); otherwise none.
     #[must_use]
     pub fn passwords(mut self, passwords: Arc<PasswordAuthenticator>) -> Self {
         self.passwords = Some(passwords);

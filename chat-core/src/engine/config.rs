@@ -148,9 +148,10 @@ pub struct EngineConfig {
     /// Rate at which one user may change contacts, groups, memberships and the own profile, over
     /// all sessions on this node. Commands that are refused or change nothing count too, unless the
     /// user is told to try again. Messages, and the commands that have one of the rates above, do
-    /// not count. Attempts to create groups, request friends and invite users have the same rate
-    /// once more, because their own charge is refunded if they fail; so have repetitions of changes
-    /// beyond the rate. Default 60 per minute with a burst of 200.
+    /// not count. A second limit with the same rate applies to attempts to create groups, request
+    /// friends and invite users, because the charges to the rates of these commands are refunded if
+    /// they fail. It also applies to repetitions of changes by a user who exceeds the first limit.
+    /// Default 60 per minute with a burst of 200.
     pub change_rate: Rate,
     /// Time for which the inbox of a user announces a friend request, a request to join a group or
     /// an invitation only once if the same user repeats it. A repeated request takes effect

@@ -25,10 +25,10 @@ use crate::panics;
 
 /// The application's deciding hooks, in the order in which they are asked.
 ///
-/// Each `before_…` method fails with the error with which a hook refuses the command; also if a
-/// rate is exceeded, or if what the hooks need to know cannot be read from the store. If hooks can
-/// change the request, the method returns it in the form that they allow. Without hooks, the method
-/// allows the request unchanged and does not read the store.
+/// Each `before_…` method fails if a hook refuses the command, with the error that the hook gives.
+/// It also fails if a rate is exceeded, or if what the hooks need to know cannot be read from the
+/// store. If hooks can change the request, the method returns it in the form that they allow.
+/// Without hooks, the method allows the request unchanged and does not read the store.
 #[derive(Debug)]
 pub(super) struct HookCalls {
     hooks: Arc<[Arc<dyn Hooks>]>,

@@ -86,8 +86,8 @@ impl UserLimit {
         Ok(wait)
     }
 
-    /// Charges this number of events to a user, even if the user exceeds the rate, but not so many
-    /// that the delay until the next allowed event would exceed `max_delay`.
+    /// Charges `count` uses of the rate to a user, even if the user exceeds the rate, but not so
+    /// many that the delay until the next allowed use would exceed `max_delay`.
     fn charge_up_to(&self, user: UserId, count: u32, max_delay: Duration) {
         if self.rate.per.is_zero() {
             return;
@@ -97,7 +97,7 @@ impl UserLimit {
         users.entry(now, user).charge_up_to(now, &self.rate, count, max_delay);
     }
 
-    /// Returns the time until the rate allows a user the next event; zero within the rate.
+    /// Returns the time until the rate allows a user the next use; zero within the rate.
     fn delay(&self, user: UserId) -> Duration {
         let users = self.users.lock();
         let bucket = users.get(&user).copied().unwrap_or_default();
@@ -179,8 +179,8 @@ impl UserLimits {
         }
     }
 
-    /// Charges rows that were read for a user, after the read, which delays the next reads of the
-    /// user; by [`MAX_READ_DELAY`] at most.
+    /// Charges rows that a command reads for a user. This does not delay the command itself, but
+    /// the next reads of the user, by [`MAX_READ_DELAY`] at most.
     pub(crate) fn charge_read(&self, user: UserId, rows: u32) {
         self.reads.charge_up_to(user, rows, MAX_READ_DELAY);
     }

@@ -1,5 +1,5 @@
-//! Containment of panics: a panic during one command, or one piece of work of a feed, fails only
-//! that.
+//! Containment of panics: a panic fails only the command, or the piece of work of a feed, in which
+//! it occurs.
 
 use super::error::CommandError;
 use crate::panics;

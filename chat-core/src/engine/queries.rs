@@ -72,10 +72,10 @@ impl Queries {
                 () = queries.lifecycle.draining().cancelled() => return Err(CommandError::shutting_down()),
             };
             entered.store(true, Ordering::Relaxed);
-            // All reads of the query together may take hardly longer than one, so that a store that
-            // hangs is not waited for once per read.
+            // All reads of the query together may take only slightly longer than a single read may.
+            // Otherwise a query would wait for a hanging store once for each of its reads.
             let latest = queries.access.deadline() + FIRST_READ_MARGIN;
-            within(latest, queries.checked(caller, async move { query(permit).await })).await
+            within(latest, queries.run_checked(caller, async move { query(permit).await })).await
         };
         // The task outlasts the deadline only if the store does not answer in time.
         let answer = timeout_at(deadline.into(), self.lifecycle.spawn_query(work)).await;
@@ -92,10 +92,12 @@ impl Queries {
         caller: Caller,
         command: impl Future<Output = CommandResult> + Send,
     ) -> CommandResult {
-        contain(self.checked(caller, command)).await
+        contain(self.run_checked(caller, command)).await
     }
 
-    async fn checked(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send) -> CommandResult {
+    /// Runs a command after a check that the caller may act. If the caller's session ends while the
+    /// command runs, checks the caller again before the answer is returned.
+    async fn run_checked(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send) -> CommandResult {
         let had_session = self.router.has_session(caller);
         if !had_session {
             check_caller(&self.access, caller).await?;

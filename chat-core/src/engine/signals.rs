@@ -39,15 +39,15 @@ pub(super) async fn hide_peers(
         return Ok(());
     }
     let contacts = Contacts::read(access, user, &peers).await?;
-    let mut policy = None;
+    let mut own_policy = None;
     for membership in memberships {
         let Some(peer) = &membership.peer else { continue };
         let relation = contacts.relation_from(peer.user);
-        if relation == Relation::Stranger && policy.is_none() {
+        if relation == Relation::Stranger && own_policy.is_none() {
             let account = access.read(access.store().account(user)).await?;
-            policy = Some(StrangerPolicy::of(account.as_ref()));
+            own_policy = Some(StrangerPolicy::of(account.as_ref()));
         }
-        let accepts = policy.is_some_and(|policy| policy.accepts(membership.member.has_sent));
+        let accepts = own_policy.is_some_and(|policy| policy.accepts(membership.member.has_sent));
         if policy::check_direct(DirectPermission::Signal, relation, accepts).is_err() {
             membership.peer = None;
         }

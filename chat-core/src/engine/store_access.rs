@@ -208,7 +208,8 @@ impl StoreAccess {
         answer.map_err(|error| {
             let is_unavailable = matches!(error, StoreError::Unavailable(_));
             let explained = explain(error.into());
-            // Unlike a unit of work, a read leaves nothing that might have been done.
+            // A failed unit of work may have stored something, and its error says so. A read
+            // changes nothing.
             if is_unavailable {
                 CommandError::store_unavailable()
             } else {

@@ -45,7 +45,7 @@ pub(super) async fn conversation_info(
 }
 
 /// Converts a user's memberships to the user's view of the conversations, the one with the newest
-/// event first. Leaves out those for which [`info`] returns `None`.
+/// event first. Leaves out those for which [`membership_info`] returns `None`.
 pub(super) async fn conversation_infos(
     access: &StoreAccess,
     user: UserId,
@@ -59,7 +59,7 @@ pub(super) async fn conversation_infos(
     let users = user_infos(access, &peers).await?;
     let mut infos: Vec<ConversationInfo> = memberships
         .into_iter()
-        .filter_map(|membership| info(membership, user, &users))
+        .filter_map(|membership| membership_info(membership, user, &users))
         .collect();
     infos.sort_by_key(|info| (Reverse(info.last_time), info.id));
     Ok(infos)
@@ -110,9 +110,13 @@ fn peer_of(conversation: &Conversation, user: UserId) -> Option<UserId> {
     }
 }
 
-/// Converts a membership. Returns `None` if the peer of a direct conversation is not in `users`, or
-/// if a group has no profile.
-fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserInfo>) -> Option<ConversationInfo> {
+/// Converts a membership of `user` to the user's view of its conversation. Returns `None` if the
+/// peer of a direct conversation is not in `users`, or if a group has no profile.
+fn membership_info(
+    membership: MembershipView,
+    user: UserId,
+    users: &HashMap<UserId, UserInfo>,
+) -> Option<ConversationInfo> {
     let MembershipView {
         conversation,
         member,

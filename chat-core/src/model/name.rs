@@ -2,12 +2,11 @@
 //! for names that look alike.
 //!
 //! A user name follows PRECIS `UsernameCaseMapped` (RFC 8265 §3.3): width mapping, lower case, NFC
-//! and the Bidi Rule of RFC 5893. Of the identifier class, the characters that UTS #39 allows for
-//! identifiers are valid, and in addition rare Chinese characters; of these only letters, marks and
-//! decimal digits of any script plus `_`, `-` and `.`. Scripts mix only as "highly restrictive" in
-//! UTS #39 permits: Latin with Chinese, Japanese or Korean, otherwise one script. Names that still
-//! look alike (`сосо` in Cyrillic, `coco` in Latin) have the same skeleton, which a store keeps
-//! unique.
+//! and the Bidi Rule of RFC 5893. It may contain `_`, `-` and `.`, the letters, marks and decimal
+//! digits of any script that UTS #39 allows for identifiers, and all Chinese characters, even rare
+//! ones that UTS #39 does not allow. Scripts mix only as "highly restrictive" in UTS #39 permits:
+//! Latin with Chinese, Japanese or Korean, otherwise one script. Names that still look alike
+//! (`сосо` in Cyrillic, `coco` in Latin) have the same skeleton, which a store keeps unique.
 //!
 //! The `precis-profiles` crate is not used: its identifier class is wider, so an additional filter
 //! would be needed, and its tables, which a build script generates, have another Unicode version

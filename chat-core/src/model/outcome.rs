@@ -349,9 +349,9 @@ pub struct MemberInfo {
     /// Time until which the member may not send; 0 if not muted.
     #[cfg_attr(feature = "serde", serde(rename = "muted_until_ms"))]
     pub muted_until: Timestamp,
-    /// Last event that a device of the member has acknowledged. It is 0 if the group is deleted or
-    /// too large for receipts, or if the user is not an active member, unless the user is the
-    /// caller.
+    /// Last event that a device of the member has acknowledged. Unless the user is the requesting
+    /// member, it is 0 in a group that is deleted or too large for receipts, and for a user who is
+    /// not an active member.
     pub delivered_seq: Seq,
     /// Last event that the member has read; 0 in the same cases as `delivered_seq`.
     pub read_seq: Seq,

@@ -66,8 +66,9 @@ pub struct ConversationQuery {
     pub after: ConversationId,
     /// Maximum number of conversations.
     pub limit: u32,
-    /// True to list also conversations that have ended, because the user is no longer a member or
-    /// the group was deleted, and that the device has acknowledged to their end.
+    /// False to leave out the conversations that have ended, because the user is no longer a member
+    /// or the group was deleted, and whose last event the device has acknowledged. True to list
+    /// these too.
     pub ended: bool,
     /// True to list groups with their descriptions.
     pub descriptions: bool,

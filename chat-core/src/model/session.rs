@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{DeviceId, DisplayName, SessionEpoch, UserId, UserInfo, UserName, UserRef};
 
-/// Password or token. Wiped when dropped, hidden in `Debug`.
+/// Password or token. It is wiped from memory when dropped, and hidden in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 

@@ -112,8 +112,8 @@ impl Bucket {
 
     /// Charges one event.
     pub(crate) fn charge(&mut self, now: Instant, rate: &Rate) {
-        let charge = self.remaining(now).saturating_add(rate.interval().unwrap_or(rate.per));
-        self.recovered_at = now.checked_add(charge.min(MAX_RECOVERY));
+        let recovery = self.remaining(now).saturating_add(rate.interval().unwrap_or(rate.per));
+        self.recovered_at = now.checked_add(recovery.min(MAX_RECOVERY));
     }
 
     /// Charges `count` events, even if they are not allowed now, but not so many that the delay
@@ -122,9 +122,9 @@ impl Bucket {
         let remaining = self.remaining(now);
         let interval = rate.interval().unwrap_or(rate.per);
         let tolerance = interval.saturating_mul(rate.burst.max(1) - 1);
-        let max = tolerance.saturating_add(max_delay).min(MAX_RECOVERY).max(remaining);
-        let charge = remaining.saturating_add(interval.saturating_mul(count));
-        self.recovered_at = now.checked_add(charge.min(max));
+        let max_recovery = tolerance.saturating_add(max_delay).min(MAX_RECOVERY).max(remaining);
+        let recovery = remaining.saturating_add(interval.saturating_mul(count));
+        self.recovered_at = now.checked_add(recovery.min(max_recovery));
     }
 
     /// Charges one event, even if it is not allowed now, and returns the delay until the next event
@@ -136,8 +136,8 @@ impl Bucket {
 
     /// Refunds one event.
     pub(crate) fn refund(&mut self, now: Instant, rate: &Rate) {
-        let charge = self.remaining(now).saturating_sub(rate.interval().unwrap_or_default());
-        self.recovered_at = now.checked_add(charge);
+        let recovery = self.remaining(now).saturating_sub(rate.interval().unwrap_or_default());
+        self.recovered_at = now.checked_add(recovery);
     }
 }
 

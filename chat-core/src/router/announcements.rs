@@ -40,7 +40,7 @@ struct Announced {
     changed_sessions: HashMap<UserId, (CloseCode, Instant)>,
     /// Time of the last announcement that was not remembered, or that this node does not know (see
     /// [`RecentAnnouncements::mark_overflowed`]).
-    overflowed: Option<Instant>,
+    overflowed_at: Option<Instant>,
 }
 
 impl RecentAnnouncements {
@@ -81,7 +81,7 @@ impl RecentAnnouncements {
     /// are missing.
     pub(crate) fn all(&self) -> Option<(Vec<Doorbell>, Vec<Content>)> {
         let announced = self.inner.announced.lock();
-        if announced.overflowed.is_some() {
+        if announced.overflowed_at.is_some() {
             return None;
         }
         let doorbells = announced.doorbells.iter();
@@ -114,8 +114,8 @@ impl RecentAnnouncements {
             .into_iter()
             .map(|(join, ())| join);
         let mut changed_sessions = retain_recent(&mut announced.changed_sessions, repeat_duration).into_iter();
-        announced.overflowed = announced.overflowed.filter(|at| at.elapsed() <= repeat_duration);
-        let overflowed = announced.overflowed.is_some();
+        announced.overflowed_at = announced.overflowed_at.filter(|at| at.elapsed() <= repeat_duration);
+        let overflowed = announced.overflowed_at.is_some();
         drop(announced);
         let mut contents = Vec::with_capacity(1);
         loop {
@@ -136,7 +136,7 @@ impl RecentAnnouncements {
 impl Announced {
     fn note_overflow(&mut self, overflowed: bool) {
         if overflowed {
-            self.overflowed = Some(Instant::now());
+            self.overflowed_at = Some(Instant::now());
         }
     }
 }

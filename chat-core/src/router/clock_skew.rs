@@ -34,8 +34,10 @@ impl ClockStatus {
     /// Records the store's time of day in an answer to a request that was sent at `asked` and has
     /// been answered now.
     pub(crate) fn record_store_time(&self, asked: Instant, time: Timestamp) {
-        let half = now().saturating_duration_since(asked) / 2;
-        *self.store_time.lock() = Some((asked + half, time));
+        // The store read its clock at an unknown time between the request and the answer. The
+        // middle of the two makes the greatest possible error as small as possible.
+        let half_round_trip = now().saturating_duration_since(asked) / 2;
+        *self.store_time.lock() = Some((asked + half_round_trip, time));
     }
 
     /// Returns the store's time of day now, or `None` if the store has not told it.

@@ -35,19 +35,19 @@ impl News {
 /// The watches of a node. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CommitWatches {
-    watches: Arc<RwLock<Vec<Arc<Watched>>>>,
+    watches: Arc<RwLock<Vec<Arc<WatchState>>>>,
 }
 
 /// State of one watch, to which commits are reported.
 #[derive(Debug)]
-struct Watched {
+struct WatchState {
     /// User whose joins are reported; `None` if no joins are reported.
     user: Option<UserId>,
     news: Mutex<News>,
     changed: Notify,
 }
 
-impl Watched {
+impl WatchState {
     fn update(&self, change: impl FnOnce(&mut News)) {
         change(&mut self.news.lock());
         self.changed.notify_one();
@@ -57,22 +57,22 @@ impl Watched {
 impl CommitWatches {
     /// Adds a watch of all logs and, if `user` is given, of the joins of this user.
     pub(crate) fn watch(&self, user: Option<UserId>) -> CommitWatch {
-        let watched = Arc::new(Watched {
+        let state = Arc::new(WatchState {
             user,
             news: Mutex::default(),
             changed: Notify::new(),
         });
-        self.watches.write().push(Arc::clone(&watched));
+        self.watches.write().push(Arc::clone(&state));
         CommitWatch {
-            watched,
+            state,
             watches: self.clone(),
         }
     }
 
     /// Records that a log reaches `last_seq`. Never waits.
     pub(crate) fn grown(&self, conversation: ConversationId, last_seq: Seq) {
-        for watched in &*self.watches.read() {
-            watched.update(|news| {
+        for state in &*self.watches.read() {
+            state.update(|news| {
                 if news.has_room() || news.grown.contains_key(&conversation) {
                     let known = news.grown.entry(conversation).or_insert(last_seq);
                     *known = last_seq.max(*known);
@@ -85,9 +85,9 @@ impl CommitWatches {
 
     /// Records that a user may have joined a conversation.
     pub(crate) fn joined(&self, user: UserId, conversation: ConversationId) {
-        for watched in &*self.watches.read() {
-            if watched.user == Some(user) {
-                watched.update(|news| {
+        for state in &*self.watches.read() {
+            if state.user == Some(user) {
+                state.update(|news| {
                     if news.has_room() {
                         news.joined.insert(conversation);
                     } else {
@@ -100,19 +100,19 @@ impl CommitWatches {
 
     /// Records that logs may have grown without an announcement.
     pub(crate) fn mark_incomplete(&self) {
-        for watched in &*self.watches.read() {
-            watched.update(|news| news.may_be_incomplete = true);
+        for state in &*self.watches.read() {
+            state.update(|news| news.may_be_incomplete = true);
         }
     }
 }
 
 /// A watch of all logs, which reports the commits of this node at once, and those of other nodes
-/// when a doorbell or a heartbeat that repeats it arrives. Its memory is bounded: if news do not
-/// fit, they are reported as [incomplete](News::may_be_incomplete). The watch ends when it is
-/// dropped.
+/// when a doorbell or a heartbeat that repeats it arrives. Its memory is bounded: if some news does
+/// not fit, the news that it reports is marked as [incomplete](News::may_be_incomplete). The watch
+/// ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct CommitWatch {
-    watched: Arc<Watched>,
+    state: Arc<WatchState>,
     watches: CommitWatches,
 }
 
@@ -120,11 +120,11 @@ impl CommitWatch {
     /// Waits until there is news, and returns it. Cancel safe: no news is lost.
     pub(crate) async fn news(&self) -> News {
         loop {
-            let news = std::mem::take(&mut *self.watched.news.lock());
+            let news = std::mem::take(&mut *self.state.news.lock());
             if !news.is_empty() {
                 return news;
             }
-            self.watched.changed.notified().await;
+            self.state.changed.notified().await;
         }
     }
 }
@@ -132,7 +132,7 @@ impl CommitWatch {
 impl Drop for CommitWatch {
     fn drop(&mut self) {
         let mut watches = self.watches.watches.write();
-        watches.retain(|other| !Arc::ptr_eq(other, &self.watched));
+        watches.retain(|other| !Arc::ptr_eq(other, &self.state));
     }
 }
 

@@ -186,13 +186,13 @@ impl ConversationFeed {
     }
 
     /// Removes the sessions of users who are no longer members after `event`.
-    fn expel(&mut self, event: &Event, is_out: impl Fn(&SessionHandle) -> bool) {
+    fn expel(&mut self, event: &Event, is_former_member: impl Fn(&SessionHandle) -> bool) {
         self.subscribers.retain(|Subscriber { session, .. }| {
-            let is_out = is_out(session);
-            if is_out {
+            let is_former_member = is_former_member(session);
+            if is_former_member {
                 session.leave(event.conversation);
             }
-            !is_out
+            !is_former_member
         });
     }
 }

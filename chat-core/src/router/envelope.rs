@@ -248,14 +248,14 @@ fn decode_notice(notice: proto::Notice) -> Option<Content> {
     };
     // All other pushes, such as events and the end of a session, follow from what this node reads
     // from the store, so they must not come from the bus.
-    let is_ephemeral = matches!(
+    let is_notice = matches!(
         push,
         Push::Receipt { .. } | Push::Read { .. } | Push::Typing { .. } | Push::Presence { .. }
     );
     let except = DeviceId::try_from(&notice.except_device[..])
         .ok()
         .map(|device| (UserId(notice.except_user), device));
-    is_ephemeral.then_some(Content::Notice { audience, push, except })
+    is_notice.then_some(Content::Notice { audience, push, except })
 }
 
 impl From<Doorbell> for proto::Doorbell {

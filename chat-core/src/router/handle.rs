@@ -306,14 +306,14 @@ impl Router {
     /// to `seq` were delivered here. `None` if the caller has no session here.
     #[must_use]
     pub fn has_delivered(&self, caller: Caller, conversation: ConversationId, seq: Seq) -> Option<bool> {
-        let mut is_subscribed = None;
+        let mut is_following = None;
         self.registry.for_each_of_user(caller.user, |session| {
-            if is_subscribed.is_none() && session.caller == caller {
-                is_subscribed = Some(session.is_in(conversation));
+            if is_following.is_none() && session.caller == caller {
+                is_following = Some(session.is_in(conversation));
             }
         });
         let head = || self.registry.head(conversation);
-        Some(is_subscribed? && head().is_some_and(|head| seq <= head))
+        Some(is_following? && head().is_some_and(|head| seq <= head))
     }
 
     /// Sets the presence of the caller's session on this node, if there is one, and publishes that

@@ -16,7 +16,7 @@
 //!   workers/*                         the tasks; each owns exactly what it uses
 //!   follow_starter cluster_link       adds sessions to feeds · announces to the other nodes
 //!   local_delivery                    event → outboxes
-//!   registry ► conversation_feed ► session ► outbox ► shared_push    ► contains; of this node
+//!   registry ► conversation_feed ► session ► outbox ► shared_push    ► means "contains"
 //!   work_set topic_requests publish_queue announcements unconfirmed sweep_request    queues
 //!   commit_watch                      news of all logs, for `Engine::feed`
 //!   peer_monitor store_peers other_nodes clock_skew    knowledge about other nodes

@@ -36,7 +36,7 @@ struct PeerTable {
     own: Option<(u64, Instant)>,
     /// Number of own heartbeats that have returned in a row, each within the timeout.
     consecutive_own: u32,
-    peers: HashMap<NodeId, Peer>,
+    peers: HashMap<NodeId, LastHeartbeat>,
     /// Nodes that the store or the cluster's discovery lists, each with the time at which it was
     /// first listed.
     listed_since: HashMap<NodeId, Instant>,
@@ -46,7 +46,7 @@ struct PeerTable {
 
 /// The last heartbeat that arrived from a peer.
 #[derive(Debug)]
-struct Peer {
+struct LastHeartbeat {
     /// Incarnation of the peer, which grows at each of its starts.
     incarnation: u64,
     /// Number of the heartbeat.
@@ -91,7 +91,8 @@ impl PeerMonitor {
     /// envelopes counts once.
     pub(crate) fn record_own(&self, number: u64) {
         let mut table = self.table.lock();
-        // A heartbeat that has returned before proves nothing: somebody may have recorded it.
+        // A heartbeat that has returned before proves nothing about the bus: an attacker may have
+        // kept it and sent it again.
         if table.own.is_none_or(|(last, _)| number > last) {
             table.consecutive_own = table.consecutive_own.saturating_add(1);
             table.own = Some((number, Instant::now()));
@@ -106,7 +107,7 @@ impl PeerMonitor {
         if table.peers.len() >= MAX_PEERS && !table.peers.contains_key(&node) {
             return true;
         }
-        let peer = Peer {
+        let peer = LastHeartbeat {
             incarnation,
             number,
             at: Instant::now(),

@@ -107,8 +107,7 @@ impl MissedEvents<'_> {
 }
 
 /// Maximum number of events that a session missed and that are pushed to it when it starts to
-/// follow a conversation.
-/// If there are more, the client gets a `Behind` push instead.
+/// follow a conversation. If there are more, the client gets a `Behind` push instead.
 pub(crate) const MAX_PUSHED_ON_FOLLOW: u32 = 64;
 
 /// A session in the order of the ids.
@@ -203,9 +202,10 @@ impl Registry {
                 FollowResult::Following
             }
             Entry::Vacant(entry) => {
-                // A feed that starts at what the client knows is then brought up to the end of the
-                // log, so that the events after it are pushed. If the feed starts at the end of the
-                // log, the client gets a `Behind` push, unless it knows the log up to there.
+                // A feed that starts at the last event that the client knows catches up with the
+                // log afterwards, so that the later events are pushed. If the feed starts at the
+                // end of the log, the client gets a `Behind` push, unless it knows the log up to
+                // there.
                 let unknown = conversation.last_seq.0.saturating_sub(known_seq.0);
                 let head = match known {
                     ClientKnowledge::Nothing if unknown <= u64::from(MAX_PUSHED_ON_FOLLOW) => known_seq,

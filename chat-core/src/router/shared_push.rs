@@ -22,7 +22,7 @@ struct Inner {
 /// Size of an event's header fields, in bytes, rounded up.
 const EVENT_OVERHEAD: usize = 96;
 /// Size of a push other than an event, such as a receipt, in bytes, rounded up.
-const NOTICE_SIZE: usize = 48;
+const OTHER_PUSH_SIZE: usize = 48;
 
 impl SharedPush {
     /// Creates a shared push, which is not encoded yet.
@@ -30,7 +30,7 @@ impl SharedPush {
     pub fn new(push: Push) -> Self {
         let size = match &push {
             Push::Event(event) => event.body.len() + EVENT_OVERHEAD,
-            _ => NOTICE_SIZE,
+            _ => OTHER_PUSH_SIZE,
         };
         Self(Arc::new(Inner {
             push,

@@ -40,7 +40,7 @@ pub(crate) struct UnconfirmedCommits {
 
 #[derive(Debug, Default)]
 struct Inner {
-    open: Mutex<BTreeMap<ConversationId, Unconfirmed>>,
+    by_conversation: Mutex<BTreeMap<ConversationId, Unconfirmed>>,
     added: Notify,
 }
 
@@ -94,10 +94,10 @@ impl UnconfirmedCommits {
     /// Adds a commit. Returns `false` if too many conversations have unconfirmed commits; then the
     /// commit is not tracked.
     pub(crate) fn add(&self, commit: UnconfirmedCommit) -> bool {
-        let mut open = self.inner.open.lock();
-        let has_room = open.len() < MAX_CONVERSATIONS || open.contains_key(&commit.conversation);
+        let mut by_conversation = self.inner.by_conversation.lock();
+        let has_room = by_conversation.len() < MAX_CONVERSATIONS || by_conversation.contains_key(&commit.conversation);
         if has_room {
-            let known = open
+            let known = by_conversation
                 .entry(commit.conversation)
                 .or_insert_with(|| Unconfirmed::new(commit.first_seq, commit.last_seq));
             known.first_seq = known.first_seq.min(commit.first_seq);
@@ -105,7 +105,7 @@ impl UnconfirmedCommits {
             known.joined.extend(commit.joined);
             known.checked_since = None;
         }
-        drop(open);
+        drop(by_conversation);
         self.inner.added.notify_one();
         has_room
     }
@@ -114,7 +114,7 @@ impl UnconfirmedCommits {
     /// safe; one task may wait at a time.
     pub(crate) async fn conversations(&self) -> Vec<ConversationId> {
         loop {
-            let conversations: Vec<_> = self.inner.open.lock().keys().copied().collect();
+            let conversations: Vec<_> = self.inner.by_conversation.lock().keys().copied().collect();
             if !conversations.is_empty() {
                 return conversations;
             }
@@ -125,21 +125,21 @@ impl UnconfirmedCommits {
     /// Records the last `Seq` of a conversation's log, and removes the conversation once its checks
     /// can end. Returns the growth that has to be announced, if any.
     pub(crate) fn check(&self, conversation: ConversationId, end: Seq) -> Option<Grown> {
-        let mut open = self.inner.open.lock();
-        let unconfirmed = open.get_mut(&conversation)?;
+        let mut by_conversation = self.inner.by_conversation.lock();
+        let unconfirmed = by_conversation.get_mut(&conversation)?;
         let (is_news, can_end) = unconfirmed.check(end);
         let grown = is_news.then(|| Grown {
             joined: unconfirmed.joined.clone(),
         });
         if can_end {
-            open.remove(&conversation);
+            by_conversation.remove(&conversation);
         }
         grown
     }
 
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        self.inner.open.lock().len()
+        self.inner.by_conversation.lock().len()
     }
 }
 

@@ -155,11 +155,11 @@ impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
                 biased;
                 Some((item, result)) = running.next() => {
                     in_progress.remove(&item);
-                    let repeat = added_meanwhile.remove(&item);
+                    let was_added_again = added_meanwhile.remove(&item);
                     match result {
                         Ok(()) => {
                             retries.succeeded(&item);
-                            queue.extend(repeat.then_some(item));
+                            queue.extend(was_added_again.then_some(item));
                         }
                         Err(error) => {
                             if retries.failed(item) {

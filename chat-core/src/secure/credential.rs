@@ -21,11 +21,12 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 /// Allowed sizes of an RSA modulus, in bits.
 pub const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
-/// Size of a credential without its two variable fields, in bytes: version, profile, validity, two
-/// lengths.
-const HEADER_LEN: usize = 1 + 2 + 8 + 8 + 2 + 2;
+/// Size of a credential without its two fields of variable size, in bytes: version, profile,
+/// validity, and the lengths of these two fields.
+const FIXED_FIELDS_LEN: usize = 1 + 2 + 8 + 8 + 2 + 2;
 /// Version of the encoding of a credential.
 const VERSION: u8 = 1;
+/// Label in the message that [`signed_message`] returns.
 const LABEL: &[u8] = b"SC1 server credential v1\0";
 /// Identifier of the algorithm `rsaEncryption` (RFC 8017).
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -61,7 +62,7 @@ impl<'a> Credential<'a> {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER_LEN + self.spki.len() + self.signature.len());
+        let mut out = Vec::with_capacity(FIXED_FIELDS_LEN + self.spki.len() + self.signature.len());
         out.push(VERSION);
         out.extend_from_slice(&self.profile.to_be_bytes());
         out.extend_from_slice(&self.validity.not_before.to_be_bytes());
@@ -139,8 +140,8 @@ impl Validity {
 }
 
 /// Returns the message that the RSA key signs. Like the messages that TLS 1.3 signs, it begins with
-/// 64 spaces and a label. The label is none of TLS, so that neither signature can be used as the
-/// other if the same RSA key serves both.
+/// 64 spaces and a label. TLS does not use this label, so if one RSA key serves both protocols, no
+/// signature that was made for one of them is valid in the other.
 pub(super) fn signed_message(static_key: &[u8; 32], validity: Validity, key: &Fingerprint) -> Vec<u8> {
     let mut message = vec![b' '; 64];
     message.extend_from_slice(LABEL);
@@ -172,6 +173,7 @@ fn parse_rsa_key(spki: &[u8]) -> Result<RsaPublicKey, HandshakeError> {
     RsaPublicKey::new(modulus, exponent).map_err(|_| malformed)
 }
 
+/// The part of an encoded credential that was not read yet.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

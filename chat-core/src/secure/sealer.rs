@@ -79,14 +79,14 @@ impl Sealer {
         self.cipher()?;
         self.rekey_if_due(now, out)?;
         let start = begin(out, RecordType::Data);
-        let content = out.len();
+        let content_start = out.len();
         let result = write(out);
-        assert!(out.len() >= content, "a record's writer may only append");
-        if out.len() == content {
+        assert!(out.len() >= content_start, "a record's writer may only append");
+        if out.len() == content_start {
             out.truncate(start);
             return Ok(result);
         }
-        let tail = (out.len() - content > MAX_CONTENT).then(|| out.split_off(content + MAX_CONTENT));
+        let tail = (out.len() - content_start > MAX_CONTENT).then(|| out.split_off(content_start + MAX_CONTENT));
         self.finish(start, out)?;
         if let Some(tail) = tail {
             self.seal(now, &tail, out)?;

@@ -27,7 +27,7 @@ const MEMORY_BACKLOG: usize = 64;
 
 /// A TCP listener to bind.
 #[derive(Debug)]
-pub(super) struct TcpAddress {
+pub(super) struct UnboundListener {
     address: SocketAddr,
     protocol: Protocol,
     is_behind_proxy: bool,
@@ -38,7 +38,7 @@ pub(super) struct TcpAddress {
 pub struct ServerBuilder {
     pub(super) service: Arc<dyn ChatService>,
     pub(super) config: ServerConfig,
-    pub(super) tcp: Vec<TcpAddress>,
+    pub(super) tcp: Vec<UnboundListener>,
     pub(super) memory: Vec<(Listener, Protocol)>,
 }
 
@@ -75,7 +75,7 @@ impl ServerBuilder {
     }
 
     fn listen(mut self, address: SocketAddr, protocol: Protocol) -> Self {
-        self.tcp.push(TcpAddress {
+        self.tcp.push(UnboundListener {
             address,
             protocol,
             is_behind_proxy: false,
@@ -127,7 +127,7 @@ impl ServerBuilder {
     pub async fn bind(self) -> Result<Server, BindError> {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
-        for TcpAddress {
+        for UnboundListener {
             address,
             protocol,
             is_behind_proxy,

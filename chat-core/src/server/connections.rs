@@ -17,7 +17,7 @@ use crate::sync::{Mutex, MutexGuard};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Serving,
-    /// New connections are not accepted, and open ones are asked to leave.
+    /// New connections are not accepted, and the clients of open ones are asked to reconnect.
     Draining,
     /// All connections end at once.
     Killed,

@@ -56,7 +56,7 @@ impl Protocol {
                 Ok(Wire::new(Box::new(stream), Protection::Stream, MAX_GUEST_PACKET_BYTES))
             }
             Self::Sc1(keys) => {
-                let protection = agree(&mut stream, keys, shared).await?;
+                let protection = sc1_handshake(&mut stream, keys, shared).await?;
                 Ok(Wire::new(stream, protection, MAX_GUEST_PACKET_BYTES))
             }
         }
@@ -64,7 +64,7 @@ impl Protocol {
 }
 
 /// Performs the server's side of the SC1 handshake.
-async fn agree(stream: &mut Box<dyn Transport>, keys: &ServerKeys, shared: &Shared) -> io::Result<Protection> {
+async fn sc1_handshake(stream: &mut Box<dyn Transport>, keys: &ServerKeys, shared: &Shared) -> io::Result<Protection> {
     let mut handshake = ServerHandshake::new();
     let mut buffer = [0; MAX_HELLO1];
     let hello = loop {

@@ -223,7 +223,7 @@ impl Wire {
 
     /// Returns the number of bytes added to the output since the start of the connection.
     pub(super) fn handed_over(&self) -> u64 {
-        self.written.saturating_add(length(self.output.len()))
+        self.written.saturating_add(to_u64(self.output.len()))
     }
 
     /// Writes as much as the stream accepts. Ready once all output is written and flushed.
@@ -245,7 +245,7 @@ impl Wire {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.is_flushed = false;
-            self.written = self.written.saturating_add(length(written));
+            self.written = self.written.saturating_add(to_u64(written));
             if written < self.output.len() {
                 self.output.advance(written);
                 self.is_partly_written = true;
@@ -259,7 +259,8 @@ impl Wire {
     fn release_output(&mut self) {
         let mut output = std::mem::take(&mut self.output);
         output.clear();
-        // A buffer of a stream without SC1 has held plaintext, so no other connection gets it.
+        // Another connection gets the buffer only if the whole size of its allocation is known, and
+        // if it has held no plaintext. The buffers of streams without SC1 have held plaintext.
         if !std::mem::take(&mut self.is_partly_written) && matches!(self.protection, Protection::Sc1(_)) {
             spare::give_back(output);
         }
@@ -301,7 +302,7 @@ impl Wire {
 /// Maximum number of bytes read from a peer that still sends while the connection closes.
 const MAX_DISCARDED: usize = 256 * 1024;
 
-fn length(bytes: usize) -> u64 {
+fn to_u64(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 

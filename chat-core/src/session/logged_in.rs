@@ -49,7 +49,7 @@ struct Running {
     /// Later commands wait for the end of this one.
     is_barrier: bool,
     /// The command ends the session if it succeeds. Its reply is sent before the session ends.
-    is_last: bool,
+    ends_session: bool,
     is_logout: bool,
     /// Start of the page that a history request asked for.
     page_from: Option<PageFrom>,
@@ -272,7 +272,7 @@ impl Session {
         self.running.push(Running {
             id,
             is_barrier: !may_overlap(&command),
-            is_last: is_logout
+            ends_session: is_logout
                 || matches!(command, Command::RevokeDevice(device) if Some(device) == self.caller.device()),
             is_logout,
             page_from: match &command {
@@ -318,7 +318,7 @@ impl Session {
     /// acts on the end of the session.
     #[must_use]
     pub fn awaits_last_answer(&self) -> bool {
-        self.output.is_open() && self.running.iter().any(|running| running.is_last)
+        self.output.is_open() && self.running.iter().any(|running| running.ends_session)
     }
 
     /// Returns the maximum size of a packet that the peer may send.

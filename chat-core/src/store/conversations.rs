@@ -63,10 +63,11 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// key.
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError>;
 
-    /// Returns memberships of `user` whose readable range is not empty (`first_seq` is set and not
-    /// beyond `until_seq`), even if no event of the range is stored yet, and in deleted groups too:
-    /// of those in conversations with a greater id than `after`, the `limit` ones with the smallest
-    /// ids. The views are those of `device`, in any order and from one snapshot.
+    /// Returns memberships of `user` whose readable range is not empty: `first_seq` is set and not
+    /// beyond `until_seq`. Such a membership counts even if no event of the range is stored yet, or
+    /// if the group is deleted. Of the memberships in conversations with a greater id than `after`,
+    /// this returns the `limit` ones with the smallest ids, as `device` sees them, in any order and
+    /// from one snapshot.
     async fn memberships(
         &self,
         user: UserId,
@@ -75,8 +76,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<MembershipView>, StoreError>;
 
-    /// Returns one of the [`memberships`](Self::memberships), that in this conversation, or `None`
-    /// if it is not among them.
+    /// Returns the membership of `user` in one conversation, as `device` sees it, or `None` if
+    /// [`memberships`](Self::memberships) leaves it out.
     async fn membership(
         &self,
         user: UserId,
@@ -199,8 +200,8 @@ pub trait ConversationTx: Send {
     /// store stops counting there. Limits use it.
     async fn group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError>;
 
-    /// Returns the number of groups of whose events this user may read some although the user is
-    /// not active there or the group is deleted, but at most `max`: a store stops counting there.
-    /// Limits use it.
+    /// Returns the number of groups whose readable range for this user is not empty, and in which
+    /// the user is not active or which are deleted, but at most `max`: a store stops counting
+    /// there. Limits use it.
     async fn former_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError>;
 }

@@ -55,8 +55,9 @@ pub enum TxError {
     /// The store failed. The store decides whether to run the unit again.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The unit rejected the request. This error has no reason: a unit that has one puts it into a
-    /// slot that its caller can read.
+    /// The unit rejected the request. This error does not contain the reason: a unit that has a
+    /// reason puts it into a slot that the caller of [`Store::transact`](super::Store::transact)
+    /// can read.
     #[error("the unit of work rejected the request")]
     Abort,
 }

@@ -105,8 +105,8 @@ impl FeedLease {
 }
 
 /// Writes of feeds. The store locks, reads and writes; [`FeedTxExt`] decides which node may claim a
-/// shard and advance a cursor. A unit that also locks conversations must lock them before these
-/// calls, for example to append a bot's answer and to advance the bot's cursor in one commit.
+/// shard and advance a cursor. A unit that also locks conversations must lock them before it calls
+/// these methods. For example, one unit may append a bot's answer and advance the bot's cursor.
 #[async_trait]
 pub trait FeedTx: Send {
     /// Locks a shard of a feed until the end of the transaction. Returns its latest lease, even if

@@ -1,6 +1,6 @@
-//! Port to the persistent state, which survives a restart.
+//! [Port](crate#ports) to the persistent state, which survives a restart.
 //!
-//! A [`Store`] has two parts. **Reads** are the narrow traits [`AccountStore`], [`ContactStore`],
+//! A [`Store`] has two parts. **Reads** are the methods of [`AccountStore`], [`ContactStore`],
 //! [`ConversationStore`], [`MessageStore`], [`FeedStore`] and [`OperatorStore`]. Each method reads
 //! one consistent snapshot of the committed state, except that a method that takes a list of keys
 //! may read the rows of different keys at different times. **Writes** are units of work, except for

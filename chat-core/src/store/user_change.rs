@@ -1,17 +1,17 @@
-//! [`UserChange`]: a recent change of a user's logins or memberships.
+//! [`UserChange`]: a recent write of a user's devices or memberships.
 
 use std::time::Duration;
 
 use crate::model::UserId;
 
-/// A user whose logins or memberships have changed recently.
+/// A recent write of the devices or memberships of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct UserChange {
     /// The user.
     pub user: UserId,
-    /// Number of such changes of this user so far. A node that knows the number has read the change
-    /// already.
+    /// Number of such changes of this user so far. A node that has seen this number of the user
+    /// before has read the change already.
     pub number: u64,
 }
 

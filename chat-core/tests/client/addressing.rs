@@ -1,5 +1,5 @@
-//! Messages of a client whose group or user got another name, or whose name belongs to another
-//! group or user.
+//! Tests of messages to a group or user that has been renamed, while another group or user has
+//! taken the former name.
 
 use std::sync::Arc;
 

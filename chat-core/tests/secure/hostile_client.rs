@@ -85,7 +85,7 @@ fn server_reacts_to_invalid_hellos_as_documented() {
             E::LengthMismatch,
         ),
         (
-            "profiles up to the name's length",
+            "no length of the name after the profiles",
             hello(b"SC1\0\x02\0\x01\0\x01"),
             E::LengthMismatch,
         ),

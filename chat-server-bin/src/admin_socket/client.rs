@@ -90,7 +90,7 @@ fn check_peer(stream: &UnixStream, directory: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Unavailable(format!(
-        "the user with the id {peer} listens on {}, who may not administer this server; check who can write to the data \
+        "the user with the id {peer}, who may not administer this server, listens on {}; check who can write to the data \
          directory",
         socket.display()
     )))

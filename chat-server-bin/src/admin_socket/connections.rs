@@ -16,19 +16,19 @@ pub(super) const MAX_CONNECTIONS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// Number that this connection drew when it began to wait, or [`BUSY`].
-    since: AtomicU64,
+    wait_number: AtomicU64,
     /// Next number to draw, shared by all connections.
-    next: Arc<AtomicU64>,
+    next_number: Arc<AtomicU64>,
 }
 
-/// Value of [`Waiting::since`] while a command is executed.
+/// Value of [`Waiting::wait_number`] while a command is executed.
 const BUSY: u64 = 0;
 
 impl Waiting {
-    fn new(next: Arc<AtomicU64>) -> Self {
+    fn new(next_number: Arc<AtomicU64>) -> Self {
         let waiting = Self {
-            since: AtomicU64::new(BUSY),
-            next,
+            wait_number: AtomicU64::new(BUSY),
+            next_number,
         };
         waiting.begin();
         waiting
@@ -36,13 +36,13 @@ impl Waiting {
 
     /// Records that the connection waits for a request from now on.
     pub(super) fn begin(&self) {
-        self.since
-            .store(self.next.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        self.wait_number.store(number, Ordering::Relaxed);
     }
 
     /// Records that the connection has a request.
     pub(super) fn end(&self) {
-        self.since.store(BUSY, Ordering::Relaxed);
+        self.wait_number.store(BUSY, Ordering::Relaxed);
     }
 }
 
@@ -51,7 +51,7 @@ impl Waiting {
 pub(super) struct Connections {
     tasks: JoinSet<()>,
     open: Vec<(Arc<Waiting>, AbortHandle)>,
-    next: Arc<AtomicU64>,
+    next_number: Arc<AtomicU64>,
 }
 
 impl Connections {
@@ -59,7 +59,7 @@ impl Connections {
         Self {
             tasks: JoinSet::new(),
             open: Vec::with_capacity(MAX_CONNECTIONS),
-            next: Arc::new(AtomicU64::new(BUSY + 1)),
+            next_number: Arc::new(AtomicU64::new(BUSY + 1)),
         }
     }
 
@@ -79,7 +79,7 @@ impl Connections {
                 self.forget_ended();
             }
         }
-        let waiting = Arc::new(Waiting::new(Arc::clone(&self.next)));
+        let waiting = Arc::new(Waiting::new(Arc::clone(&self.next_number)));
         let task = self.tasks.spawn(serve(Arc::clone(&waiting)));
         self.open.push((waiting, task));
     }
@@ -89,11 +89,11 @@ impl Connections {
     }
 
     fn longest_waiting(&self) -> Option<usize> {
-        let since = |(index, (waiting, _)): (usize, &(Arc<Waiting>, _))| {
-            let since = waiting.since.load(Ordering::Relaxed);
-            (since != BUSY).then_some((since, index))
+        let number_and_index = |(index, (waiting, _)): (usize, &(Arc<Waiting>, _))| {
+            let number = waiting.wait_number.load(Ordering::Relaxed);
+            (number != BUSY).then_some((number, index))
         };
-        let longest = self.open.iter().enumerate().filter_map(since).min();
+        let longest = self.open.iter().enumerate().filter_map(number_and_index).min();
         longest.map(|(_, index)| index)
     }
 }

@@ -67,7 +67,8 @@ impl Drop for AdminSocket {
     }
 }
 
-/// Binds the socket under a temporary name, so that it has its mode before anyone can connect.
+/// Creates the socket under a temporary name, and renames it once it has its mode, so that no other
+/// user can connect before.
 fn bind(directory: &Path) -> io::Result<StdListener> {
     let target = SocketPath::new(directory, SOCKET_FILE)?;
     if std::os::unix::net::UnixStream::connect(&target.path).is_ok() {

@@ -17,7 +17,7 @@ pub(super) const MAX_REQUEST_BYTES: u64 = 64 << 10;
 /// Maximum size of a reply, in bytes. The longest is a row with the members of a large group.
 pub(super) const MAX_REPLY_BYTES: u64 = 64 << 20;
 
-/// Command of an operator.
+/// Command of an operator, and the options with which it was called.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     version: u32,
@@ -45,9 +45,9 @@ struct Header {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// Line of output.
+    /// Line of what the command has read.
     Row(String),
-    /// Result of a change.
+    /// Result of a change. If it cannot be printed, the error message of the program contains it.
     Result(String),
     /// The command succeeded.
     Done,
@@ -125,9 +125,9 @@ mod tests {
 
     use super::*;
 
-    /// Programs of other releases with the same [`VERSION`] depend on these bytes.
+    /// Programs of other releases with the same [`VERSION`] write and expect this JSON.
     #[test]
-    fn request_is_one_object() {
+    fn requests_and_replies_have_a_fixed_json_form() {
         let text = json!({
             "version": 1, "json": true, "operator": "carol", "sudo_user": null,
             "command": "user_rename", "user": "alice", "name": "alicia",
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_bounded() {
+    async fn overlong_and_incomplete_lines_are_errors() {
         let mut short: &[u8] = b"abc\nde";
         assert_eq!(read_line(&mut short, 4).await.unwrap().unwrap().as_slice(), b"abc\n");
         let cut = read_line(&mut short, 4).await.unwrap_err();

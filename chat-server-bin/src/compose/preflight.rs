@@ -74,7 +74,8 @@ fn check_identity(config: &Checked) -> Result<(), Failure> {
     }
 }
 
-/// Fails unless `directory` is writable, or can be created.
+/// Fails unless `directory` is writable, or can be created. If it exists, also checks who has
+/// access to it.
 fn check_data_dir(directory: &Path) -> Result<(), Failure> {
     let unusable = |error| unusable_data_dir(directory, &error);
     let absolute = std::path::absolute(directory).map_err(unusable)?;

@@ -208,9 +208,9 @@ fn check_tls(settings: &Settings, listen: &[ListenUrl], origins: &Origins, probl
                 }
             }
             // A URL that cannot be parsed may be a misspelt tls:// URL.
-            let are_all_known =
+            let are_all_urls_known =
                 listen.len() == settings.server.listen.len() && origins.intended_values_are_known(&["server.listen"]);
-            if are_all_known && !listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
+            if are_all_urls_known && !listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
                 problems.push(origins.problem("tls.certificate_file", "is unused: server.listen has no tls:// URL"));
             }
         }
@@ -277,7 +277,8 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
             problems.push(origins.problem(key, "is 0; it must be at least 1"));
         }
     }
-    // A client needs two packets: `hello` and the login.
+    // A client needs two packets: `hello` and the login. The engine requires that a group may have
+    // two members.
     let at_least_two = [
         ("limits.max_packets_before_login", limits.max_packets_before_login),
         ("limits.max_group_members", limits.max_group_members),
@@ -346,7 +347,9 @@ fn check_connection(connection: &ConnectionSection, origins: &Origins, problems:
     }
 }
 
-/// A connected device does not resume, so its token must outlive its connection.
+/// The idle time of a device counts from its last login. A device that stays connected logs in
+/// again only when its connection has reached the maximum age, so the timeout must be longer than
+/// that.
 fn check_session_idle_timeout(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
     let (key, age_key) = ("accounts.session_idle_timeout", "connection.max_connection_age");
     let (idle, age) = (

@@ -83,7 +83,7 @@ pub(crate) struct NewAccount {
     pub(crate) display_name: Option<String>,
 }
 
-/// Password in JSON.
+/// Password that a request, or a line of a file of accounts, contains as a JSON string.
 #[derive(Clone, Debug)]
 pub(crate) struct Password(pub(crate) Secret);
 

@@ -1,4 +1,5 @@
-//! [`Executor`]: where the commands of operators run.
+//! [`Executor`]: sends the commands of operators to the running server, or runs them in this
+//! process.
 
 use std::sync::Arc;
 

@@ -34,16 +34,16 @@ pub(super) async fn run(
         }
         Call::GroupTransfer { group, user } => {
             let before = operator.group(group_ref(&group)?).await.map_err(refused)?;
-            let next = operator.account(user_ref(&user)?).await.map_err(refused)?.account;
+            let new_owner = operator.account(user_ref(&user)?).await.map_err(refused)?.account;
             let id = before.group.group.id;
-            operator.transfer_group(id, next.id).await.map_err(refused)?;
-            let is_owner = |member: &MemberInfo| member.user.id == next.id && member.role == Role::Owner;
+            operator.transfer_group(id, new_owner.id).await.map_err(refused)?;
+            let is_owner = |member: &MemberInfo| member.user.id == new_owner.id && member.role == Role::Owner;
             let is_changed = !before.members.iter().any(is_owner);
             let object = json!({ "group": &group, "owner": &user, "changed": is_changed });
             let text = if is_changed {
-                format!("made user {} the owner of group {group}", next.name)
+                format!("made user {} the owner of group {group}", new_owner.name)
             } else {
-                format!("user {} was already the owner of group {group}", next.name)
+                format!("user {} was already the owner of group {group}", new_owner.name)
             };
             operator_console.announce_and_print(printer, &object, &text).await
         }

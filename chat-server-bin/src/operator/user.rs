@@ -50,7 +50,8 @@ pub(super) async fn run(
             let before = find(operator_console, &user).await?;
             let account = operator.disable(before.id).await.map_err(refused)?;
             let text = if before.disabled {
-                // A repetition completes what an interrupted command has left.
+                // An earlier command may have been interrupted after it disabled the account. Then
+                // this one ends the sessions that are left.
                 format!("user {} was already disabled; ended all sessions", account.name)
             } else {
                 format!("disabled user {} and ended all sessions", account.name)
@@ -144,7 +145,7 @@ async fn delete(
         .await
 }
 
-/// Returns the account of an argument, as it is before the command changes it.
+/// Returns the account that `user`, an argument of the command, names.
 async fn find(operator_console: &OperatorConsole<'_>, user: &str) -> Result<AccountInfo, Failure> {
     let found = operator_console
         .operator

@@ -14,7 +14,8 @@ const MAX_QUEUED_LINES: usize = 4096;
 /// reading.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-enum Item {
+/// Item of the queue to the log thread.
+enum QueueItem {
     Line(Vec<u8>),
     /// Answered once all items before it are written.
     Flush(SyncSender<()>),
@@ -24,7 +25,7 @@ enum Item {
 /// dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Sink {
-    sender: SyncSender<Item>,
+    sender: SyncSender<QueueItem>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -46,21 +47,21 @@ impl Sink {
     /// not wait if the queue is full.
     pub(super) fn flush(&self) {
         let (sender, done) = sync_channel(1);
-        if self.sender.try_send(Item::Flush(sender)).is_ok() {
+        if self.sender.try_send(QueueItem::Flush(sender)).is_ok() {
             // After a timeout, the lines that are not written when the process exits are lost.
             let _timed_out = done.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
 
-fn write_lines(receiver: &Receiver<Item>, dropped: &AtomicU64) {
+fn write_lines(receiver: &Receiver<QueueItem>, dropped: &AtomicU64) {
     // The lock of stderr is held for one line at a time, because other code writes to stderr too,
     // mainly at exit.
     let mut stderr = io::stderr();
     for item in receiver {
         // An error on stderr cannot be reported anywhere.
         let _ignored = match item {
-            Item::Line(line) => {
+            QueueItem::Line(line) => {
                 let missing = dropped.swap(0, Ordering::Relaxed);
                 if missing > 0 {
                     let _ignored = writeln!(
@@ -70,7 +71,7 @@ fn write_lines(receiver: &Receiver<Item>, dropped: &AtomicU64) {
                 }
                 stderr.write_all(&line)
             }
-            Item::Flush(done) => {
+            QueueItem::Flush(done) => {
                 let _gone = done.send(());
                 stderr.flush()
             }
@@ -90,7 +91,7 @@ impl<'a> MakeWriter<'a> for Sink {
 /// full, the line is dropped and counted.
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.sender.try_send(Item::Line(line.to_vec())).is_err() {
+        if self.sender.try_send(QueueItem::Line(line.to_vec())).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())

@@ -164,7 +164,7 @@ async fn may_write(peer: &mut Peer, name: &str) -> bool {
 }
 
 /// If a user who may have one session logs in on two nodes at the same time, exactly one session
-/// remains. `LOGINS` sets the number of rounds.
+/// remains. The environment variable `LOGINS` sets the number of rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn simultaneous_logins_on_two_nodes_have_one_winner() {
     let rounds: u32 = std::env::var("LOGINS").map_or(40, |text| text.parse().unwrap());
@@ -244,8 +244,8 @@ async fn forged_doorbells_deliver_nothing() {
     for topic in topics {
         subscriber.topics().subscribe(topic).await.unwrap();
     }
-    // Records envelopes that nodes really publish: five messages cause doorbells, besides other
-    // envelopes.
+    // Records eight envelopes that nodes really publish. Some are doorbells of these five messages.
+    // Others, such as heartbeats, do not depend on messages.
     let mut received = Vec::new();
     for n in 0..5 {
         alice.run(send_command(to_bob(), &format!("real {n}"))).await.unwrap();

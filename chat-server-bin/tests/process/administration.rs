@@ -195,8 +195,8 @@ async fn sessions_and_load_of_the_running_server_are_shown() {
     assert_eq!((sessions.status.code(), stdout(&sessions)), (Some(0), String::new()));
 }
 
-/// A command for one store must not change the store of the server on the data directory, which is
-/// another one.
+/// A command that is configured for one store must not change another one, that of the server on
+/// the data directory.
 #[test]
 fn command_for_another_store_is_refused() {
     let server = Running::start();
@@ -341,8 +341,8 @@ fn requests_are_bounded_and_foreign_versions_are_refused() {
     assert_eq!(ended.read_to_end(&mut Vec::new()).unwrap(), 0);
     // A peer that does not read delays no one else.
     let mut idle = UnixStream::connect(server.socket()).unwrap();
-    let list = b"{\"version\":1,\"json\":true,\"operator\":null,\"sudo_user\":null,\"command\":\"audit\",\"before\":null,\"limit\":9}\n";
-    idle.write_all(list).unwrap();
+    let audit = b"{\"version\":1,\"json\":true,\"operator\":null,\"sudo_user\":null,\"command\":\"audit\",\"before\":null,\"limit\":9}\n";
+    idle.write_all(audit).unwrap();
     assert_eq!(server.run(&["user", "add", "alice"]).len(), 1);
     server.stop();
 }
@@ -351,16 +351,16 @@ fn requests_are_bounded_and_foreign_versions_are_refused() {
 #[test]
 fn connections_without_requests_are_ended() {
     let server = Running::start();
-    let mut half_open = Vec::new();
+    let mut connections = Vec::new();
     for number in 0..200 {
         let mut stream = UnixStream::connect(server.socket()).unwrap();
         let sent = &b"{\"version\""[..number % 2];
         // The server may have ended the connection already.
         let _ = stream.write_all(sent);
-        half_open.push(stream);
+        connections.push(stream);
     }
     assert_eq!(server.run(&["user", "add", "alice"]).len(), 1);
-    for mut stream in half_open {
+    for mut stream in connections {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let ended = stream.read(&mut [0]);
         let is_ended = matches!(&ended, Ok(0));

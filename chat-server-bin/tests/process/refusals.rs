@@ -184,7 +184,7 @@ fn unreadable_store_is_not_reported_as_absent() {
     ];
     fs::set_permissions(&data, Permissions::from_mode(0o0)).unwrap();
     check(&data.join("chat.db"), &commands);
-    // The directory is open, but the file is not.
+    // The directory is accessible, but the file is not.
     fs::set_permissions(&data, Permissions::from_mode(0o770)).unwrap();
     fs::set_permissions(data.join("chat.db"), Permissions::from_mode(0o0)).unwrap();
     fs::set_permissions(data.join("lock"), Permissions::from_mode(0o666)).unwrap();

@@ -31,7 +31,7 @@ fn stop(child: Child) {
 }
 
 #[test]
-fn drill_restores_store_and_identity_on_a_new_machine() {
+fn store_and_identity_are_restored_on_a_new_machine() {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (child, lines) = start(old.path(), &LISTEN);
     stop(child);
@@ -82,7 +82,7 @@ fn restore_is_refused_while_a_server_runs_and_keeps_the_former_store() {
 }
 
 #[test]
-fn copy_over_the_store_of_a_killed_server_is_used_without_the_old_log() {
+fn copy_over_the_store_of_a_killed_server_is_used_without_the_old_write_ahead_log() {
     let directory = tempfile::tempdir().unwrap();
     run(directory.path(), &["migrate"]);
     add_user(directory.path(), "alice");

@@ -200,8 +200,8 @@ async fn restored_store_is_reported_and_read_once() {
     let profile = Arc::new(MemoryStore::new());
     let first = server(data.path());
     let registration = Registration::new(alice(), Secret::new(PASSWORD));
-    let registered = options(first.address(), Credentials::Register(registration));
-    Client::connect(registered, MemoryStore::new())
+    let registering = options(first.address(), Credentials::Register(registration));
+    Client::connect(registering, MemoryStore::new())
         .await
         .unwrap()
         .close()
@@ -264,8 +264,8 @@ async fn unchanged_log_is_not_read_again() {
     let profile = Arc::new(MemoryStore::new());
     let server = server(data.path());
     let registration = Registration::new(alice(), Secret::new(PASSWORD));
-    let registered = options(server.address(), Credentials::Register(registration));
-    Client::connect(registered, MemoryStore::new())
+    let registering = options(server.address(), Credentials::Register(registration));
+    Client::connect(registering, MemoryStore::new())
         .await
         .unwrap()
         .close()

@@ -63,8 +63,8 @@ impl Partial {
 
     /// Syncs the file, and gives it the name `target`. Fails if a file of that name exists.
     pub(super) fn finish(self, target: &Path, cancellation: &Cancellation) -> Result<(), BackupError> {
-        let write = |error| BackupError::Write(target.to_owned(), error);
-        self.sync().map_err(write)?;
+        let cannot_write = |error| BackupError::Write(target.to_owned(), error);
+        self.sync().map_err(cannot_write)?;
         // The backup may have been cancelled meanwhile, because syncing a large file takes long.
         cancellation.check()?;
         // A hard link, unlike a rename, does not replace a file that was created in the meantime.
@@ -75,10 +75,10 @@ impl Partial {
             }
             Err(_) if target.exists() => return Err(BackupError::Exists(target.to_owned())),
             // Not every file system supports hard links.
-            Err(_) => std::fs::rename(&self.path, target).map_err(write)?,
+            Err(_) => std::fs::rename(&self.path, target).map_err(cannot_write)?,
         }
         drop(self);
-        private::sync_directory_of(target).map_err(write)
+        private::sync_directory_of(target).map_err(cannot_write)
     }
 
     /// Gives the file, which was synced, the name `target`, also if a file of that name exists.

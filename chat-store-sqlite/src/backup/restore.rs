@@ -53,17 +53,17 @@ fn restore_blocking(directory: &Path, file: &Path, cancellation: &Cancellation) 
     open::create_and_sync_directory(directory).map_err(|error| OpenError::not_writable(&database, error))?;
     let lock = DirectoryLock::acquire(directory)?;
     let _copy_lock = CopyLock::for_restore(directory)?;
-    let write = |error| BackupError::Write(database.clone(), error);
-    let partial = Partial::create(&database).map_err(write)?;
+    let cannot_write = |error| BackupError::Write(database.clone(), error);
+    let partial = Partial::create(&database).map_err(cannot_write)?;
     let epoch = copy_pages(&from, partial.path(), cancellation)?;
     check_integrity(partial.path(), cancellation)?;
-    partial.give_to_owner_of_directory().map_err(write)?;
-    lock.give_to_owner_of(directory).map_err(write)?;
-    partial.sync().map_err(write)?;
-    pairing::set_foreign_log_aside(&database).map_err(write)?;
+    partial.give_to_owner_of_directory().map_err(cannot_write)?;
+    lock.give_to_owner_of(directory).map_err(cannot_write)?;
+    partial.sync().map_err(cannot_write)?;
+    pairing::set_foreign_log_aside(&database).map_err(cannot_write)?;
     cancellation.check()?;
-    let former = exchange(partial, &database).map_err(write)?;
-    move_former_log(&database, former.as_deref()).map_err(write)?;
+    let former = exchange(partial, &database).map_err(cannot_write)?;
+    move_former_log(&database, former.as_deref()).map_err(cannot_write)?;
     Ok(Restored { epoch, former })
 }
 
@@ -78,8 +78,8 @@ fn exchange(copy: Partial, database: &Path) -> io::Result<Option<PathBuf>> {
     Ok(former)
 }
 
-/// Gives the copy the name of the database. If that fails, takes the second name from the former
-/// database, or gives it its name back if it has lost it.
+/// Gives the copy the name of the database. If that fails, gives the former database its name back,
+/// or, if it still has that name, removes `former`, its second name.
 fn put_in_place(copy: Partial, database: &Path, former: Option<&Path>) -> io::Result<()> {
     if let Err(error) = copy.replace(database) {
         // The first error says what is wrong.

@@ -137,9 +137,9 @@ async fn second_open_fails_and_names_the_next_step() {
     open(directory.path()).await;
 }
 
-/// For members who left before the migration, the store does not know the state of the group at
-/// that time. They see the state at the time of the migration, except that the time of the last
-/// event is that of the last event that they may read.
+/// For members who left before migration 2, which adds the table `group_snapshot`, the store does
+/// not know the state of the group at that time. They see the state at the time of the migration,
+/// except that the time of the last event is that of the last event that they may read.
 #[tokio::test]
 async fn migration_gives_former_members_the_current_state() {
     let directory = tempfile::tempdir().unwrap();
@@ -177,7 +177,8 @@ async fn migration_gives_former_members_the_current_state() {
     assert_eq!(snapshot.last_time, events[1].time);
 }
 
-/// Messages that were recalled before the migration stop counting as unread.
+/// Messages that were recalled before migration 3, which adds the table `recalled_message`, stop
+/// counting as unread.
 #[tokio::test]
 async fn migration_leaves_recalled_messages_out_of_unread_counts() {
     let directory = tempfile::tempdir().unwrap();

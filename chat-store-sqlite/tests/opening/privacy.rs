@@ -21,7 +21,7 @@ async fn erased_text_is_removed_from_all_files() {
         Box::pin(async move {
             tx.lock_conversation(group).await?;
             Ok(tx
-                .erase(group, Seq(1), Seq(1), b"stone".as_slice().into(), Vec::new().into())
+                .erase(group, Seq(1), Seq(1), b"tombstone".as_slice().into(), Vec::new().into())
                 .await?)
         })
     });
@@ -120,7 +120,7 @@ async fn linked_file_beside_the_database_does_not_change_the_mode_of_another_fil
     let mode = std::fs::metadata(&target).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644);
 
-    // A second name of the file is no better than a link.
+    // A hard link changes no mode either.
     std::fs::remove_file(directory.path().join("chat.db-journal")).unwrap_or_default();
     std::fs::hard_link(&target, directory.path().join("chat.db-journal")).unwrap();
     open(directory.path()).await.close().await;

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Names of the files that belong to one database.
+/// Names of the files that belong to one database: the database, its write-ahead log, and the note
+/// about its last opening (see `pairing.rs`).
 const FILES: [&str; 3] = [DATABASE_FILE, "chat.db-wal", "chat.db-opening"];
 
 /// Copies files of an open store, as they are after the server was killed.
@@ -38,7 +39,8 @@ async fn log_of_a_killed_server_is_replayed() {
         .unwrap();
     let size = |name: &str| std::fs::metadata(live.path().join(name)).unwrap().len();
     assert!(size("chat.db-wal") > 40_000);
-    // The file with the last opening is present, then that of another opening, then missing.
+    // The note about the last opening is present, then it is that of another opening, then it is
+    // missing.
     copy_files(&FILES, live.path(), copy.path());
     let count = event_count(copy.path()).await;
     assert!(count >= 50);
@@ -50,8 +52,8 @@ async fn log_of_a_killed_server_is_replayed() {
     assert_eq!(unused_logs(copy.path()), Vec::<String>::new());
 }
 
-/// The log is young in the first round, and was moved into the database several times in the
-/// second.
+/// In the first round, the log is short. In the second, it was moved into the database several
+/// times.
 #[tokio::test]
 async fn log_of_a_replaced_database_is_set_aside() {
     for rounds in [1, 40] {
@@ -109,7 +111,8 @@ async fn copy_that_replaces_the_database_of_a_killed_server_gets_a_new_epoch() {
     assert_eq!(event_count(copy.path()).await, count);
 }
 
-/// The first opening after the replacement fails, because an operator's command does not migrate.
+/// The first opening after the replacement fails: like an operator's command, it does not migrate
+/// the store.
 #[tokio::test]
 async fn copy_gets_its_new_epoch_even_if_the_first_opening_fails() {
     let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -144,8 +147,8 @@ async fn copy_gets_its_new_epoch_even_if_the_first_opening_fails() {
     assert_eq!(open(copy.path()).await.epoch().await.unwrap(), new_epoch, "once only");
 }
 
-/// There is no log beside the copy. The first opening fails, because an operator's command does not
-/// migrate.
+/// There is no log beside the copy. In the second round, the first opening fails: like an
+/// operator's command, it does not migrate the store.
 #[tokio::test]
 async fn copy_over_a_cleanly_stopped_store_gets_a_new_epoch() {
     for fails_at_first in [false, true] {
@@ -160,7 +163,7 @@ async fn copy_over_a_cleanly_stopped_store_gets_a_new_epoch() {
         assert_eq!(
             open(live.path()).await.epoch().await.unwrap(),
             epoch,
-            "no other database"
+            "the database was not replaced"
         );
         if fails_at_first {
             raw(other.path())
@@ -180,9 +183,9 @@ async fn copy_over_a_cleanly_stopped_store_gets_a_new_epoch() {
     }
 }
 
-/// The note cannot be written, as on a full disk.
+/// The note about the last opening cannot be changed, as on a full disk.
 #[tokio::test]
-async fn log_of_a_replaced_database_stays_until_that_is_noted() {
+async fn log_of_a_replaced_database_stays_until_the_replacement_is_noted() {
     let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(live.path()).await;
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
@@ -233,7 +236,7 @@ async fn store_that_opens_during_a_backup_replays_its_log_later() {
     append(&*store, world.group, world.alice, messages(50, 900))
         .await
         .unwrap();
-    // A process that reads keeps the log from being moved into the database.
+    // A process that reads, such as a backup, keeps the log from being moved into the database.
     let reader = raw(live.path());
     reader.execute_batch("BEGIN; SELECT COUNT(*) FROM migration").unwrap();
     store.close().await;

@@ -149,9 +149,10 @@ struct FaultyUnit {
 /// Effects of the last run of a unit, in addition to its result.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// The unit succeeded, but was rolled back. The caller of the store gets `Ok` all the same.
+    /// True if the unit succeeded, but was rolled back. The caller of the store gets `Ok` all the
+    /// same.
     is_lost: AtomicBool,
-    /// The unit was rolled back, and must run again without falsified members.
+    /// True if the unit was rolled back, and must run again without falsified members.
     must_repeat: AtomicBool,
 }
 

@@ -29,11 +29,11 @@ const TIME_BACK_MS: i64 = 60_000;
 pub(crate) struct FaultyTransaction<'a> {
     inner: &'a mut dyn Transaction,
     state: &'a State,
-    /// Reads of members are falsified: users who left or were removed count as members.
+    /// True if reads of members are falsified: users who left or were removed count as members.
     falsifies_members: bool,
-    /// A falsified member was returned.
+    /// True after a falsified member was returned.
     pub(crate) has_falsified_members: bool,
-    /// A message was written.
+    /// True after a message was written.
     pub(crate) has_messages: bool,
     /// Conversations to whose log a copy of a message was added. The engine does not know of the
     /// copy, so `update_conversation` has to count it.

@@ -33,24 +33,24 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Faults and load of a run.
-struct Size {
+struct RunSpec {
     /// Number of injections of each fault of processes or of their data.
-    processes: Vec<(Fault, u32)>,
+    process_faults: Vec<(Fault, u32)>,
     /// Number of injections of each fault of the network, while faults of processes are injected.
-    network: Vec<(Fault, u32)>,
+    network_faults: Vec<(Fault, u32)>,
     /// Durations of the outage of Redis and of the outage of the database, which follows it.
-    outages: (Duration, Duration),
+    outage_durations: (Duration, Duration),
     /// Users and load.
     options: Options,
 }
 
-fn parse_size(name: &str) -> Option<Size> {
-    let (kills, redis, database, freezes, network, outages, users) = match name {
+fn parse_run_spec(name: &str) -> Option<RunSpec> {
+    let (kills, redis, database, freezes, network, outage_seconds, users) = match name {
         "short" => (20_u32, 10_u32, 5_u32, 5_u32, 1_u32, 10, 12),
         "long" => (100, 50, 30, 30, 10, 60, 24),
         _ => return None,
     };
-    let processes = vec![
+    let process_faults = vec![
         (Fault::KillNode, kills),
         (Fault::FreezeNode, freezes),
         (Fault::KillRedis, redis),
@@ -60,10 +60,13 @@ fn parse_size(name: &str) -> Option<Size> {
         (Fault::FreezeDatabase, database.div_ceil(2)),
         (Fault::LockConversation, database.div_ceil(2)),
     ];
-    Some(Size {
-        processes,
-        network: network_faults(network),
-        outages: (Duration::from_secs(outages), Duration::from_secs(outages.min(20))),
+    Some(RunSpec {
+        process_faults,
+        network_faults: network_faults(network),
+        outage_durations: (
+            Duration::from_secs(outage_seconds),
+            Duration::from_secs(outage_seconds.min(20)),
+        ),
         options: Options {
             users,
             groups: 3,
@@ -122,7 +125,10 @@ async fn main() -> ExitCode {
 async fn run_from_arguments() -> Result<bool> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let usage = "usage: faults CHAT_SERVER (short|long) [SEED]";
-    let (Some(server), Some(size)) = (arguments.first(), arguments.get(1).and_then(|name| parse_size(name))) else {
+    let (Some(server), Some(spec)) = (
+        arguments.first(),
+        arguments.get(1).and_then(|name| parse_run_spec(name)),
+    ) else {
         return Err(usage.into());
     };
     let seed = arguments.get(2).map_or(Ok(1), |seed| seed.parse())?;
@@ -133,7 +139,7 @@ async fn run_from_arguments() -> Result<bool> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("history.jsonl");
     let history = Arc::new(Writer::open(&path)?);
-    let verdict = run(PathBuf::from(server), size, seed, Arc::clone(&history), &path).await;
+    let verdict = run(PathBuf::from(server), spec, seed, Arc::clone(&history), &path).await;
     if !matches!(verdict, Ok(true)) {
         let kept = std::env::temp_dir().join(format!("history-{seed}.jsonl"));
         match history.flush().and_then(|()| std::fs::copy(&path, &kept)) {
@@ -146,22 +152,22 @@ async fn run_from_arguments() -> Result<bool> {
 
 /// Runs the cluster, the load and the faults. Returns whether neither the check nor
 /// [`other_failures`] found a failure.
-async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path: &Path) -> Result<bool> {
+async fn run(server: PathBuf, spec: RunSpec, seed: u64, history: Arc<Writer>, path: &Path) -> Result<bool> {
     let started = Instant::now();
     let cluster = tokio::task::spawn_blocking(move || Cluster::linked(&server, 3, &[])).await??;
     let swarm = Swarm::start(
         &cluster.addresses(),
         cluster.fingerprint(),
-        &size.options,
+        &spec.options,
         Arc::clone(&history),
     )
     .await?;
 
-    let cluster = inject_faults(cluster, size.processes, size.network, seed, &history).await?;
+    let cluster = inject_faults(cluster, spec.process_faults, spec.network_faults, seed, &history).await?;
     // A client notices a connection that the network forgot only when it gets no answer to its next
     // ping, up to 40 s later. Until then, the time is not one without faults.
     swarm.catch_up(&heads(&cluster)?, CATCH_UP_TIMEOUT).await;
-    let (cluster, windows) = outages(cluster, size.outages, &history).await?;
+    let (cluster, windows) = outages(cluster, spec.outage_durations, &history).await?;
 
     let ending = conclude(cluster, swarm, history, path, CATCH_UP_TIMEOUT).await?;
     let (history, report) = (ending.history, ending.report);
@@ -212,33 +218,38 @@ fn other_failures(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<S
 /// each of the two, because the calls block.
 async fn inject_faults(
     mut cluster: Cluster,
-    processes: Vec<(Fault, u32)>,
-    network: Vec<(Fault, u32)>,
+    process_faults: Vec<(Fault, u32)>,
+    network_faults: Vec<(Fault, u32)>,
     seed: u64,
     history: &Arc<Writer>,
 ) -> Result<Cluster> {
     let pause_before_next =
         |rng: &mut SeededRng| pause(rng.between(Duration::from_millis(300), Duration::from_millis(1500)));
-    let (links, notes) = (Arc::clone(&cluster.links), Arc::clone(history));
+    let (links, writer) = (Arc::clone(&cluster.links), Arc::clone(history));
     let network = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
         let mut rng = SeededRng::new(seed.wrapping_add(1));
-        for fault in (Plan { counts: network, seed }).sequence() {
-            pause_before_next(&mut rng);
-            inject_network(&links, fault, &mut rng, &notes)?;
-        }
-        Ok(())
-    });
-    let notes = Arc::clone(history);
-    let processes = tokio::task::spawn_blocking(move || -> std::io::Result<Cluster> {
-        let mut rng = SeededRng::new(seed);
         for fault in (Plan {
-            counts: processes,
+            counts: network_faults,
             seed,
         })
         .sequence()
         {
             pause_before_next(&mut rng);
-            inject(&mut cluster, fault, &mut rng, &notes)?;
+            inject_network(&links, fault, &mut rng, &writer)?;
+        }
+        Ok(())
+    });
+    let writer = Arc::clone(history);
+    let processes = tokio::task::spawn_blocking(move || -> std::io::Result<Cluster> {
+        let mut rng = SeededRng::new(seed);
+        for fault in (Plan {
+            counts: process_faults,
+            seed,
+        })
+        .sequence()
+        {
+            pause_before_next(&mut rng);
+            inject(&mut cluster, fault, &mut rng, &writer)?;
         }
         Ok(cluster)
     });
@@ -254,16 +265,16 @@ struct Window {
     to: u64,
 }
 
-/// Waits for a while without faults. Then kills Redis and restarts it after the first of `lengths`,
-/// and does the same with the database and the second of `lengths`. Returns the windows for the
-/// table of delays.
+/// Waits for a while without faults. Then kills Redis and restarts it after the first of
+/// `durations`, and does the same with the database and the second of `durations`. Returns the
+/// windows for the table of delays.
 async fn outages(
     cluster: Cluster,
-    lengths: (Duration, Duration),
+    durations: (Duration, Duration),
     history: &Arc<Writer>,
 ) -> Result<(Cluster, Vec<Window>)> {
     let history = Arc::clone(history);
-    let calm = Duration::from_secs(5);
+    let window_duration = Duration::from_secs(5);
     let done = tokio::task::spawn_blocking(move || -> std::io::Result<(Cluster, Vec<Window>)> {
         let mut cluster = cluster;
         let mut windows = Vec::new();
@@ -280,25 +291,25 @@ async fn outages(
                 begins,
             })
         };
-        pause(4 * calm);
+        pause(4 * window_duration);
         let from = history.now();
-        pause(calm);
+        pause(window_duration);
         window(NO_FAULTS, from);
         note(true, "Redis down")?;
         let from = history.now();
         cluster.redis.kill();
-        pause(lengths.0);
+        pause(durations.0);
         cluster.redis.restart()?;
         note(false, "Redis down")?;
         window("Redis down", from);
-        pause(calm);
+        pause(window_duration);
         let from = history.now();
-        pause(calm);
+        pause(window_duration);
         window("5 s after Redis came back", from);
         note(true, "MariaDB down")?;
         let from = history.now();
         cluster.database.kill();
-        pause(lengths.1);
+        pause(durations.1);
         cluster.database.restart()?;
         note(false, "MariaDB down")?;
         window("MariaDB down", from);

@@ -211,12 +211,12 @@ async fn run_cluster(
         ],
         seed,
     };
-    let notes = Arc::clone(&history);
+    let writer = Arc::clone(&history);
     let cluster = tokio::task::spawn_blocking(move || -> std::io::Result<Cluster> {
         let (mut cluster, mut rng) = (cluster, SeededRng::new(seed));
         for fault in plan.sequence() {
             pause(rng.between(Duration::from_millis(300), Duration::from_millis(1000)));
-            inject(&mut cluster, fault, &mut rng, &notes)?;
+            inject(&mut cluster, fault, &mut rng, &writer)?;
         }
         Ok(cluster)
     })

@@ -153,7 +153,7 @@ async fn run(cli: &Cli) -> io::Result<bool> {
     };
     history.flush()?;
     let share = print(cli, started.elapsed(), &result)?;
-    Ok(result.incomplete == 0 && share >= MIN_ACKED_SHARE)
+    Ok(result.incomplete_users == 0 && share >= MIN_ACKED_SHARE)
 }
 
 fn with_context(context: &dyn Display, error: &io::Error) -> io::Error {
@@ -163,13 +163,13 @@ fn with_context(context: &dyn Display, error: &io::Error) -> io::Error {
 /// Durations and result of a run.
 struct RunResult {
     /// Time during which users sent messages.
-    sending: Duration,
+    sending_time: Duration,
     /// Time after that until every message had its outcome.
-    settled: Duration,
+    settling_time: Duration,
     /// Time that users then took to receive all events, or the maximum time.
-    caught_up: Duration,
+    catch_up_time: Duration,
     /// Number of users who did not receive all events.
-    incomplete: usize,
+    incomplete_users: usize,
 }
 
 fn options(cli: &Cli) -> Options {
@@ -192,19 +192,19 @@ async fn run_with_library(
 ) -> io::Result<RunResult> {
     let catch_up_timeout = Duration::from_secs(cli.catch_up_timeout);
     let mut swarm = Swarm::start(servers, pin, options, history).await?;
-    let sending = wait_while_sending(cli).await;
-    let settled = swarm.stop_sending(catch_up_timeout).await?;
+    let sending_time = wait_while_sending(cli).await;
+    let settling_time = swarm.stop_sending(catch_up_timeout).await?;
     let heads = swarm.heads().await?;
     swarm.dump().await?;
     let started = Instant::now();
-    let incomplete = swarm.catch_up(&heads, catch_up_timeout).await;
-    let caught_up = started.elapsed();
+    let incomplete_users = swarm.catch_up(&heads, catch_up_timeout).await;
+    let catch_up_time = started.elapsed();
     swarm.finish(&heads, Duration::ZERO).await?;
     Ok(RunResult {
-        sending,
-        settled,
-        caught_up,
-        incomplete,
+        sending_time,
+        settling_time,
+        catch_up_time,
+        incomplete_users,
     })
 }
 
@@ -224,17 +224,17 @@ async fn run_with_protocol(
     };
     let catch_up_timeout = Duration::from_secs(cli.catch_up_timeout);
     let mut swarm = WireSwarm::start(servers, pin, &options, history).await?;
-    let sending = wait_while_sending(cli).await;
-    let settled = swarm.stop_sending(catch_up_timeout).await?;
+    let sending_time = wait_while_sending(cli).await;
+    let settling_time = swarm.stop_sending(catch_up_timeout).await?;
     let started = Instant::now();
-    let incomplete = swarm.finish(catch_up_timeout).await?;
-    let caught_up = started.elapsed();
+    let incomplete_users = swarm.finish(catch_up_timeout).await?;
+    let catch_up_time = started.elapsed();
     swarm.dump().await?;
     Ok(RunResult {
-        sending,
-        settled,
-        caught_up,
-        incomplete,
+        sending_time,
+        settling_time,
+        catch_up_time,
+        incomplete_users,
     })
 }
 
@@ -284,21 +284,21 @@ fn print(cli: &Cli, total: Duration, result: &RunResult) -> io::Result<f64> {
     }
     println!(
         "acknowledged   {:.0} a second, while users sent messages",
-        counts[1] as f64 / result.sending.as_secs_f64().max(0.001)
+        counts[1] as f64 / result.sending_time.as_secs_f64().max(0.001)
     );
     println!(
         "every message had its outcome {:.1?} after the end of sending",
-        result.settled
+        result.settling_time
     );
-    if result.incomplete == 0 {
+    if result.incomplete_users == 0 {
         println!(
             "all events delivered {:.1?} later; {:.0?} in total",
-            result.caught_up, total
+            result.catch_up_time, total
         );
     } else {
         println!(
             "{} users had not received all events {:.1?} later; {:.0?} in total",
-            result.incomplete, result.caught_up, total
+            result.incomplete_users, result.catch_up_time, total
         );
     }
     let share = counts[1] as f64 / counts[0].max(1) as f64;

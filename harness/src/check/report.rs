@@ -30,7 +30,7 @@ impl Rule {
     pub const ALL: [(Self, &'static str); 14] = [
         (
             Self::C1,
-            "every acknowledged message is in every log, at its acknowledged position",
+            "every acknowledged message is in the log of its conversation, at the acknowledged position",
         ),
         (Self::C2, "every message in a log was sent"),
         (

@@ -10,7 +10,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc as sync;
+use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -61,7 +61,7 @@ struct Counters {
 #[derive(Debug)]
 struct AcceptRequest {
     accepts: bool,
-    reply: sync::SyncSender<io::Result<()>>,
+    reply: std_mpsc::SyncSender<io::Result<()>>,
 }
 
 impl Proxy {
@@ -80,7 +80,7 @@ impl Proxy {
     pub fn start_on(listen: SocketAddr, target: SocketAddr) -> io::Result<Self> {
         let (rules, rules_of_connections) = watch::channel(Rules::to(target));
         let (requests, received) = mpsc::channel(1);
-        let (bound, address) = sync::sync_channel(1);
+        let (bound, address) = std_mpsc::sync_channel(1);
         let counters = Arc::new(Counters::default());
         let shared = Arc::clone(&counters);
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -212,7 +212,7 @@ impl Proxy {
     }
 
     fn set_accepting(&self, accepts: bool) -> io::Result<()> {
-        let (reply, answer) = sync::sync_channel(1);
+        let (reply, answer) = std_mpsc::sync_channel(1);
         let ended = || io::Error::other("the proxy has ended");
         // The channel holds one request. If two threads call at once, one of them may get an error.
         let requests = self.requests.as_ref().ok_or_else(ended)?;

@@ -78,7 +78,8 @@ pub(super) async fn pump(
         rules,
         rng,
         has_lost: false,
-        written_bytes: (0, 0),
+        version: 0,
+        written_bytes: 0,
     };
     tokio::try_join!(reader.run(from, queue), writer.run(pieces, to)).map(drop)
 }
@@ -181,14 +182,15 @@ struct Writer {
     rng: SeededRng,
     /// True after a piece was discarded: later bytes must not arrive then.
     has_lost: bool,
-    /// The last [`Rules::version`] seen, and the number of bytes written under it, for
-    /// [`Wire::cut_after`].
-    written_bytes: (u64, u64),
+    /// [`Rules::version`] that applied to the last bytes written.
+    version: u64,
+    /// Number of bytes written under `version`, for [`Wire::cut_after`].
+    written_bytes: u64,
 }
 
 impl Writer {
     async fn run(mut self, mut pieces: mpsc::Receiver<PieceInFlight>, mut to: WriteHalf<'_>) -> Result<(), End> {
-        // Set when a write has failed, because the peer that is written to has closed the
+        // True after a write has failed, because the peer that is written to has closed the
         // connection. The pump of the other direction forwards that end or reset.
         let mut is_gone = false;
         loop {
@@ -273,17 +275,17 @@ impl Writer {
             let rules = self.rules.borrow();
             (*rules.wire(self.direction), rules.version)
         };
-        if self.written_bytes.0 != version {
-            self.written_bytes = (version, 0);
+        if self.version != version {
+            (self.version, self.written_bytes) = (version, 0);
         }
         let remaining = wire
             .cut_after
-            .map(|max_bytes| max_bytes.saturating_sub(self.written_bytes.1));
+            .map(|max_bytes| max_bytes.saturating_sub(self.written_bytes));
         let is_cut = remaining.is_some_and(|remaining| bytes.len() as u64 >= remaining);
         if let Some(remaining) = remaining {
             bytes.truncate(usize::try_from(remaining).unwrap_or(usize::MAX));
         }
-        self.written_bytes.1 += bytes.len() as u64;
+        self.written_bytes += bytes.len() as u64;
         if !bytes.is_empty() && self.rng.chance(wire.flips) {
             let at = self.rng.below(bytes.len() as u64) as usize;
             bytes[at] ^= 1 << self.rng.below(8);

@@ -48,7 +48,7 @@ pub struct GuardedProcess {
     /// Start time of the program in ticks of the kernel; `None` until `pid` is known, and after the
     /// end of the program was noticed. A process that gets the same id later has another start
     /// time.
-    started: Option<u64>,
+    start_ticks: Option<u64>,
 }
 
 /// State of a process.
@@ -105,7 +105,10 @@ impl GuardedProcess {
     fn launch(mut watcher: Command, ready: &str) -> io::Result<(Self, Vec<String>)> {
         let mut watcher = watcher.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = watcher.stdin.take();
-        let output = watcher.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+        let output = watcher
+            .stdout
+            .take()
+            .ok_or_else(|| io::Error::other("the output of the watcher is not a pipe"))?;
         let (sender, lines) = mpsc::channel();
         // Reads to the end, even if the receiver is gone: a program blocks when the pipe of its
         // output is full.
@@ -118,7 +121,7 @@ impl GuardedProcess {
             watcher,
             input,
             pid: 0,
-            started: None,
+            start_ticks: None,
         };
         let lines_so_far = guarded.wait_until_ready(&lines, ready)?;
         Ok((guarded, lines_so_far))
@@ -132,7 +135,7 @@ impl GuardedProcess {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) if self.pid == 0 => {
                     self.pid = line.trim().parse().map_err(io::Error::other)?;
-                    self.started = stat(self.pid).map(|(_, started)| started);
+                    self.start_ticks = stat(self.pid).map(|(_, start_ticks)| start_ticks);
                 }
                 Ok(line) => {
                     let is_ready = line.contains(ready);
@@ -164,7 +167,7 @@ impl GuardedProcess {
     #[must_use]
     pub fn state(&self) -> State {
         match stat(self.pid) {
-            Some((letter, started)) if self.started == Some(started) => match letter {
+            Some((letter, start_ticks)) if self.start_ticks == Some(start_ticks) => match letter {
                 'T' => State::Stopped,
                 'Z' | 'X' => State::Ended,
                 _ => State::Runs,
@@ -200,7 +203,7 @@ impl GuardedProcess {
         let deadline = Instant::now() + PROCESS_TIMEOUT;
         loop {
             if let Some(status) = self.watcher.try_wait()? {
-                self.started = None;
+                self.start_ticks = None;
                 // A shell reports a signal as a code above 128.
                 return Ok(status.code().filter(|code| *code <= 128));
             }
@@ -218,7 +221,7 @@ impl GuardedProcess {
         let _ = self.signal("KILL");
         self.input = None;
         let _ = self.watcher.wait();
-        self.started = None;
+        self.start_ticks = None;
     }
 }
 

@@ -26,7 +26,10 @@ impl Lock {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let output = client.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+        let output = client
+            .stdout
+            .take()
+            .ok_or_else(|| io::Error::other("the output of the client is not a pipe"))?;
         let (sender, locked) = mpsc::sync_channel(1);
         thread::spawn(move || {
             let mut lines = BufReader::new(output).lines().map_while(Result::ok);

@@ -254,8 +254,8 @@ impl Session {
     }
 
     fn handle_page(&mut self, page: &HistoryPage) -> io::Result<()> {
-        let read = self.progress.accept_page(page);
-        if let Some((from, to)) = read.skipped {
+        let accepted = self.progress.accept_page(page);
+        if let Some((from, to)) = accepted.skipped {
             let from = LogPosition {
                 conversation: page.conversation.0,
                 seq: from,
@@ -265,7 +265,7 @@ impl Session {
         }
         page.events
             .iter()
-            .skip(read.duplicates)
+            .skip(accepted.duplicates)
             .try_for_each(|read| self.record_delivery(&read.event))
     }
 

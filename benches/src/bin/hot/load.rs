@@ -104,42 +104,43 @@ pub(crate) async fn send_paced(peers: Vec<Peer>, group: ConversationId, rate: f6
     let send_interval = Duration::from_secs_f64(peers.len() as f64 / rate);
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
     for (number, mut peer) in peers.into_iter().enumerate() {
-        let first = Duration::from_secs_f64(number as f64 / rate);
+        let first_delay = Duration::from_secs_f64(number as f64 / rate);
         tasks.spawn(async move {
-            sleep_until(started + first).await;
-            let (mut ticks, mut sent, mut times) = (
+            sleep_until(started + first_delay).await;
+            // `due_times` has the messages without an answer, with the time at which each was due.
+            let (mut ticks, mut due_times, mut latencies) = (
                 interval(send_interval),
                 HashMap::<RequestId, Instant>::new(),
                 Vec::new(),
             );
             loop {
                 let is_over = started.elapsed() >= time;
-                if is_over && sent.is_empty() {
-                    return Result::Ok(times);
+                if is_over && due_times.is_empty() {
+                    return Result::Ok(latencies);
                 }
                 tokio::select! {
-                    at = ticks.tick(), if !is_over => {
-                        sent.insert(peer.send(message(group)?).await?, at);
+                    due = ticks.tick(), if !is_over => {
+                        due_times.insert(peer.send(message(group)?).await?, due);
                     }
                     incoming = peer.next() => {
                         if let Some((id, is_acked)) = as_reply(incoming?)
-                            && let Some(at) = sent.remove(&id)
+                            && let Some(due) = due_times.remove(&id)
                         {
-                            times.extend(is_acked.then(|| at.elapsed()));
+                            latencies.extend(is_acked.then(|| due.elapsed()));
                         }
                     }
                 }
             }
         });
     }
-    let mut times = Vec::new();
+    let mut latencies = Vec::new();
     while let Some(task) = tasks.join_next().await {
-        times.extend(task??);
+        latencies.extend(task??);
     }
-    times.sort_unstable();
-    let percentile = |share: f64| times.get((times.len() as f64 * share) as usize).copied();
+    latencies.sort_unstable();
+    let percentile = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied();
     Ok(Paced {
-        rate: times.len() as f64 / time.as_secs_f64(),
+        rate: latencies.len() as f64 / time.as_secs_f64(),
         p50: percentile(0.5).ok_or("nothing was acknowledged")?,
         p99: percentile(0.99).ok_or("nothing was acknowledged")?,
     })

@@ -54,7 +54,7 @@ pub(in crate::interactive) fn load_remaining_members(state: &mut State) {
     {
         let client = state.client.clone();
         state.spawn(async move {
-            let list = rest(&client, group, after).await;
+            let list = members_after(&client, group, after).await;
             let text = None;
             Ok(JobResult::FurtherMembers { group, list, text })
         });
@@ -67,7 +67,7 @@ pub(super) fn load_remaining_members_for(state: &mut State, group: ConversationI
     state.input_is_held = true;
     let client = state.client.clone();
     state.spawn(async move {
-        let list = timeout(MEMBERS_TIMEOUT, rest(&client, group, after)).await;
+        let list = timeout(MEMBERS_TIMEOUT, members_after(&client, group, after)).await;
         let nobody = || MemberList {
             users: Vec::new(),
             rest_after: Some(after),
@@ -80,9 +80,9 @@ pub(super) fn load_remaining_members_for(state: &mut State, group: ConversationI
     });
 }
 
-/// Reads the members after `after`: all, or as many as the limit of pages allows. Without an answer
-/// returns those that were read.
-async fn rest(client: &CommandClient, group: ConversationId, after: UserId) -> MemberList {
+/// Reads the members after `after`: all, or as many as the limit of pages allows. If the server
+/// does not answer, returns those that were read before.
+async fn members_after(client: &CommandClient, group: ConversationId, after: UserId) -> MemberList {
     let mut all = MemberList {
         users: Vec::new(),
         rest_after: Some(after),

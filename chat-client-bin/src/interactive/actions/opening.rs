@@ -90,8 +90,8 @@ pub(in crate::interactive) fn enter(
     state.spawn(show(JobContext::of(state), reference, label, None));
 }
 
-/// Says how many unread messages are older than the printed events, if there are any, and how to
-/// print them.
+/// Returns a line that says how many unread messages are older than the printed events, and which
+/// command prints them. Returns `None` if there are none.
 fn describe_hidden(info: &ConversationInfo, printed: &[(HistoryEvent, EventBody)], me: UserId) -> Option<String> {
     let is_unread = |entry: &HistoryEvent, body: &EventBody| {
         let event = &entry.event;

@@ -152,8 +152,9 @@ pub(super) fn recall(state: &mut State, target: Option<Seq>) -> Result<(), Failu
     change_own(state, target, "recalled", |target| DraftContent::Recall { target })
 }
 
-/// Sends an edit or recall of a message of the user in the current conversation: of `target`, or of
-/// the last one, which may not be stored yet. Prints that it is `done` once that is stored.
+/// Sends an edit or recall of a message of the user in the current conversation: of the message
+/// `target`, or without a number of the last one, which may not be stored yet. Once the change is
+/// stored, prints that the message is `done`, such as "changed".
 fn change_own(
     state: &mut State,
     target: Option<Seq>,
@@ -162,14 +163,14 @@ fn change_own(
 ) -> Result<(), Failure> {
     let current_conversation = state.conversations.current.as_ref();
     let unstored = current_conversation.and_then(|current| state.sent_texts.last_unstored(current));
-    let done = move |target| format!("#{target} is {done}");
+    let confirmation = move |target| format!("#{target} is {done}");
     match (target, unstored) {
         (None, Some(text)) => {
             let (reference, label) = current(state)?;
             let context = JobContext::of(state);
             state.spawn(async move {
                 let target = text.number().await?;
-                let done = Some(done(target));
+                let done = Some(confirmation(target));
                 send(context, reference, label, content(target), CHANGE_NOTICE_DELAY, done).await
             });
             Ok(())
@@ -178,7 +179,7 @@ fn change_own(
             let target = target
                 .or(state.conversations.last_own())
                 .ok_or_else(|| no_target("message of yours"))?;
-            modify(state, content(target), done(target))
+            send_change(state, content(target), confirmation(target))
         }
     }
 }
@@ -195,7 +196,7 @@ pub(super) fn react(state: &mut State, target: Option<Seq>, emoji: &str) -> Resu
         emoji,
         remove: false,
     };
-    modify(state, content, format!("reacted to #{target}"))
+    send_change(state, content, format!("reacted to #{target}"))
 }
 
 fn no_target(description: &str) -> Failure {
@@ -206,7 +207,7 @@ fn no_target(description: &str) -> Failure {
 
 /// Sends an edit, recall or reaction to the current conversation, and prints `done` once it is
 /// stored.
-fn modify(state: &mut State, content: DraftContent, done: String) -> Result<(), Failure> {
+fn send_change(state: &mut State, content: DraftContent, done: String) -> Result<(), Failure> {
     let (reference, label) = current(state)?;
     let context = JobContext::of(state);
     state.spawn(send(
@@ -221,7 +222,8 @@ fn modify(state: &mut State, content: DraftContent, done: String) -> Result<(), 
 }
 
 /// Sends a message, edit, recall or reaction, and prints its outcome. `done` is the text that
-/// confirms it; without a text, its number in the conversation does.
+/// confirms an edit, recall or reaction. It is `None` for a message: its number confirms it or, if
+/// a user types in the line editor, the line of the conversation that appears for it.
 async fn send(
     job: JobContext,
     reference: ConversationRef,

@@ -42,7 +42,7 @@ impl App {
                 self.print_earlier_outcome(conversation, outcome);
             }
             ClientEvent::Presence { user, state } => {
-                let names = self.names_or_none([*user]).await;
+                let names = self.names_or_empty([*user]).await;
                 if let Some(name) = names.get(user) {
                     let status = if *state == PresenceState::Offline {
                         "is offline"
@@ -203,7 +203,7 @@ impl App {
             }
             return;
         }
-        if delivery.own || self.is_printed_otherwise(delivery) {
+        if delivery.own || self.is_not_printed_on_arrival(delivery) {
             return;
         }
         if !self.caught_up {
@@ -223,11 +223,11 @@ impl App {
         }
     }
 
-    /// Returns whether an event is not printed as it arrives: the start of a direct conversation,
+    /// Returns whether an event is not printed when it arrives: the start of a direct conversation,
     /// events other than messages that the user causes while the input is held, and those by which
     /// the user creates or joins the current group. The latter are printed when the group is
     /// opened.
-    fn is_printed_otherwise(&self, delivery: &Delivery) -> bool {
+    fn is_not_printed_on_arrival(&self, delivery: &Delivery) -> bool {
         let is_mine = self.state.client.me().is_some_and(|me| me.id == delivery.sender());
         match &delivery.body {
             EventBody::ConversationOpened { .. } => true,
@@ -264,7 +264,7 @@ impl App {
         let group = delivery.conversation.id;
         match &delivery.body {
             EventBody::MemberJoined { user, .. } => {
-                if let Some(name) = self.names_or_none([*user]).await.get(user) {
+                if let Some(name) = self.names_or_empty([*user]).await.get(user) {
                     self.state.members.add(group, name, *user);
                     self.state.known.add_user(name);
                     self.state.complete_members();
@@ -278,7 +278,8 @@ impl App {
         }
     }
 
-    /// Returns the group in which the membership of the user ends with an event.
+    /// Returns the group in which an event ends the membership of the user, or `None` if the event
+    /// ends none.
     fn ended_membership(&self, delivery: &Delivery) -> Option<ConversationId> {
         let me = self.state.client.me()?.id;
         match &delivery.body {
@@ -314,8 +315,8 @@ impl App {
             .line(format_args!("New: {}", self.state.style.bold(&list.join(", "))));
     }
 
-    /// Returns the names of users, or no names if they cannot be looked up.
-    async fn names_or_none(&self, users: impl IntoIterator<Item = UserId>) -> Names {
+    /// Returns the names of users, or an empty map if they cannot be looked up.
+    async fn names_or_empty(&self, users: impl IntoIterator<Item = UserId>) -> Names {
         self.state.client.names(users).await.unwrap_or_default()
     }
 }

@@ -12,6 +12,7 @@ use crate::interactive::state::{JobDone, JobResult, Shown, Unconfirmed};
 use super::App;
 
 impl App {
+    /// Applies the result of a job that has ended, and prints its failure.
     pub(super) fn job_done(&mut self, done: Result<JobDone, tokio::task::JoinError>) {
         let done = match done {
             Ok(done) => done,
@@ -23,14 +24,14 @@ impl App {
         };
         // The job may belong to another line than the one being executed, or to none if an event
         // started it.
-        let running = self.state.script.as_ref().and_then(Script::line);
+        let current_line = self.state.script.as_ref().and_then(Script::line);
         self.set_script_line(done.line);
         match done.result {
             Ok(result) if done.restore_count != self.state.restore_count => self.apply(result.without_ids()),
             Ok(result) => self.apply(result),
             Err(failure) => self.state.show_error(&failure.text),
         }
-        self.set_script_line(running);
+        self.set_script_line(current_line);
         if done.releases_input {
             self.release_input();
         }
@@ -65,7 +66,7 @@ impl App {
                 }
                 self.release_input();
             }
-            JobResult::Shown(shown) => self.shown(shown),
+            JobResult::Shown(shown) => self.record_shown(shown),
             JobResult::FirstMembers { group, list } => self.learn_members(group, &list, true),
             JobResult::FurtherMembers { group, list, text } => {
                 self.state.loading_members.remove(&group);
@@ -91,7 +92,7 @@ impl App {
     }
 
     /// Records what was printed of a conversation.
-    fn shown(&mut self, shown: Shown) {
+    fn record_shown(&mut self, shown: Shown) {
         let Shown {
             label,
             info,

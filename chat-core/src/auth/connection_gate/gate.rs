@@ -73,7 +73,8 @@ struct Shared {
 struct State {
     random: SplitMix64,
     total: Counts,
-    /// Counters of the sources with at least one connection, and of the sites around them.
+    /// Counters of the sources with at least one connection, and of the IPv6 networks of 48 bits
+    /// around them.
     sources: HashMap<SourceKey, Counts>,
     rates: SourceTable,
     penalties: Penalties,
@@ -217,14 +218,16 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Adds a penalty, unless the source has more than `own` open sessions, or is known. Logs a penalty when it
-    /// takes effect, but not when it is extended.
-    fn penalise(&self, now: Instant, source: SourceKey, offence: Offence, own: u32) {
+    /// Adds a penalty, unless the source has open sessions other than those of the offender, whose
+    /// number is `own_sessions`, or is known. Logs a penalty when it takes effect, but not when it
+    /// is extended.
+    fn penalise(&self, now: Instant, source: SourceKey, offence: Offence, own_sessions: u32) {
         let mut state = self.state();
-        if state.sources.get(&source).is_some_and(|open| open.authenticated > own) {
+        let open = state.sources.get(&source);
+        if open.is_some_and(|open| open.authenticated > own_sessions) {
             return;
         }
-        if own > 0 {
+        if own_sessions > 0 {
             state.penalties.remove_known(source);
         }
         let enforced = state.penalties.add(now, source, offence);
@@ -312,8 +315,9 @@ impl ConnectionPermit {
         self.shared.state().penalties.add_known(now, self.source);
     }
 
-    /// Returns how long logins of unknown devices from this source have to wait, because others
-    /// have failed, or `None` if they need not wait: sessions from it are open, for example.
+    /// Returns how long a login without a device token has to wait, because earlier logins from
+    /// this source have failed. Returns `None` if it need not wait, for example because another
+    /// session from this source is open.
     #[must_use]
     pub fn login_wait(&self, now: Instant) -> Option<Duration> {
         let state = self.shared.state();

@@ -18,15 +18,16 @@ pub enum Offence {
     TimedOut,
 }
 
-/// Penalties for offences. A source has two sums: that of [`Malformed`](Offence::Malformed) and
-/// [`TimedOut`](Offence::TimedOut), and that of [`AuthFailed`](Offence::AuthFailed). As with
-/// `PerSourcePenalties` in OpenSSH, a sum has no effect until it reaches `min`. Then, until the
-/// whole sum has passed, the gate rejects the connections of the source, or for the sum of
-/// `AuthFailed` only its logins without a device token, which are answered with the remaining time.
-/// A source with open sessions other than that of the offender is not penalised, because many users
-/// may share its address. The connections of a known source, from which a login has succeeded, are
-/// rejected only after an offence of a session from there: others must not be able to lock the
-/// devices out that are usually there.
+/// Penalties for offences. Each offence adds its penalty, a duration, to one of two sums of the
+/// source: [`Malformed`](Offence::Malformed) and [`TimedOut`](Offence::TimedOut) to that of its
+/// connections, [`AuthFailed`](Offence::AuthFailed) to that of its logins. A sum decreases as time
+/// passes. As with `PerSourcePenalties` in OpenSSH, it has no effect until it reaches `min`, and
+/// then has an effect until it is 0: the first sum makes the gate reject the connections of the
+/// source, and the second its logins without a device token, which are answered with the remaining
+/// time. A source with open sessions other than that of the offender is not penalised, because many
+/// users may share its address. The connections of a known source, from which a login has succeeded,
+/// are rejected only after an offence of a session from there: others must not be able to lock out
+/// the devices that are usually there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {
@@ -100,7 +101,7 @@ impl Decaying for KnownSource {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Penalty {
-    /// Time at which the sum has passed; `None` before the first offence.
+    /// Time at which the sum is 0 again; `None` before the first offence.
     until: Option<Instant>,
     /// True once the sum has reached the minimum.
     enforced: bool,
@@ -137,17 +138,17 @@ impl Penalties {
     /// Returns the remaining time for which the gate must reject connections of the source, or
     /// `None`.
     pub(super) fn of_connections(&self, now: Instant, source: SourceKey) -> Option<Duration> {
-        Self::enforced(&self.connections, now, source)
+        Self::enforced_for(&self.connections, now, source)
     }
 
     /// Returns the remaining time for which the gate must reject logins of the source, or `None`.
     pub(super) fn of_logins(&self, now: Instant, source: SourceKey) -> Option<Duration> {
-        Self::enforced(&self.logins, now, source)
+        Self::enforced_for(&self.logins, now, source)
     }
 
     /// Returns the remaining time of the penalty of the source or of the network around it, or
-    /// `None`.
-    fn enforced(table: &Table<SourceKey, Penalty>, now: Instant, source: SourceKey) -> Option<Duration> {
+    /// `None` if neither penalty has an effect.
+    fn enforced_for(table: &Table<SourceKey, Penalty>, now: Instant, source: SourceKey) -> Option<Duration> {
         source.with_site().find_map(|key| table.get(&key)?.enforced_for(now))
     }
 
@@ -183,7 +184,7 @@ impl Penalties {
             Offence::Malformed | Offence::TimedOut => &mut self.connections,
         };
         let options = &self.options;
-        let before = Self::enforced(table, now, source);
+        let before = Self::enforced_for(table, now, source);
         for key in source.with_site() {
             let penalty = table.entry(now, key);
             let remaining = penalty.remaining(now);
@@ -192,7 +193,7 @@ impl Penalties {
             penalty.enforced = (penalty.enforced && !remaining.is_zero()) || sum >= options.min;
             penalty.until = now.checked_add(sum);
         }
-        Self::enforced(table, now, source).filter(|_| before.is_none())
+        Self::enforced_for(table, now, source).filter(|_| before.is_none())
     }
 
     pub(super) fn len(&self) -> usize {

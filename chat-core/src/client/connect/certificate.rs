@@ -9,12 +9,12 @@ use crate::client::{ClientError, ClientOptions, Endpoint};
 /// that has expired or is not valid yet: it may be renewed soon, or the clock of this machine may
 /// be corrected.
 pub(super) fn refused(endpoint: &Endpoint, options: &ClientOptions, problem: &Problem) -> ConnectError {
-    let is_out_of_time = matches!(
+    let is_outside_validity = matches!(
         problem,
         Problem::Expired | Problem::ExpiredContext { .. } | Problem::NotValidYet | Problem::NotValidYetContext { .. }
     );
     let reason = describe(problem);
-    if is_out_of_time {
+    if is_outside_validity {
         let text =
             format!("the server's certificate is not valid at this time: {reason}; check this machine's clock too");
         return ConnectError::temporary(endpoint, text);

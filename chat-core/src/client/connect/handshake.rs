@@ -23,14 +23,15 @@ pub(super) fn declined(endpoint: &Endpoint, code: RejectCode, retry_after: Durat
     error
 }
 
-/// First bytes of the record by which a TLS server refuses what is no TLS, read as the length of a
-/// message of SC1.
+/// First two bytes of the record by which a TLS server refuses data that is not TLS, read as the
+/// length of an SC1 message.
 const TLS_ALERT: u16 = 0x1503;
 
 /// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
-/// that server again. On first contact, the error says whether the port speaks TLS; it suggests no
-/// other scheme, because no key is known that could prove that the server has one. A pinned server
-/// is asked for that proof ([`scheme_probe`](crate::client::scheme_probe)).
+/// that server again. On first contact, the error says whether the port speaks TLS. It does not
+/// suggest `tls://`, because no key is pinned by which the TLS port could prove that it belongs to
+/// the server. For a pinned server, [`scheme_probe`](crate::client::scheme_probe) asks the port for
+/// that proof.
 pub(super) fn handshake_failed(endpoint: &Endpoint, error: HandshakeError, is_first_contact: bool) -> ConnectError {
     match error {
         HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),

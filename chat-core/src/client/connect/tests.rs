@@ -40,23 +40,23 @@ async fn accepted(
 #[tokio::test]
 async fn server_has_to_prove_itself_in_the_way_that_the_profile_knows() {
     let default = |_: &mut ClientOptions| {};
-    let without = |options: &mut ClientOptions| options.authorities = None;
-    let required = |options: &mut ClientOptions| options.require_authority = true;
+    let no_authorities = |options: &mut ClientOptions| options.authorities = None;
+    let authority_required = |options: &mut ClientOptions| options.require_authority = true;
     let (tls, sc1) = ("tls://a:1", "sc1://a:1");
     // The first contact.
     assert_eq!(accepted(&[], &[], tls, default).await, "authority or any key");
-    assert_eq!(accepted(&[], &[], tls, without).await, "any key");
-    assert_eq!(accepted(&[], &[], tls, required).await, "authority");
+    assert_eq!(accepted(&[], &[], tls, no_authorities).await, "any key");
+    assert_eq!(accepted(&[], &[], tls, authority_required).await, "authority");
     assert_eq!(accepted(&[], &[], sc1, default).await, "any key");
     // The server has proved itself by a certificate.
     for spelling in ["tls://a:1", "tls://A.:1"] {
         assert_eq!(accepted(&[], &["a:1"], spelling, default).await, "authority");
-        assert_eq!(accepted(&[], &["a:1"], spelling, without).await, "nothing");
+        assert_eq!(accepted(&[], &["a:1"], spelling, no_authorities).await, "nothing");
     }
     assert_eq!(accepted(&[], &["a:1"], sc1, default).await, "nothing");
     // Another server has proved itself by a certificate.
     assert_eq!(accepted(&[], &["b:1"], tls, default).await, "authority");
-    assert_eq!(accepted(&[], &["b:1"], tls, without).await, "nothing");
+    assert_eq!(accepted(&[], &["b:1"], tls, no_authorities).await, "nothing");
     assert_eq!(accepted(&[], &["b:1"], sc1, default).await, "nothing");
     // The key of this server, or of another one, is pinned.
     for pinned in ["a:1", "b:1"] {
@@ -64,8 +64,8 @@ async fn server_has_to_prove_itself_in_the_way_that_the_profile_knows() {
             assert_eq!(accepted(&[pinned], &[], address, default).await, "pinned key");
         }
     }
-    assert_eq!(accepted(&["a:1"], &[], tls, required).await, "pinned key");
-    assert_eq!(accepted(&["b:1"], &[], tls, required).await, "authority");
+    assert_eq!(accepted(&["a:1"], &[], tls, authority_required).await, "pinned key");
+    assert_eq!(accepted(&["b:1"], &[], tls, authority_required).await, "authority");
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ impl Driver {
 
     /// Stores messages in the outbox and passes them to the machine, or refuses them.
     async fn queue(&mut self, wanted: Vec<QueueRequest>) {
-        let (new, again) = self.classify(wanted);
+        let (new, repeated) = self.classify(wanted);
         let entries: Vec<_> = new.iter().map(|queued| queued.entry.clone()).collect();
         let stored = match &entries[..] {
             [] => Ok(()),
@@ -137,7 +137,7 @@ impl Driver {
                     queued_reply,
                     outcome,
                     ..
-                } in again
+                } in repeated
                 {
                     self.wait_for_outcome(entry.id, queued_reply, outcome);
                 }
@@ -149,7 +149,7 @@ impl Driver {
                     queued_reply,
                     outcome,
                     ..
-                } in new.into_iter().chain(again)
+                } in new.into_iter().chain(repeated)
                 {
                     if self.machine.message(&entry.id).is_some() {
                         self.wait_for_outcome(entry.id, queued_reply, outcome); // an earlier request queued it
@@ -164,7 +164,7 @@ impl Driver {
     /// Returns the messages to store, and those that repeat one of them or a message of the outbox.
     /// Reports a refusal to the callers of all other messages.
     fn classify(&self, wanted: Vec<QueueRequest>) -> (Vec<QueueRequest>, Vec<QueueRequest>) {
-        let (mut new, mut again) = (Vec::<QueueRequest>::new(), Vec::new());
+        let (mut new, mut repeated) = (Vec::<QueueRequest>::new(), Vec::new());
         for queued in wanted {
             let entry = &queued.entry;
             let first = match self.machine.message(&entry.id) {
@@ -179,7 +179,7 @@ impl Driver {
                 Some((conversation, content))
                     if *content == entry.content && self.is_same_conversation(conversation, &entry.conversation) =>
                 {
-                    again.push(queued);
+                    repeated.push(queued);
                     continue;
                 }
                 Some(_) => {
@@ -194,7 +194,7 @@ impl Driver {
             };
             let _ = queued.queued_reply.send(Err(refusal)); // the caller may have stopped waiting
         }
-        (new, again)
+        (new, repeated)
     }
 
     fn is_same_conversation(&self, one: &ConversationRef, other: &ConversationRef) -> bool {

@@ -164,7 +164,7 @@ impl Driver {
     }
 
     async fn run_to_end(mut self) {
-        let reason = self.connections().await;
+        let reason = self.run_connections().await;
         self.machine.give_up(reason.clone());
         let _ = self.act(None).await; // only outcomes of messages and commands are left
         self.drain_events();
@@ -175,7 +175,7 @@ impl Driver {
     }
 
     /// Opens one connection after another. Returns the reason for which the client ends.
-    async fn connections(&mut self) -> ClientError {
+    async fn run_connections(&mut self) -> ClientError {
         let (mut attempts, mut failures) = (0, Failures::default());
         let server_count = self.options.servers.len();
         if server_count == 0 {

@@ -1,4 +1,4 @@
-//! Marks that were announced before the client knows the events up to them.
+//! Receipts and read marks that arrive before the events to which they refer.
 
 use crate::model::{Seq, UserId};
 
@@ -28,16 +28,17 @@ impl Receipt {
     }
 }
 
-/// Announced marks of one conversation that are past its last known event. A mark may arrive before
-/// the event that it refers to. It takes effect with the event, so that no mark that the
-/// application gets is past the end of the log.
+/// Receipts and read marks of one conversation that are past its last known event: they may arrive
+/// before the event to which they refer. Each takes effect with its event, so that the application
+/// gets no receipt or read mark past the end of the log that it knows.
 #[derive(Debug)]
 pub(super) struct EarlyMarks {
     receipts: Vec<Receipt>,
     /// Position up to which the user has read on another device.
     pub(super) read_seq: Seq,
-    /// Last known event when another session last reported the unread counts. These may already be
-    /// without messages up to here that were recalled.
+    /// Last known event when the server last pushed unread counts, which it does after another
+    /// device of the user has read messages. Those counts may already leave out messages up to this
+    /// position that were recalled.
     pub(super) counts_reported_at: Seq,
 }
 

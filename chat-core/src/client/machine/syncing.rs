@@ -214,8 +214,9 @@ impl Machine {
                 continue;
             };
             changed = Some(Arc::clone(&conversation));
-            let cmid = event.event.client_message_id;
-            let own = event.event.sender == me && cmid.is_some_and(|id| message_id::is_own(self.config.device, &id));
+            let idempotency_key = event.event.client_message_id;
+            let own = event.event.sender == me
+                && idempotency_key.is_some_and(|id| message_id::is_own(self.config.device, &id));
             self.events.put(ClientEvent::Event(Box::new(Delivery {
                 conversation,
                 event,

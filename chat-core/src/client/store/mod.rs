@@ -157,8 +157,8 @@ pub struct KnownGroups {
 /// mixture.
 #[async_trait]
 pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
-    /// Loads the saved state. A client calls this once, when it starts. An empty store returns and
-    /// keeps a new device.
+    /// Loads the saved state. A client calls this once, when it starts. An empty store returns the
+    /// state of a new device, and keeps that device.
     async fn load(&self) -> Result<SavedState, ClientStoreError>;
 
     /// Replaces the account.

@@ -13,14 +13,14 @@ use crate::model::{
 };
 
 /// Maximum length of the name of a client program or a device, in bytes.
-const MAX_LABEL: usize = 64;
+const MAX_LABEL_BYTES: usize = 64;
 /// Allowed lengths of a new password, in bytes.
 const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
 /// Maximum length of the secret of a login, in bytes. Tokens of applications may be longer than
 /// passwords.
-const MAX_SECRET: usize = 3 * 1024;
+const MAX_SECRET_BYTES: usize = 3 * 1024;
 /// Maximum length of a token that the server issues, in bytes.
-const MAX_TOKEN: usize = 128;
+const MAX_TOKEN_BYTES: usize = 128;
 
 pub(in crate::codec) fn to_hello(hello: proto::Hello) -> Result<Hello, InvalidRequest> {
     Ok(Hello {
@@ -130,12 +130,12 @@ pub(in crate::codec) fn to_new_password(password: String) -> Result<Secret, Inva
 /// Decodes the secret of a login, or the old password of a change.
 pub(in crate::codec) fn to_password(password: String) -> Result<Secret, InvalidRequest> {
     let secret = Secret::new(password);
-    if (1..=MAX_SECRET).contains(&secret.expose().len()) {
+    if (1..=MAX_SECRET_BYTES).contains(&secret.expose().len()) {
         return Ok(secret);
     }
     Err(InvalidRequest {
         code: ReplyCode::InvalidPassword,
-        text: format!("the password is missing or longer than {MAX_SECRET} bytes"),
+        text: format!("the password is missing or longer than {MAX_SECRET_BYTES} bytes"),
     })
 }
 
@@ -146,11 +146,11 @@ pub(in crate::codec) fn password(secret: &Secret) -> String {
 }
 
 fn to_token(bytes: &[u8], field: &'static str) -> Result<Secret, InvalidRequest> {
-    if (1..=MAX_TOKEN).contains(&bytes.len()) {
+    if (1..=MAX_TOKEN_BYTES).contains(&bytes.len()) {
         Ok(Secret::new(bytes))
     } else {
         Err(InvalidRequest::argument(format!(
-            "{field} must have 1 to {MAX_TOKEN} bytes"
+            "{field} must have 1 to {MAX_TOKEN_BYTES} bytes"
         )))
     }
 }
@@ -165,9 +165,9 @@ pub(super) fn token(secret: Option<&Secret>) -> Bytes {
 }
 
 fn to_label(label: String, field: &'static str) -> Result<String, InvalidRequest> {
-    if label.len() > MAX_LABEL {
+    if label.len() > MAX_LABEL_BYTES {
         return Err(InvalidRequest::argument(format!(
-            "{field} is longer than {MAX_LABEL} bytes"
+            "{field} is longer than {MAX_LABEL_BYTES} bytes"
         )));
     }
     if !is_label(&label) {

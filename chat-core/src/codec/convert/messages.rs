@@ -26,7 +26,7 @@ pub(in crate::codec) struct SendFields<'a, T> {
     pub(in crate::codec) mention_all: bool,
 }
 
-pub(super) fn to_send(send: proto::SendMessage, max_text: usize) -> Result<Command, InvalidRequest> {
+pub(super) fn to_send(send: proto::SendMessage, max_text_bytes: usize) -> Result<Command, InvalidRequest> {
     let fields = SendFields {
         conversation: send.conversation,
         client_message_id: &send.client_message_id,
@@ -35,11 +35,11 @@ pub(super) fn to_send(send: proto::SendMessage, max_text: usize) -> Result<Comma
         mentions: send.mentions,
         mention_all: send.mention_all,
     };
-    fields.into_command(max_text)
+    fields.into_command(max_text_bytes)
 }
 
 impl<T: Into<Arc<str>> + AsRef<str>> SendFields<'_, T> {
-    pub(in crate::codec) fn into_command(self, max_text: usize) -> Result<Command, InvalidRequest> {
+    pub(in crate::codec) fn into_command(self, max_text_bytes: usize) -> Result<Command, InvalidRequest> {
         if self.mentions.len() > MAX_MENTIONS {
             return Err(InvalidRequest::argument(format!(
                 "a message has at most {MAX_MENTIONS} mentions"
@@ -47,7 +47,7 @@ impl<T: Into<Arc<str>> + AsRef<str>> SendFields<'_, T> {
         }
         let mentions = self.mentions.into_iter().map(parts::to_user_id);
         let content = DraftContent::Message {
-            text: MessageText::with_limit(self.text, max_text)?,
+            text: MessageText::with_limit(self.text, max_text_bytes)?,
             reply_to: match self.reply_to {
                 0 => None,
                 seq => Some(parts::to_seq(seq, "reply_to")?),
@@ -59,10 +59,10 @@ impl<T: Into<Arc<str>> + AsRef<str>> SendFields<'_, T> {
     }
 }
 
-pub(super) fn to_edit(edit: proto::EditMessage, max_text: usize) -> Result<Command, InvalidRequest> {
+pub(super) fn to_edit(edit: proto::EditMessage, max_text_bytes: usize) -> Result<Command, InvalidRequest> {
     let content = DraftContent::Edit {
         target: parts::to_seq(edit.target, "target")?,
-        text: MessageText::with_limit(edit.text, max_text)?,
+        text: MessageText::with_limit(edit.text, max_text_bytes)?,
     };
     to_send_command(edit.conversation, &edit.client_message_id, content)
 }

@@ -9,7 +9,7 @@ use crate::model::{Command, ContactInfo, Note, Timestamp, UserName};
 /// Maximum number of users in one `GetUsers`.
 const MAX_USERS: usize = 200;
 /// Maximum length of a search query, in bytes.
-const MAX_QUERY: usize = 256;
+const MAX_QUERY_BYTES: usize = 256;
 
 pub(super) fn to_search_users(search: proto::SearchUsers) -> Result<Command, InvalidRequest> {
     let canonical = |query: &str| UserName::parse_any(query).map(|name| name.as_str().to_owned());
@@ -25,7 +25,7 @@ pub(super) fn to_query<E>(
     query: &str,
     canonical: impl Fn(&str) -> Result<String, E>,
 ) -> Result<String, InvalidRequest> {
-    let fits = |query: &str| (1..=MAX_QUERY).contains(&query.len());
+    let fits = |query: &str| (1..=MAX_QUERY_BYTES).contains(&query.len());
     let query = query.trim();
     let folded = match fits(query) {
         true => canonical(query).unwrap_or_else(|_| query.to_lowercase()),
@@ -35,7 +35,7 @@ pub(super) fn to_query<E>(
         Ok(folded)
     } else {
         Err(InvalidRequest::argument(format!(
-            "query must have 1 to {MAX_QUERY} bytes"
+            "query must have 1 to {MAX_QUERY_BYTES} bytes"
         )))
     }
 }

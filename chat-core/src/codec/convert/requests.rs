@@ -6,8 +6,8 @@ use crate::codec::packet::RequestKind;
 use crate::codec::proto::{self, client_packet::Command as WireCommand};
 use crate::model::Command;
 
-/// Decodes a request. `max_text` is the largest accepted message text, in bytes.
-pub(in crate::codec) fn to_request(wire: WireCommand, max_text: usize) -> Result<RequestKind, InvalidRequest> {
+/// Decodes a request. `max_text_bytes` is the largest accepted message text, in bytes.
+pub(in crate::codec) fn to_request(wire: WireCommand, max_text_bytes: usize) -> Result<RequestKind, InvalidRequest> {
     Ok(match wire {
         WireCommand::Hello(hello) => RequestKind::Hello(login::to_hello(hello)?),
         WireCommand::Register(register) => RequestKind::Register(login::to_registration(register)?),
@@ -15,11 +15,11 @@ pub(in crate::codec) fn to_request(wire: WireCommand, max_text: usize) -> Result
         WireCommand::Resume(resume) => RequestKind::Resume(login::to_resume(resume)?),
         WireCommand::ListNodes(proto::ListNodes {}) => RequestKind::ListNodes,
         WireCommand::Ping(proto::Ping {}) => RequestKind::Ping,
-        wire => RequestKind::Command(to_command(wire, max_text)?),
+        wire => RequestKind::Command(to_command(wire, max_text_bytes)?),
     })
 }
 
-fn to_command(wire: WireCommand, max_text: usize) -> Result<Command, InvalidRequest> {
+fn to_command(wire: WireCommand, max_text_bytes: usize) -> Result<Command, InvalidRequest> {
     use Command::*;
     Ok(match wire {
         // `to_request` has handled the requests that are not commands.
@@ -64,8 +64,8 @@ fn to_command(wire: WireCommand, max_text: usize) -> Result<Command, InvalidRequ
         WireCommand::UpdateGroup(update) => groups::to_update(update)?,
         WireCommand::ListMembers(list) => groups::to_list_members(list)?,
 
-        WireCommand::SendMessage(send) => messages::to_send(send, max_text)?,
-        WireCommand::EditMessage(edit) => messages::to_edit(edit, max_text)?,
+        WireCommand::SendMessage(send) => messages::to_send(send, max_text_bytes)?,
+        WireCommand::EditMessage(edit) => messages::to_edit(edit, max_text_bytes)?,
         WireCommand::RecallMessage(recall) => messages::to_recall(recall)?,
         WireCommand::React(react) => messages::to_react(react)?,
 

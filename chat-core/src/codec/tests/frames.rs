@@ -104,7 +104,7 @@ proptest! {
 }
 
 #[test]
-fn packets_are_intact_while_the_decoder_wipes() {
+fn packets_are_intact_while_the_decoder_wipes_its_buffer() {
     let mut framed = BytesMut::new();
     put_frame(&mut framed, b"a password");
     put_frame(&mut framed, b"next");

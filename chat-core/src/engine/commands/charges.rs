@@ -7,8 +7,8 @@ use crate::model::Command;
 pub(super) enum ChargedRate {
     /// [`EngineConfig::change_rate`](crate::engine::EngineConfig::change_rate).
     Changes,
-    /// The same rate, but a repetition of a command that already took effect is executed even if
-    /// the user exceeds the rate, because its answer may have been lost.
+    /// The same rate as [`Changes`](Self::Changes), but a repetition of a command that already took
+    /// effect is executed even if the user exceeds the rate, because its answer may have been lost.
     NewChanges,
     /// No rate: the command appends no event to a log, or its family charges a rate of its own.
     None,
@@ -46,8 +46,9 @@ impl ChargedRate {
             | Command::InviteMember { .. }
             | Command::ChangePassword { .. } => Self::None,
 
-            // A session may end at any time, and then has no further commands. The owner of an
-            // account can revoke a device even if a thief uses up the rates in a stolen session.
+            // A session that has logged out can run no further command, so logging out needs no
+            // rate. Revoking a device has none, so that the owner of an account can do so even if a
+            // thief uses up the rates in a stolen session.
             Command::Logout | Command::RevokeDevice(_) => Self::None,
 
             // These append no event.

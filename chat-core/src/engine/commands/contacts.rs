@@ -134,7 +134,7 @@ impl ContactCommands {
     pub(super) async fn remove_friend(self: Arc<Self>, caller: Caller, user: UserRef) -> Result<Outcome, CommandError> {
         let peer = self.directory.user_id(&user).await?;
         let now = self.access.wall_time();
-        self.perform(caller, RemoveFriend { caller, peer, now }).await
+        self.run_and_publish(caller, RemoveFriend { caller, peer, now }).await
     }
 
     pub(super) async fn set_blocked(
@@ -156,11 +156,11 @@ impl ContactCommands {
             max_blocked: self.options.max_blocked_users,
             now: self.access.wall_time(),
         };
-        self.perform(caller, change).await
+        self.run_and_publish(caller, change).await
     }
 
     /// Runs a unit of work and publishes its events.
-    async fn perform<O>(&self, scope: impl Into<Scope>, operation: O) -> Result<Outcome, CommandError>
+    async fn run_and_publish<O>(&self, scope: impl Into<Scope>, operation: O) -> Result<Outcome, CommandError>
     where
         O: Operation<Output = Vec<Event>> + Clone,
     {
@@ -201,7 +201,9 @@ impl ContactCommands {
         let states = self.presence.states(&friends).await;
         let info = |contact: Contact| {
             let relation = Relation::of(Some(&contact), None);
-            let may_see = policy::check_direct(DirectPermission::SeePresence, relation, false).is_ok();
+            // The peer's policy on strangers does not matter, because no stranger sees presence.
+            let accepts_strangers = false;
+            let may_see = policy::check_direct(DirectPermission::SeePresence, relation, accepts_strangers).is_ok();
             let presence = states.get(&contact.peer).copied().unwrap_or(PresenceState::Offline);
             Some(ContactInfo {
                 user: users.remove(&contact.peer)?,

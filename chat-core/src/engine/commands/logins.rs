@@ -293,7 +293,8 @@ impl Logins {
 
     /// Commits a login or resume, and ends the sessions that it replaces.
     async fn admit(&self, user: UserId, device: DeviceId, method: LoginMethod) -> Result<LoggedIn, CommandError> {
-        // A resumed device is known, so it evicts no other device.
+        // A resumed device is known, so it evicts no other device. Unless the policy is `Reject`,
+        // the live devices are therefore not looked up for a resume.
         let live = match (self.options.session_policy, &method) {
             (SessionPolicy::Reject, _) | (_, LoginMethod::Login { .. } | LoginMethod::Trusted { .. }) => {
                 self.presence.live_devices(user).await

@@ -34,7 +34,7 @@ use crate::model::{Caller, Command, Outcome, ReplyCode};
 use crate::service::{CommandFuture, CommandResult};
 use crate::time::now;
 
-/// `Ok` if the rate of the user allows a change, otherwise the error for it.
+/// `Ok` if the user's rate allows a change, otherwise the error with which a change is refused.
 type Allowed = Result<(), CommandError>;
 
 /// Passes each command to the family that executes it.
@@ -137,16 +137,18 @@ impl Dispatcher {
                 groups.search(caller, text, limit, permit)
             }),
             Command::ListMembers { group, after, limit } => {
-                self.query_marks(caller, &self.groups, move |groups, permit| {
+                self.query_after_marks(caller, &self.groups, move |groups, permit| {
                     groups.list_members(caller, group, after, limit, permit)
                 })
             }
 
-            Command::ListConversations(query) => self.query_marks(caller, &self.reading, move |reading, permit| {
-                reading.list_conversations(caller, query, permit)
-            }),
+            Command::ListConversations(query) => {
+                self.query_after_marks(caller, &self.reading, move |reading, permit| {
+                    reading.list_conversations(caller, query, permit)
+                })
+            }
             Command::GetConversation(conversation) => {
-                self.query_marks(caller, &self.reading, move |reading, permit| {
+                self.query_after_marks(caller, &self.reading, move |reading, permit| {
                     reading.get_conversation(caller, conversation, permit)
                 })
             }
@@ -225,9 +227,9 @@ impl Dispatcher {
         })
     }
 
-    /// Runs a query of a family, as [`query`](Self::query) does, after the user's marks have been
-    /// written, which the answer contains.
-    fn query_marks<C, F>(
+    /// Runs a query of a family, as [`query`](Self::query) does, after the queued acknowledgements
+    /// and read marks of the user have been written, because the answer contains them.
+    fn query_after_marks<C, F>(
         &self,
         caller: Caller,
         family: &Arc<C>,

@@ -198,9 +198,9 @@ impl ReadingCommands {
         Ok(Outcome::Done)
     }
 
-    /// Returns the last event of a conversation that the caller may read now. Before a mark beyond
-    /// this event is queued, the mark is reduced to this event: when the mark is written, there may
-    /// be later events, which the mark does not cover.
+    /// Returns the `Seq` of the last event of a conversation that the caller may read now. A mark
+    /// beyond this event is reduced to it before it is queued. Otherwise the mark would also cover
+    /// events that are appended before it is written.
     ///
     /// # Errors
     /// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of the

@@ -1,4 +1,5 @@
-//! [`Driver`]: the task of a feed, which executes the work that the machine requests.
+//! [`Driver`]: the task of a feed, which executes the work that the feed's
+//! [`Machine`](super::machine::Machine) requests.
 
 use std::sync::Arc;
 use std::time::Duration;

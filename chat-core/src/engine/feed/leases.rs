@@ -118,13 +118,13 @@ impl Leases {
                 Err(RoundRejection::Store(error)) => Err(error),
             }
         };
-        self.write(run).await
+        self.write_logged(run).await
     }
 
     /// Records cursors in the store. Returns for each element of `moves` whether the node still
     /// held the lease; if not, its cursors were not recorded.
     pub(super) async fn record(&self, moves: Vec<Moves>) -> Result<Vec<bool>, CommandError> {
-        self.write(self.access.store().run(Record(moves))).await
+        self.write_logged(self.access.store().run(Record(moves))).await
     }
 
     /// Releases leases, and the registration of the node.
@@ -132,12 +132,12 @@ impl Leases {
         let registration = self.registration.lock().take();
         // The registration is released last, because a round locks it last.
         leases.extend(registration);
-        self.write(self.access.store().run(Release(leases))).await
+        self.write_logged(self.access.store().run(Release(leases))).await
     }
 
     /// Writes to the store. Logs the first of consecutive errors, because the feed repeats a write
     /// that failed until it succeeds.
-    async fn write<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
+    async fn write_logged<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
         let logged = async {
             let result = work.await;
             let is_failing = result.is_err();
@@ -157,7 +157,7 @@ impl Leases {
             }
             result
         };
-        write(&self.access, logged).await
+        write_to_store(&self.access, logged).await
     }
 }
 
@@ -176,10 +176,15 @@ pub(super) async fn delete(access: &StoreAccess, node: NodeId, feed: &str) -> Re
             Err(DeleteRejection::Store(error)) => Err(error),
         }
     };
-    write(access, run).await
+    write_to_store(access, run).await
 }
 
-async fn write<T>(access: &StoreAccess, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
+/// Polls `write`, within the deadline of the store's requests. Fails with `TryAgain` while the
+/// circuit breaker of writes is open.
+async fn write_to_store<T>(
+    access: &StoreAccess,
+    write: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, CommandError> {
     match access.write(Scope::NoSharedRows, write).await {
         Some(result) => result.map_err(CommandError::from),
         None => Err(CommandError::try_again()),

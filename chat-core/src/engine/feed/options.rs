@@ -9,9 +9,9 @@ use crate::model::UserId;
 
 /// Maximum length of a feed's name, in bytes. The store allows 255; the other bytes are for the
 /// suffix that `leases.rs` appends to name the feed's registry of nodes.
-const MAX_NAME_LEN: usize = 240;
+const MAX_NAME_BYTES: usize = 240;
 const MAX_IN_FLIGHT: usize = 65_536;
-const LEASE_TTL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+const LEASE_TTL_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const MAX_FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The conversations of a feed.
@@ -111,7 +111,7 @@ impl FeedOptions {
         let rules = [
             (
                 "name",
-                (1..=MAX_NAME_LEN).contains(&self.name.len()) && !self.name.contains(char::is_control),
+                (1..=MAX_NAME_BYTES).contains(&self.name.len()) && !self.name.contains(char::is_control),
                 "1 to 240 bytes long, without control characters",
             ),
             (
@@ -121,7 +121,7 @@ impl FeedOptions {
             ),
             (
                 "lease_ttl",
-                LEASE_TTL.contains(&self.lease_ttl),
+                LEASE_TTL_RANGE.contains(&self.lease_ttl),
                 "between 100 ms and 1 h",
             ),
             (

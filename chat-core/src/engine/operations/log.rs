@@ -54,7 +54,7 @@ pub(crate) struct Log {
     events: Vec<Event>,
     ids: EventIds,
     /// True if the row has to be written even if no event is appended.
-    changed: bool,
+    is_row_changed: bool,
 }
 
 impl Log {
@@ -111,7 +111,7 @@ impl Log {
     /// Returns the row, to change fields that [`append`](Self::append) does not set, and marks it
     /// to be written.
     pub(crate) fn change(&mut self) -> &mut Conversation {
-        self.changed = true;
+        self.is_row_changed = true;
         &mut self.row
     }
 }
@@ -164,7 +164,7 @@ impl Logs {
             row,
             events: Vec::new(),
             ids: EventIds::default(),
-            changed: false,
+            is_row_changed: false,
         };
         self.locked.insert(log.row.id, log);
     }
@@ -190,19 +190,19 @@ impl Logs {
         intents: &WriteIntents,
     ) -> Result<(bool, Vec<Event>), StoreError> {
         let mut written = Vec::new();
-        let mut names_free = true;
+        let mut are_names_free = true;
         for log in self.locked.into_values() {
-            if log.events.is_empty() && !log.changed {
+            if log.events.is_empty() && !log.is_row_changed {
                 continue;
             }
             if !log.events.is_empty() {
                 intents.record(&log.events);
                 tx.insert_events(&log.events).await?;
             }
-            names_free &= tx.update_conversation(&log.row).await?;
+            are_names_free &= tx.update_conversation(&log.row).await?;
             written.extend(log.events);
         }
-        Ok((names_free, written))
+        Ok((are_names_free, written))
     }
 }
 

@@ -113,11 +113,13 @@ pub(crate) fn check_group(
 }
 
 fn allows(permission: GroupPermission, membership: Membership, profile: &GroupProfile) -> bool {
-    use {GroupPermission as Permission, Membership as Own};
+    use GroupPermission as Permission;
     let is_inside = membership.is_inside();
-    let may_speak = is_inside && membership != Own::Muted;
+    let may_speak = is_inside && membership != Membership::Muted;
     match permission {
-        Permission::Find => !profile.unlisted || is_inside || matches!(membership, Own::Invited | Own::Requested),
+        Permission::Find => {
+            !profile.unlisted || is_inside || matches!(membership, Membership::Invited | Membership::Requested)
+        }
         Permission::ListMembers | Permission::Leave | Permission::RecallOwn => is_inside,
         Permission::Send | Permission::EditOwn | Permission::Signal => may_speak,
         Permission::MentionAll
@@ -130,17 +132,17 @@ fn allows(permission: GroupPermission, membership: Membership, profile: &GroupPr
             JoinPolicy::Approval => membership.is_admin(),
         },
         Permission::Join => match membership {
-            Own::Invited => true,
-            Own::Outsider => profile.join_policy == JoinPolicy::Open && !profile.unlisted,
-            Own::Former | Own::Requested => profile.join_policy == JoinPolicy::Open,
+            Membership::Invited => true,
+            Membership::Outsider => profile.join_policy == JoinPolicy::Open && !profile.unlisted,
+            Membership::Former | Membership::Requested => profile.join_policy == JoinPolicy::Open,
             _ => false,
         },
         Permission::AskToJoin => match membership {
-            Own::Outsider => profile.join_policy == JoinPolicy::Approval && !profile.unlisted,
-            Own::Former | Own::Requested => profile.join_policy == JoinPolicy::Approval,
+            Membership::Outsider => profile.join_policy == JoinPolicy::Approval && !profile.unlisted,
+            Membership::Former | Membership::Requested => profile.join_policy == JoinPolicy::Approval,
             _ => false,
         },
-        Permission::ManageRoles | Permission::Delete => membership == Own::Owner,
+        Permission::ManageRoles | Permission::Delete => membership == Membership::Owner,
     }
 }
 

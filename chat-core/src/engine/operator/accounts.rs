@@ -139,7 +139,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted. `TryAgain`: the
-    /// account may be disabled, and groups that have not passed on may be left; call it again.
+    /// account may be disabled, and the user may still own groups; call this method again.
     pub async fn disable(&self, user: impl Into<UserRef>) -> Result<AccountInfo, CommandError> {
         self.change_account(user, AccountChange::Disable).await
     }

@@ -129,7 +129,7 @@ impl Operator {
         // the meantime, so the steps repeat until they find nothing new.
         let mut ended = Ended {
             conversations: HashSet::new(),
-            inbox: Seq::ZERO,
+            inbox_erased_to: Seq::ZERO,
         };
         while self.end_contacts(user).await? | self.end_memberships(user, options.texts, &mut ended).await? {}
         tracing::info!(user = user.0, operator = &*self.name, "account deleted");
@@ -223,7 +223,7 @@ impl Operator {
             return Ok(false);
         };
         if matches!(row.kind, ConversationKind::Inbox { .. }) {
-            let from = std::mem::replace(&mut ended.inbox, row.last_seq);
+            let from = std::mem::replace(&mut ended.inbox_erased_to, row.last_seq);
             self.erase_inbox(&row, from.next()).await?;
             return Ok(row.last_seq > from);
         }
@@ -286,7 +286,7 @@ impl Operator {
 struct Ended {
     conversations: HashSet<ConversationId>,
     /// Position up to which the user's inbox was erased.
-    inbox: Seq,
+    inbox_erased_to: Seq,
 }
 
 /// Splits the positions of a log, from `from` up to `last_seq`, into ranges of at most

@@ -86,9 +86,9 @@ impl AccountExport {
     pub async fn next_page(&mut self) -> Result<Option<Vec<ExportRecord>>, CommandError> {
         loop {
             let page = match self.next {
-                Part::Account => self.account().await?,
-                Part::Contacts => self.contacts().await?,
-                Part::Conversations => self.conversation().await?,
+                Part::Account => self.read_account().await?,
+                Part::Contacts => self.read_contacts().await?,
+                Part::Conversations => self.read_conversations().await?,
                 Part::Done => return Ok(None),
             };
             if !page.is_empty() {
@@ -98,7 +98,7 @@ impl AccountExport {
     }
 
     /// Reads the profile and the devices.
-    async fn account(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
+    async fn read_account(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
         let devices = self.operator.devices(&self.account).await?;
         self.next = Part::Contacts;
         let profile = ExportRecord::Profile(self.account.clone().into());
@@ -107,7 +107,7 @@ impl AccountExport {
     }
 
     /// Reads all contacts.
-    async fn contacts(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
+    async fn read_contacts(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
         let access = &self.operator.parts.access;
         let contacts = access.read(access.store().contacts(self.account.id)).await?;
         let peers: Vec<UserId> = contacts.iter().map(|contact| contact.peer).collect();
@@ -128,7 +128,7 @@ impl AccountExport {
 
     /// Reads the next range of a log, or if none is left, the next page of memberships. The page
     /// may be empty.
-    async fn conversation(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
+    async fn read_conversations(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
         let (access, store) = (&self.operator.parts.access, self.operator.parts.access.store());
         let user = self.account.id;
         if let Some(range) = self.ranges.front().copied() {

@@ -98,7 +98,8 @@ impl Operator {
         .await
     }
 
-    /// Deletes a group, as if its owner had deleted it. Its log stays readable to its last members.
+    /// Deletes a group. Its log ends with `GroupDeleted`, whose sender is [`UserId::SYSTEM`], and
+    /// stays readable to its last members.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is deleted

@@ -99,8 +99,9 @@ impl Operator {
             };
             let access = &this.parts.access;
             let deadline = access.deadline();
-            let posted = access.run_idempotent(conversation, post, deadline, &mut false).await;
-            let (appended, events) = posted?;
+            let mut outcome_unknown = false;
+            let posted = access.run_idempotent(conversation, post, deadline, &mut outcome_unknown);
+            let (appended, events) = posted.await?;
             this.parts.publisher.publish(events);
             Ok(appended)
         })

@@ -3,7 +3,7 @@
 //!
 //! [`Engine::operator`](super::Engine::operator) returns an [`Operator`]. Each change that it makes
 //! is recorded in the audit log, in the transaction of the change (the deletion of an account in
-//! the first of its transactions). Exports are recorded too, its other reads are not. An operator
+//! the first of its transactions). Exports are recorded too, but other reads are not. An operator
 //! is not a user: it has no account, no device, no session and no rate limit. Deciding hooks are
 //! not asked before an operator's actions; observing hooks see the events that the actions append,
 //! and the accounts that they create.

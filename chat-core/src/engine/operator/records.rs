@@ -71,7 +71,7 @@ impl From<Account> for AccountInfo {
             name: account.name,
             display_name: account.display_name,
             direct_policy: account.direct_policy,
-            // A deleted account keeps a tombstone in place of its subject.
+            // A deleted account keeps a digest of its subject, the tombstone, in its place.
             subject_reserved: account.deleted.is_some() && account.subject.is_some(),
             subject: account.subject.filter(|_| account.deleted.is_none()),
             has_password: account.password_hash.is_some(),

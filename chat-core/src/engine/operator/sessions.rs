@@ -23,7 +23,8 @@ pub struct SessionListing {
     pub user: UserId,
     /// Unique name of the user; `None` if the store does not contain the account.
     pub name: Option<String>,
-    /// Device of the session.
+    /// Device of the session. Every session has one, because a caller without a device cannot start
+    /// a session.
     pub device: Option<DeviceId>,
     /// Presence that the session reports.
     pub state: PresenceState,

@@ -1,4 +1,4 @@
-//! Passes on the groups of a disabled user.
+//! Passes the ownership of a disabled user's groups to other members.
 
 use super::Operator;
 use super::accounts::MAX_PAGE;
@@ -7,8 +7,8 @@ use crate::engine::operations::operator::PassGroup;
 use crate::model::{ConversationId, Role, UserId};
 
 impl Operator {
-    /// Passes each group that the user owns to another member, if there is one whose account is not
-    /// disabled.
+    /// Passes the ownership of each of the user's groups to another member, if there is one whose
+    /// account is not disabled.
     pub(super) async fn pass_groups(&self, user: UserId) -> Result<(), CommandError> {
         let access = &self.parts.access;
         let mut last = ConversationId(0);
@@ -27,8 +27,9 @@ impl Operator {
         }
     }
 
-    /// Passes a group from `user` to another member, and on to a further one while the account of
-    /// the new owner turns out to be disabled. Stops if no member with an enabled account is left.
+    /// Passes the ownership of a group from `user` to another member, and on to a further one while
+    /// the account of the new owner turns out to be disabled. Stops if no member with an enabled
+    /// account is left.
     async fn pass_group(&self, mut user: UserId, group: ConversationId) -> Result<(), CommandError> {
         let access = &self.parts.access;
         loop {

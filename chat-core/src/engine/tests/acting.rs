@@ -83,7 +83,8 @@ async fn send_numbers(acting: &ActingAs, group: ConversationId, count: usize) ->
     seqs[0]
 }
 
-/// Both a user who is idle and a user who is offline keep this presence, which a friend watches.
+/// The sends leave an idle user idle and an offline user offline, and the user's friend receives no
+/// push about the presence of the user.
 #[tokio::test]
 async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged() {
     const MESSAGES: usize = 10_000;
@@ -96,10 +97,10 @@ async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged()
         join(&bob, group).await;
         let user = id(&alice);
         alice.set_presence(PresenceState::Idle).await.unwrap();
-        shows(&bob, PresenceState::Idle).await;
+        wait_for_presence(&bob, PresenceState::Idle).await;
         let alice = is_online.then_some(alice);
         if !is_online {
-            shows(&bob, PresenceState::Offline).await;
+            wait_for_presence(&bob, PresenceState::Offline).await;
         }
         let acting = engine.acting_as(user);
         let state = async || {
@@ -136,8 +137,8 @@ async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged()
     }
 }
 
-/// Waits until a friend of the session's user has this presence.
-async fn shows(session: &LocalSession, wanted: PresenceState) {
+/// Waits for a push to this session that a friend has this presence.
+async fn wait_for_presence(session: &LocalSession, wanted: PresenceState) {
     push(session, |push| match push {
         Push::Presence { state, .. } if *state == wanted => Some(()),
         _ => None,

@@ -62,6 +62,8 @@ async fn deletion_forgets_the_announced_requests() {
     };
     alice.execute(request).await.unwrap();
     let (owner, sender) = (id(&bob), id(&alice));
+    // A request counts as announced if the store refuses to record it, because it has a record of
+    // the same request. If it has none, this adds one.
     let is_announced = async || {
         let record = transact(&*store, move |tx| {
             Box::pin(async move {
@@ -92,7 +94,7 @@ const FREE_SUBJECT: DeleteAccount = DeleteAccount {
 };
 
 #[tokio::test]
-async fn deleted_subject_gets_no_other_account_until_it_is_freed() {
+async fn subject_of_a_deleted_account_gets_no_other_account_until_it_is_freed() {
     let (engine, operator) = engine_with_operator().await;
     let first = log_in(&engine).await.unwrap().user.id;
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Tests of a user's devices: their list, their number, and what ends them.
+//! Tests of a user's devices: how they are listed, how many there may be, and how they are removed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::engine::{Engine, SessionPolicy};
 use crate::model::*;
 
 #[tokio::test]
-async fn evicted_device_is_closed_as_revoked() {
+async fn session_of_an_evicted_device_is_closed_as_revoked() {
     let mut config = config();
     config.max_devices = 2;
     let engine = builder().config(config).build().await.unwrap();

@@ -193,7 +193,7 @@ async fn end_session(engine: &Engine, session: &LocalSession, how: Ended) {
 }
 
 /// Returns commands that run no unit of work, so that no transaction checks the session that they
-/// come from: reads, marks, a status, a typing notice.
+/// come from: reads, marks, a change of the presence, a typing notice.
 fn commands_without_unit_of_work(group: ConversationId, peer: UserRef) -> Vec<Command> {
     vec![
         Command::ReadHistory {
@@ -335,9 +335,9 @@ async fn answer_of_a_slow_store_is_withheld_after_the_session_ended() {
     assert_eq!(error_code(reading.await), ReplyCode::Fenced);
 }
 
-/// A login without a session has no status to set, but a cursor to move.
+/// A login without a session has no presence to set, but a cursor to move.
 #[tokio::test]
-async fn login_without_a_session_acknowledges_and_sets_no_status() {
+async fn login_without_a_session_acknowledges_and_sets_no_presence() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     let conversation = alice.send_text(direct(&alice), "first").await.unwrap().conversation;

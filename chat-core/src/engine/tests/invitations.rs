@@ -102,8 +102,9 @@ async fn inviters(session: &LocalSession, group: ConversationId) -> Vec<UserId> 
     events.iter().filter_map(inviter).collect()
 }
 
-/// However an invitation ended, the next one is announced, even if the user learned nothing of the
-/// invitation between the two, because it came from a user who is blocked.
+/// However an invitation ended, the next one that the user may see is announced. An invitation from
+/// a blocked user, of which the user learns nothing, comes between the two and does not prevent
+/// this.
 #[tokio::test]
 async fn ended_invitation_does_not_hide_the_next_one() {
     for way in ["declined", "left", "withdrawn", "banned", "accepted"] {
@@ -177,7 +178,7 @@ async fn deleted_inviter_is_not_notified() {
         subject: DeletedSubject::Refuse,
     };
     operator.delete_account(anna, how).await.unwrap();
-    let end = async || {
+    let last_seq = async || {
         fixture
             .store
             .inner()
@@ -187,9 +188,9 @@ async fn deleted_inviter_is_not_notified() {
             .unwrap()
             .last_seq
     };
-    let before = end().await;
+    let before = last_seq().await;
     fixture.decline().await.unwrap();
-    assert_eq!(end().await, before);
+    assert_eq!(last_seq().await, before);
     assert_eq!(fixture.state().await, Some(MemberState::Left));
 }
 

@@ -144,10 +144,10 @@ async fn node_is_advertised_and_withdrawn() {
     assert_eq!(nodes.borrow_and_update().len(), 1);
 }
 
-/// A node whose store does not answer is advertised as draining, so clients choose other nodes,
-/// until the store answers again.
+/// A node whose store does not answer is advertised as accepting no sessions, so that clients
+/// choose other nodes, until the store answers again.
 #[tokio::test(start_paused = true)]
-async fn node_without_its_store_is_advertised_as_draining() {
+async fn node_without_its_store_is_advertised_as_accepting_no_sessions() {
     let discovery = Arc::new(MemoryDiscovery::new());
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
     let engine = Engine::builder(store.clone())

@@ -141,8 +141,8 @@ async fn stale_device_token_with_the_right_password_is_not_charged() {
     engine.login(office, known).await.unwrap();
 }
 
-/// The second attempt presents the name of the account instead of its id, so it is charged to the
-/// history of the account only after the look-up.
+/// The second attempt presents the name of the account instead of its id, so the throttle counts it
+/// as an attempt for the same account only after the look-up.
 #[tokio::test(start_paused = true)]
 async fn login_that_is_throttled_after_its_look_up_is_answered_at_a_fixed_time() {
     let mut config = config();

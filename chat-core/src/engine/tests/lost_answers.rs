@@ -1,4 +1,4 @@
-//! Tests that sessions end although the store's answer to the change that ended them was lost.
+//! Tests that sessions end although the store's answer to the change that ends them is lost.
 
 use std::sync::Arc;
 use std::time::Duration;

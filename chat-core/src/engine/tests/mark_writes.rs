@@ -1,4 +1,5 @@
-//! Tests of when marks are written, and of views that wait for them.
+//! Tests of when marks (cursors of devices and read marks of users) are written, and of views:
+//! answers that contain a user's marks, and so wait until the queued ones are written.
 
 use std::time::Duration;
 
@@ -183,8 +184,8 @@ async fn marks_of_caller_without_device_are_all_written() {
     assert_eq!(read.count(), GROUPS);
 }
 
-/// Views write the marks of their user early, but a client that sends marks and views in turn does
-/// not cause a write for each of them.
+/// A view has the queued marks of its user written early, but a client that sends marks and asks
+/// for views in turn does not cause a write for each mark.
 #[tokio::test(start_paused = true)]
 async fn views_after_marks_cause_a_bounded_number_of_writes() {
     let mut config = config();

@@ -91,7 +91,7 @@ async fn marks_only_grow_and_stay_in_range() {
 
 #[tokio::test]
 async fn receipts_and_typing_notices_are_not_sent_in_large_groups() {
-    for (limit, sends_receipts) in [(3, true), (2, false)] {
+    for (limit, sends_both) in [(3, true), (2, false)] {
         let mut config = config();
         config.max_receipt_members = limit;
         config.max_typing_members = limit;
@@ -109,6 +109,7 @@ async fn receipts_and_typing_notices_are_not_sent_in_large_groups() {
         eve.execute(typing).await.unwrap();
         bob.execute(mark_read(group, sent.seq)).await.unwrap();
         engine.shutdown().await;
+        // Receipts and typing notices.
         let mut received = (0, 0);
         while let Some(push) = olga.try_next_push() {
             match push {
@@ -117,7 +118,7 @@ async fn receipts_and_typing_notices_are_not_sent_in_large_groups() {
                 _ => {}
             }
         }
-        assert_eq!(received, if sends_receipts { (1, 1) } else { (0, 0) });
+        assert_eq!(received, if sends_both { (1, 1) } else { (0, 0) });
     }
 }
 
@@ -250,8 +251,8 @@ async fn mark_beyond_the_end_marks_everything() {
         alice.send_text(direct(&bob), content).await.unwrap();
     }
     let conversation = info(&bob, direct(&alice)).await.id;
-    for valid in [false, true] {
-        if valid {
+    for has_earlier_marks in [false, true] {
+        if has_earlier_marks {
             bob.execute(mark_read(conversation, Seq(2))).await.unwrap();
             bob.execute(acknowledge(conversation, Seq(2))).await.unwrap();
         }

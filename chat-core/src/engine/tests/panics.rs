@@ -110,9 +110,9 @@ async fn feed_continues_after_a_panic_of_the_store() {
 }
 
 /// Waker that panics.
-struct Panicking;
+struct PanickingWaker;
 
-impl Wake for Panicking {
+impl Wake for PanickingWaker {
     fn wake(self: Arc<Self>) {
         panic!("injected panic of a waker");
     }
@@ -123,7 +123,7 @@ async fn caller_whose_waker_panics_does_not_affect_others() {
     let engine = builder().build().await.unwrap();
     let alice = new_user(&engine, "alice").await;
     let mut bad = Box::pin(alice.send_text(direct(&alice), "bad"));
-    let waker = Waker::from(Arc::new(Panicking));
+    let waker = Waker::from(Arc::new(PanickingWaker));
     let mut cx = Context::from_waker(&waker);
     assert!(bad.as_mut().poll(&mut cx).is_pending());
     let good = alice.send_text(direct(&alice), "good");
@@ -175,7 +175,7 @@ async fn panic_while_a_found_draft_is_published_does_not_affect_others() {
     tokio::task::yield_now().await;
     while bob.try_next_push().is_some() {}
     let mut receiving = Box::pin(bob.next_push());
-    let waker = Waker::from(Arc::new(Panicking));
+    let waker = Waker::from(Arc::new(PanickingWaker));
     assert!(receiving.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     let panicked = bob.execute(send(stored.clone())).await;
     assert_eq!(error_code(panicked), ReplyCode::Internal);

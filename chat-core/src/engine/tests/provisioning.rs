@@ -118,7 +118,7 @@ fn subject_has_1_to_255_bytes_without_control_characters() {
     assert!(Subject::new("x".repeat(256)).is_err());
     assert!(
         Subject::new("\u{1}deleted:00").is_err(),
-        "no subject equals the mark that replaces the subject of a deleted account"
+        "no subject equals the tombstone that replaces the subject of a deleted account"
     );
     assert!(!format!("{:?}", Subject::new("auth0|64f1")).contains("64f1"));
 }

@@ -87,8 +87,8 @@ async fn each_user_has_one_query_in_the_store() {
     }
 }
 
-/// A query that was dropped while it read the store ends its turn when the store has answered. One
-/// that was dropped before that is not executed.
+/// A query that is dropped while it reads the store ends its turn when the store has answered. A
+/// query that is dropped while it waits for its turn is not executed.
 #[tokio::test]
 async fn dropped_query_keeps_its_turn_while_the_store_works_on_it() {
     let (_engine, store, alice) = engine_on_faulty_store(config()).await;
@@ -247,7 +247,7 @@ async fn logins_cost_the_rows_that_they_read() {
     assert_eq!(login(id(&bob)).await, 0);
 }
 
-/// The list of contacts costs as much as it has contacts.
+/// A list of contacts costs a row for each contact, in addition to the 5 rows of every query.
 #[tokio::test(start_paused = true)]
 async fn list_of_contacts_costs_its_rows() {
     let mut config = config();

@@ -244,7 +244,8 @@ async fn every_change_is_charged_to_its_user() {
                 assert_ne!(error.code, ReplyCode::LimitExceeded, "{change:?}");
             }
         }
-        // These are executed beyond the rate too, but change nothing then.
+        // These commands are executed beyond the rate too, as long as they change nothing, so
+        // another command shows that the rate is used up.
         let is_repeatable = matches!(
             change,
             Command::Block(_)
@@ -315,7 +316,7 @@ async fn repeated_change_that_took_effect_succeeds_beyond_the_rate() {
     }
 }
 
-/// A command that was not executed, or of which nobody knows whether it was, costs nothing.
+/// A command is not charged if it was not executed, or if nobody knows whether it was.
 #[tokio::test]
 async fn change_that_is_to_be_tried_again_is_not_charged() {
     let mut config = two_changes();
@@ -348,8 +349,8 @@ async fn device_can_be_revoked_beyond_the_rate_of_changes() {
     alice.execute(Command::RevokeDevice(stolen)).await.unwrap();
 }
 
-/// The own charge of these commands is refunded if they fail or change nothing, but their attempts
-/// are limited.
+/// Creations of groups, invitations and friend requests are each charged to a rate. The charge is
+/// refunded if the command fails or changes nothing, but the number of attempts is limited too.
 #[tokio::test]
 async fn attempts_that_are_refunded_are_limited() {
     let engine = builder().config(two_changes()).build().await.unwrap();
@@ -417,10 +418,10 @@ async fn number_of_blocked_users_is_limited() {
     alice.execute(Command::Block(dora)).await.unwrap();
 }
 
-/// A user who has left the maximum number of groups enters no further ones by any way, but can
-/// return to a group.
+/// A user who has left the maximum number of groups cannot enter further groups, whether by joining
+/// one, by an invitation or by creating one, but can return to a group.
 #[tokio::test]
-async fn number_of_ended_groups_is_limited() {
+async fn number_of_former_groups_is_limited() {
     let mut config = config();
     config.max_former_groups_per_user = 2;
     let engine = builder().config(config).build().await.unwrap();

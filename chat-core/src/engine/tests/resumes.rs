@@ -107,11 +107,11 @@ async fn login_logout_and_a_new_password_end_replaced_tokens() {
     );
 }
 
-/// Clock that tests set.
+/// Clock whose time, in milliseconds, the test sets.
 #[derive(Debug)]
-struct SetClock(AtomicI64);
+struct FakeClock(AtomicI64);
 
-impl Clock for SetClock {
+impl Clock for FakeClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::Relaxed))
     }
@@ -120,7 +120,7 @@ impl Clock for SetClock {
 #[tokio::test]
 async fn token_expires_when_it_was_not_used_for_the_idle_limit() {
     const DAY_MS: i64 = 24 * 3600 * 1000;
-    let clock = Arc::new(SetClock(AtomicI64::new(1_700_000_000_000)));
+    let clock = Arc::new(FakeClock(AtomicI64::new(1_700_000_000_000)));
     let engine = builder().clock(clock.clone()).build().await.unwrap();
     assert_eq!(
         engine.config().session_idle_timeout,
@@ -143,7 +143,7 @@ async fn token_expires_when_it_was_not_used_for_the_idle_limit() {
 #[tokio::test]
 async fn token_is_replaced_once_it_is_seven_days_old() {
     const DAY_MS: i64 = 24 * 3600 * 1000;
-    let clock = Arc::new(SetClock(AtomicI64::new(1_700_000_000_000)));
+    let clock = Arc::new(FakeClock(AtomicI64::new(1_700_000_000_000)));
     let engine = builder().clock(clock.clone()).build().await.unwrap();
     let (alice, device) = (register(&engine, "alice").await, DeviceId::random());
     let token = login_token(&engine, alice, device).await;

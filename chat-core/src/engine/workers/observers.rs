@@ -51,8 +51,8 @@ pub(in crate::engine) fn observers(
 }
 
 impl ObserverQueue {
-    /// Returns the number of observations that were dropped because the hooks were too slow, or
-    /// because the worker had ended.
+    /// Returns the number of observations that were dropped because the hooks were too slow. Those
+    /// after the end of the worker are not counted.
     pub(in crate::engine) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -76,7 +76,8 @@ impl ObserverQueue {
     fn push(&self, observation: Observation) {
         let Some(sender) = &self.sender else { return };
         match sender.try_send(observation) {
-            // The engine has shut down: nobody observes what ends after that.
+            // The worker has ended, because the engine has shut down: nobody observes what happens
+            // after that, and it is not counted.
             Ok(()) | Err(TrySendError::Closed(_)) => return,
             Err(TrySendError::Full(_)) => {}
         }

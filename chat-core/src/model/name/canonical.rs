@@ -11,7 +11,7 @@ use unicode_security::{GeneralSecurityProfile, RestrictionLevel, RestrictionLeve
 
 use super::{NameError, ShownChar};
 
-/// Maximum number of consecutive marks (UTS #39 §5.4).
+/// Maximum number of consecutive combining marks (UTS #39 §5.4).
 const MAX_MARKS: usize = 4;
 
 /// COMBINING DOT ABOVE, which is invisible on an `i` or `j`.

@@ -188,8 +188,8 @@ fn name_limits_count_code_points_and_bytes() {
             long.len()
         );
     }
-    let zalgo = format!("x{}", "\u{323}".repeat(20));
-    assert_eq!(user(&zalgo), Err(NameError::TooManyMarks { max: 4 }));
+    let too_many_marks = format!("x{}", "\u{323}".repeat(20));
+    assert_eq!(user(&too_many_marks), Err(NameError::TooManyMarks { max: 4 }));
 }
 
 #[test]
@@ -328,8 +328,11 @@ fn display_names_may_contain_any_printable_text_within_limits() {
         DisplayName::parse(&"王".repeat(86)),
         Err(NameError::TooLong { .. })
     ));
-    let zalgo = format!("x{}", "\u{323}".repeat(5));
-    assert_eq!(DisplayName::parse(&zalgo), Err(NameError::TooManyMarks { max: 4 }));
+    let too_many_marks = format!("x{}", "\u{323}".repeat(5));
+    assert_eq!(
+        DisplayName::parse(&too_many_marks),
+        Err(NameError::TooManyMarks { max: 4 })
+    );
     assert!(matches!(
         DisplayName::parse(&"\u{301}".repeat(32 * 1024)),
         Err(NameError::TooLong { .. })

@@ -71,8 +71,8 @@ impl UserName {
         canonical::fold_case(&canonical::fold_width(text))
     }
 
-    /// Returns the form that is equal for all names that look like this one. Unique in a store, so
-    /// that no user can imitate another.
+    /// Returns the form that is equal for all names that look like this one. It is unique in a
+    /// store, so that no user can imitate another.
     #[must_use]
     pub(crate) fn skeleton(&self) -> Skeleton {
         Skeleton::of(&self.0)

@@ -41,7 +41,7 @@ async fn announcer(world: &World, bus: Arc<dyn MessageBus>) -> Router {
 }
 
 #[tokio::test(start_paused = true)]
-async fn announcer_rings_the_nodes_and_is_not_listed_as_a_node() {
+async fn announcer_notifies_the_nodes_and_is_not_listed_as_a_node() {
     let world = world().await;
     let bus = Arc::new(MemoryBus::new());
     let node = node(&world, Some(bus.clone())).await;
@@ -99,7 +99,7 @@ async fn flush_repeats_envelopes_that_the_bus_refused() {
 /// A node asks the other nodes in its heartbeats to compare everything. An announcer sends no
 /// heartbeats, so it has to ask at once.
 #[tokio::test(start_paused = true)]
-async fn announcer_that_loses_track_makes_the_nodes_sweep() {
+async fn announcer_with_too_many_unconfirmed_commits_makes_the_nodes_sweep() {
     let world = world().await;
     let bus = Arc::new(MemoryBus::new());
     let node = node(&world, Some(bus.clone())).await;

@@ -25,9 +25,10 @@ pub(crate) enum ReadChanges {
     Regular,
 }
 
-/// Worker that reads the recent changes of users when it is asked to, because announcements may
-/// have been lost. The cost of a read grows with the number of changes, not with the number of
-/// users of the node, so that a node without a bus can read every second.
+/// Worker that reads the recent changes of users when it is asked to: because announcements may
+/// have been lost, or because a regular check is due. The cost of a read grows with the number of
+/// changes, not with the number of users of the node, so that a node without a bus can read every
+/// second.
 ///
 /// It compares the logins of the changed users itself, many in one query, so that it closes the
 /// sessions of 10,000 users in time even if all of them change at once.
@@ -55,7 +56,7 @@ pub(crate) struct Known {
     read_at: Option<Instant>,
     /// True if the event log has returned changes before, so that it returns `None` only if there
     /// are too many.
-    are_recorded: bool,
+    log_records_changes: bool,
 }
 
 impl FindChangedUsers {
@@ -67,6 +68,8 @@ impl FindChangedUsers {
         self.requests.drain_forever(self.options, find).await;
     }
 
+    /// Handles [`ReadChanges::Requested`]: closes sessions whose login is no longer valid, and
+    /// queues the changed users, or all users if changes may be missing, to be read again.
     async fn find(&self) -> Result<(), StoreError> {
         let started = Instant::now();
         let changes = self.log.changed_users().await?;
@@ -77,9 +80,9 @@ impl FindChangedUsers {
                 self.changed.add_all(changed);
                 let mut known = self.known.lock();
                 known.changes = changes.iter().map(|change| (change.user, change.number)).collect();
-                known.are_recorded = true;
+                known.log_records_changes = true;
             }
-            None if self.known.lock().are_recorded => self.close_invalid(&self.check.registry.users()).await?,
+            None if self.known.lock().log_records_changes => self.close_invalid(&self.check.registry.users()).await?,
             None => {}
         }
         let last_read = self.known.lock().read_at.replace(started);
@@ -91,6 +94,8 @@ impl FindChangedUsers {
         Ok(())
     }
 
+    /// Handles [`ReadChanges::Regular`]: closes the sessions of changed users whose login is no
+    /// longer valid.
     async fn compare_logins(&self) -> Result<(), StoreError> {
         let Some(changes) = self.log.changed_users().await? else {
             return Ok(());

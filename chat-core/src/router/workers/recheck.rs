@@ -58,8 +58,9 @@ impl SessionCheck {
             let is_logged_in = logins.get(&device).is_some_and(|login| login.is_logged_in);
             let reason = match CloseCode::of_ended_login(disabled.contains(&device.0), is_logged_in) {
                 CloseCode::AccountDisabled => CloseCode::AccountDisabled,
-                // `Replaced` may be the guess of a check that no announcement caused.
-                // `AccountDisabled` belongs to a change that was not committed, or was reverted.
+                // A check that no announcement caused passes `Replaced`, because it does not know
+                // the reason. `AccountDisabled` is wrong here, because the account is enabled: the
+                // change that disabled it was not committed, or was reverted.
                 reason if matches!(code, CloseCode::Replaced | CloseCode::AccountDisabled) => reason,
                 _ => code,
             };

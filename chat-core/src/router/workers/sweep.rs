@@ -64,20 +64,20 @@ impl Sweep {
             last = Instant::now();
             // A node that polls asks for a sweep every second. It reads the changes each time, and
             // all users at the usual interval.
-            let all_users = !previous_was_requested || last.duration_since(last_of_all_users) >= self.interval;
-            let swept = panics::step("sweep", async { self.sweep(number, was_requested, all_users) }).await;
+            let are_all_users_due = !previous_was_requested || last.duration_since(last_of_all_users) >= self.interval;
+            let swept = panics::step("sweep", async { self.sweep(number, was_requested, are_all_users_due) }).await;
             if swept.is_none() {
                 self.request.request();
                 continue;
             }
             previous_was_requested = was_requested;
-            if all_users {
+            if are_all_users_due {
                 last_of_all_users = last;
             }
         }
     }
 
-    fn sweep(&self, number: u32, was_requested: bool, all_users: bool) {
+    fn sweep(&self, number: u32, was_requested: bool, are_all_users_due: bool) {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         self.compare.add_all(self.registry.conversations());
         self.watches.mark_incomplete();
@@ -91,7 +91,7 @@ impl Sweep {
             // An operator may have changed the store without an announcement.
             ReadChanges::Regular
         });
-        if all_users && (was_requested || !is_alone || number.is_multiple_of(SWEEPS_PER_RECHECK_ALONE)) {
+        if are_all_users_due && (was_requested || !is_alone || number.is_multiple_of(SWEEPS_PER_RECHECK_ALONE)) {
             self.users.add_all(self.registry.users());
         }
         // The presence service may have lost devices of this node.

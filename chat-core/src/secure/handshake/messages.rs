@@ -103,9 +103,9 @@ pub(super) fn write_prologue(name: &str) -> Result<Vec<u8>, HandshakeError> {
         return Err(HandshakeError::NameTooLong(name.len()));
     }
     let name_length = u8::try_from(name.len()).expect("limited just above");
-    let body = MIN_HELLO1_BODY as u16 + u16::from(name_length);
+    let body_length = MIN_HELLO1_BODY as u16 + u16::from(name_length);
     let mut out = Vec::with_capacity(MAX_HELLO1);
-    out.extend_from_slice(&body.to_be_bytes());
+    out.extend_from_slice(&body_length.to_be_bytes());
     out.extend_from_slice(MAGIC);
     out.push(1);
     out.extend_from_slice(&PROFILE_X25519_AESGCM_SHA256.to_be_bytes());
@@ -116,12 +116,12 @@ pub(super) fn write_prologue(name: &str) -> Result<Vec<u8>, HandshakeError> {
 
 /// Checks the part of a hello that has arrived. Returns its length once it is complete.
 pub(super) fn hello1_length(received: &[u8]) -> Result<Option<usize>, HandshakeError> {
-    let Some(body) = length_field(received) else {
+    let Some(body_length) = length_field(received) else {
         return Ok(None);
     };
-    let total = LENGTH_LEN + usize::from(body);
-    if usize::from(body) < MIN_HELLO1_BODY || total > MAX_HELLO1 {
-        return Err(HandshakeError::LengthOutOfRange(body));
+    let total = LENGTH_LEN + usize::from(body_length);
+    if usize::from(body_length) < MIN_HELLO1_BODY || total > MAX_HELLO1 {
+        return Err(HandshakeError::LengthOutOfRange(body_length));
     }
     let magic = &received[LENGTH_LEN..received.len().min(LENGTH_LEN + MAGIC.len())];
     if !MAGIC.starts_with(magic) {
@@ -168,19 +168,19 @@ pub(super) enum Answer {
 
 /// Checks the part of a server's answer that has arrived. Returns its length once it is complete.
 pub(super) fn answer_length(received: &[u8]) -> Result<Option<usize>, HandshakeError> {
-    let Some(body) = length_field(received) else {
+    let Some(body_length) = length_field(received) else {
         return Ok(None);
     };
-    let total = LENGTH_LEN + usize::from(body);
+    let total = LENGTH_LEN + usize::from(body_length);
     let is_reject = total == REJECT_LEN;
-    if total > MAX_HELLO2 || (usize::from(body) < MIN_HELLO2_BODY && !is_reject) {
-        return Err(HandshakeError::LengthOutOfRange(body));
+    if total > MAX_HELLO2 || (usize::from(body_length) < MIN_HELLO2_BODY && !is_reject) {
+        return Err(HandshakeError::LengthOutOfRange(body_length));
     }
     if let Some(profile) = received[LENGTH_LEN..].first_chunk() {
         match u16::from_be_bytes(*profile) {
             REJECT_PROFILE if is_reject => {}
             REJECT_PROFILE => return Err(HandshakeError::MalformedReject),
-            _ if is_reject => return Err(HandshakeError::LengthOutOfRange(body)),
+            _ if is_reject => return Err(HandshakeError::LengthOutOfRange(body_length)),
             PROFILE_X25519_AESGCM_SHA256 => {}
             other => return Err(HandshakeError::ProfileNotOffered(other)),
         }

@@ -171,9 +171,9 @@ impl ClientHello {
         noise.mix_key(&static_key.secret.agree(&self.ephemeral)?); // es
         noise.encrypt_and_hash(&static_key.credential, &mut reply)?;
 
-        let body = reply.len() - LENGTH_LEN;
-        let body = u16::try_from(body).expect("RSA keys are limited to 4096 bits");
-        reply[..LENGTH_LEN].copy_from_slice(&body.to_be_bytes());
+        let body_length = reply.len() - LENGTH_LEN;
+        let body_length = u16::try_from(body_length).expect("RSA keys are limited to 4096 bits");
+        reply[..LENGTH_LEN].copy_from_slice(&body_length.to_be_bytes());
         let (from_client, to_client, binding) = noise.split();
         Ok(Accepted {
             reply: reply.into(),

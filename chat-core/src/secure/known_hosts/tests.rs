@@ -195,7 +195,8 @@ fn file_records_an_authority_once() {
     assert_eq!(text.lines().count(), 1);
 }
 
-/// A directory of the kernel cannot be synced, so the error shows that a sync was attempted.
+/// The directory `/proc/self/fd` cannot be synced, so the error shows that a sync was attempted.
+/// The second pin needs no sync of the directory, because the file is not empty any more.
 #[test]
 #[cfg(target_os = "linux")]
 fn name_of_a_new_file_is_made_durable() {

@@ -55,7 +55,7 @@ pub(super) enum Wake {
 impl Connection<'_> {
     /// Waits for the next event. While it waits, it writes the output.
     pub(super) async fn wait(&mut self, interest: Interest<'_>) -> Wake {
-        let mut pushed = pin!(async {
+        let mut outbox_event = pin!(async {
             match interest.outbox {
                 OutboxInterest::Pushes(outbox) => outbox.ready().await,
                 OutboxInterest::End(outbox) => outbox.closed().await,
@@ -86,7 +86,7 @@ impl Connection<'_> {
             if let Poll::Ready(Some((id, result))) = Pin::new(&mut self.running).poll_next(cx) {
                 return Poll::Ready(Wake::Answered(id, result));
             }
-            if pushed.as_mut().poll(cx).is_ready() {
+            if outbox_event.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::Pushed);
             }
             if interest.input

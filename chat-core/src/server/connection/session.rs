@@ -16,7 +16,8 @@ use crate::service::CommandResult;
 use crate::session::{Action, Session};
 
 /// Number of bytes of replies and pushes after which further pushes go into another SC1 record. A
-/// larger reply or push is not divided here.
+/// larger reply or push is not divided here. The 512 bytes below the maximum content of a record
+/// leave room for the pushes that [`Outbox::drain`] adds beyond its limit.
 const RECORD_BYTES: usize = 16 * 1024 - 512;
 /// Maximum number of bytes of output that pushes may fill in one turn of the connection's loop, and
 /// so in one write. A single larger push is still written.

@@ -20,22 +20,25 @@ use crate::transport::PeerAddr;
 const PIPE_BYTES: usize = 2048;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Authenticator that accepts every token, and uses the token as the subject of the account. The
-/// login expires at the given time, if there is one.
+/// Authenticator that accepts every token, and uses the token as the subject of the account. Logins
+/// expire at `expires_at`, if that is given.
 #[derive(Debug)]
-struct Tokens(Option<Timestamp>);
+struct AnyTokenAuthenticator {
+    expires_at: Option<Timestamp>,
+}
 
 #[async_trait]
-impl Authenticator for Tokens {
+impl Authenticator for AnyTokenAuthenticator {
     async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
         let token = std::str::from_utf8(login.secret.expose()).unwrap();
         let mut login = ExternalLogin::new(Subject::new(token).unwrap());
-        login.expires_at = self.0;
+        login.expires_at = self.expires_at;
         Ok(AuthVerdict::External(login))
     }
 }
 
-/// A server without listeners, and a client that has logged in as Bob over a small pipe.
+/// A server without listeners, and a client that has logged in as Bob over a small pipe. His login
+/// expires at `expires_at`, if that is given.
 struct SiteWithBob {
     engine: Engine,
     server: Server,
@@ -45,9 +48,14 @@ struct SiteWithBob {
 }
 
 impl SiteWithBob {
-    async fn new(link: EngineLink, tokens: Tokens, pipe: impl FnOnce(DuplexStream) -> DuplexStream) -> Self {
+    async fn new(
+        link: EngineLink,
+        expires_at: Option<Timestamp>,
+        pipe: impl FnOnce(DuplexStream) -> DuplexStream,
+    ) -> Self {
         let builder = link.builder(Arc::new(MemoryStore::new()));
-        let engine = builder.authenticator(Arc::new(tokens)).build().await.unwrap();
+        let tokens = Arc::new(AnyTokenAuthenticator { expires_at });
+        let engine = builder.authenticator(tokens).build().await.unwrap();
         let config = ServerConfig {
             write_timeout: WRITE_TIMEOUT,
             ..ServerConfig::default()
@@ -119,7 +127,7 @@ async fn read_to_end(peer: &mut Peer, asked: &[RequestId]) -> (CloseCode, Vec<Re
 }
 
 async fn disabled_user_who_leaves_output_unread_gets_no_answers(link: EngineLink) {
-    let mut site = SiteWithBob::new(link, Tokens(None), |pipe| pipe).await;
+    let mut site = SiteWithBob::new(link, None, |pipe| pipe).await;
     let group = site.disable_with_unread_output().await;
     let mut asked = Vec::new();
     for _ in 0..10 {
@@ -158,7 +166,7 @@ fn throttled(server: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
 async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(link: EngineLink) {
     let slow = Arc::new(AtomicBool::new(false));
     let pipe = |server| throttled(server, Arc::clone(&slow));
-    let mut site = SiteWithBob::new(link, Tokens(None), pipe).await;
+    let mut site = SiteWithBob::new(link, None, pipe).await;
     site.disable_with_unread_output().await;
     slow.store(true, Ordering::Relaxed);
     let SiteWithBob { server, mut bob, .. } = site;
@@ -181,7 +189,7 @@ async fn expired_login_that_leaves_output_unread_sends_nothing(link: EngineLink)
         mut bob,
         bob_id,
         ..
-    } = SiteWithBob::new(link, Tokens(Some(soon)), |pipe| pipe).await;
+    } = SiteWithBob::new(link, Some(soon), |pipe| pipe).await;
     let me = ConversationRef::direct(bob_id);
     let send = |text: &str| {
         RequestKind::Command(Command::Send {
@@ -199,14 +207,14 @@ async fn expired_login_that_leaves_output_unread_sends_nothing(link: EngineLink)
     let late = bob.send(send("sent after the expiry")).await.unwrap();
     let (code, answers) = read_to_end(&mut bob, &[late]).await;
     assert!(!answers.iter().any(Result::is_ok), "{answers:?}");
-    // The fence, which checks the login before it executes a command, may notice the expiry before
-    // the timer that ends the session.
+    // The fence, which checks the login before a command is executed, may notice the expiry before
+    // the timer that ends the session does.
     assert!([CloseCode::Revoked, CloseCode::Replaced].contains(&code), "{code:?}");
     drop(server);
 }
 
 async fn disabled_user_gets_the_reason_although_the_server_drains(link: EngineLink) {
-    let mut site = SiteWithBob::new(link, Tokens(None), |pipe| pipe).await;
+    let mut site = SiteWithBob::new(link, None, |pipe| pipe).await;
     site.disable_with_unread_output().await;
     let SiteWithBob { server, mut bob, .. } = site;
     let read = async {

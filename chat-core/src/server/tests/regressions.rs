@@ -50,7 +50,7 @@ async fn slow_reader_gets_behind_push_and_delays_no_sender(link: EngineLink) {
 }
 
 /// Returns the encoded bytes of three requests of a guest.
-fn script() -> Vec<u8> {
+fn guest_requests() -> Vec<u8> {
     let mut bytes = bytes::BytesMut::new();
     let hello = crate::codec::Hello {
         min_version: 1,
@@ -102,12 +102,12 @@ async fn answers(link: EngineLink, chunks: Vec<&[u8]>) -> Vec<(u64, Option<Reply
 }
 
 async fn replies_do_not_depend_on_how_the_bytes_are_split(link: EngineLink) {
-    let script = script();
+    let requests = guest_requests();
     let expected = vec![(1, None), (2, None), (3, Some(ReplyCode::NotLoggedIn))];
-    assert_eq!(answers(link, vec![&script]).await, expected);
-    assert_eq!(answers(link, script.chunks(1).collect()).await, expected);
-    for cut in 1..script.len() {
-        let (one, other) = script.split_at(cut);
+    assert_eq!(answers(link, vec![&requests]).await, expected);
+    assert_eq!(answers(link, requests.chunks(1).collect()).await, expected);
+    for cut in 1..requests.len() {
+        let (one, other) = requests.split_at(cut);
         assert_eq!(answers(link, vec![one, other]).await, expected, "cut at {cut}");
     }
 }

@@ -10,8 +10,8 @@ use super::*;
 use crate::transport::pipe;
 use crate::transport::{MessageStream, PeerAddr};
 
-/// Starts a server without listeners.
-async fn streams_only(link: EngineLink, config: ServerConfig) -> Server {
+/// Starts a server without listeners, which serves only the streams that a test passes to it.
+async fn server_without_listeners(link: EngineLink, config: ServerConfig) -> Server {
     let builder = Server::builder(link.service(&engine(link).await)).config(config);
     builder.bind().await.unwrap()
 }
@@ -30,7 +30,7 @@ async fn converse(mut alice: Peer, mut bob: Peer) {
 }
 
 async fn unix_sockets_and_duplex_streams_are_served(link: EngineLink) {
-    let server = streams_only(link, ServerConfig::default()).await;
+    let server = server_without_listeners(link, ServerConfig::default()).await;
     let (near, far) = UnixStream::pair().unwrap();
     let alice = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
     let (other_near, other_far) = tokio::io::duplex(1024);
@@ -45,7 +45,7 @@ async fn unix_sockets_and_duplex_streams_are_served(link: EngineLink) {
 }
 
 async fn sc1_streams_are_served(link: EngineLink) {
-    let server = streams_only(link, ServerConfig::default()).await;
+    let server = server_without_listeners(link, ServerConfig::default()).await;
     let keys = keys();
     let mut peers = Vec::new();
     for _ in 0..2 {
@@ -59,7 +59,7 @@ async fn sc1_streams_are_served(link: EngineLink) {
 }
 
 async fn message_streams_are_served(link: EngineLink) {
-    let server = streams_only(link, ServerConfig::default()).await;
+    let server = server_without_listeners(link, ServerConfig::default()).await;
     let mut peers = Vec::new();
     for _ in 0..2 {
         let (near, far) = message_pipe();
@@ -96,7 +96,7 @@ fn message_end(
 async fn stream_beyond_a_limit_is_closed_at_once(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connections = 1;
-    let server = streams_only(link, config).await;
+    let server = server_without_listeners(link, config).await;
     let (_near, far) = pipe();
     let mut served = pin!(server.serve_stream(far, PeerAddr::Local));
     assert!(poll!(served.as_mut()).is_pending());
@@ -108,7 +108,7 @@ async fn stream_beyond_a_limit_is_closed_at_once(link: EngineLink) {
 }
 
 async fn stream_is_subject_to_deadlines(link: EngineLink) {
-    let server = streams_only(link, ServerConfig::default()).await;
+    let server = server_without_listeners(link, ServerConfig::default()).await;
     let (mut near, far) = pipe();
     let serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
     assert_eq!(closed_with(&rest(&mut near).await), Some(CloseCode::Timeout));
@@ -116,7 +116,7 @@ async fn stream_is_subject_to_deadlines(link: EngineLink) {
 }
 
 async fn drain_closes_streams_and_refuses_later_ones(link: EngineLink) {
-    let server = streams_only(link, ServerConfig::default()).await;
+    let server = server_without_listeners(link, ServerConfig::default()).await;
     let (near, far) = UnixStream::pair().unwrap();
     let serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
     let mut alice = Peer::plain(near).await.unwrap();
@@ -145,7 +145,7 @@ async fn drain_closes_streams_and_refuses_later_ones(link: EngineLink) {
 }
 
 async fn dropped_future_closes_the_stream(link: EngineLink) {
-    let server = streams_only(link, ServerConfig::default()).await;
+    let server = server_without_listeners(link, ServerConfig::default()).await;
     let (mut near, far) = pipe();
     let mut serving = Box::pin(server.serve_stream(far, PeerAddr::Local));
     assert!(poll!(serving.as_mut()).is_pending());
@@ -159,7 +159,7 @@ async fn dropped_future_closes_the_stream(link: EngineLink) {
 async fn unpolled_futures_take_no_connection_and_drain_waits_only_its_grace_period(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connections = 1;
-    let server = streams_only(link, config).await;
+    let server = server_without_listeners(link, config).await;
     let (_near, far) = pipe();
     let unpolled = server.serve_stream(far, PeerAddr::Local);
     let unpolled_sc1 = server.serve_sc1_stream(pipe().1, PeerAddr::Local, &keys());

@@ -81,10 +81,10 @@ fn session_accepts_ten_thousand_sends_in_order_at_its_rate() {
     let mut time = Time::new();
     let mut session = admitted(config(), &time);
     let packets: Vec<_> = (0..10_000).map(|n| command(100 + n, send(n as u8))).collect();
-    let mut at = 0;
+    let mut accepted = 0;
     let mut ran = Vec::new();
-    while at < packets.len() {
-        at += feed(&mut session, time.now(), &packets[at..]);
+    while accepted < packets.len() {
+        accepted += feed(&mut session, time.now(), &packets[accepted..]);
         let (run, _, end) = drain(&mut session);
         assert_eq!(end, None);
         for id in &run {
@@ -285,6 +285,7 @@ fn session_sends_no_reply_without_a_request_id() {
     }
     assert_eq!(drain(&mut session), (vec![], vec![], None));
     assert_eq!(session.in_flight(), 0);
+    // `ListDevices` has a result, so a request for it needs an id.
     feed(&mut session, now, &[command(0, Command::ListDevices)]);
     assert_eq!(drain(&mut session).2, Some(CloseCode::ProtocolError));
 }

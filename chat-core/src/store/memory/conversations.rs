@@ -124,8 +124,8 @@ impl StoredConversation {
             return 0;
         }
         let mentions = |user| self.mentions.range((user, floor.next())..=(user, end));
-        let only_of_all = mentions(UserId(0)).filter(|(_, seq)| !self.mentions.contains(&(user, *seq)));
-        (mentions(user).count() + only_of_all.count()) as u64
+        let only_of_everyone = mentions(UserId(0)).filter(|(_, seq)| !self.mentions.contains(&(user, *seq)));
+        (mentions(user).count() + only_of_everyone.count()) as u64
     }
 }
 
@@ -254,11 +254,11 @@ impl ConversationStore for MemoryStore {
 #[async_trait]
 impl ConversationTx for MemoryTx<'_> {
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
-        let taken = match &new.group {
+        let is_taken = match &new.group {
             Some(group) => self.tables.is_group_name_taken(None, &group.key, &group.skeleton),
             None => self.tables.kinds.contains_key(&new.kind),
         };
-        if taken {
+        if is_taken {
             return Ok(None);
         }
         self.tables.last_conversation += 1;

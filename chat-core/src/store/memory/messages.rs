@@ -59,8 +59,8 @@ impl StoredConversation {
     fn last_events(&self, reader: &Member, first: Seq, last: Seq, page: Page) -> (&[Event], bool) {
         let candidates = self.range(first, last);
         let taken = self.count_fitting(reader, candidates.iter().rev(), page);
-        let rest = candidates.len() - taken;
-        (&candidates[rest..], rest > 0)
+        let left_out = candidates.len() - taken;
+        (&candidates[left_out..], left_out > 0)
     }
 
     /// Returns how many of the first `events` fit `page` with their edits. The first event fits
@@ -217,8 +217,8 @@ impl MessageTx for MemoryTx<'_> {
         let Some(stored) = self.tables.conversations.get_mut(&conversation) else {
             return Ok(());
         };
-        let after_target = usize::try_from(target.0).unwrap_or(usize::MAX).min(stored.events.len());
-        for edit in &mut stored.events[after_target..] {
+        let index_after_target = usize::try_from(target.0).unwrap_or(usize::MAX).min(stored.events.len());
+        for edit in &mut stored.events[index_after_target..] {
             if edit.kind == EventKind::Edit && edit.target == Some(target) {
                 erased.push(edit.clone());
                 edit.body = edit_tombstone.clone();

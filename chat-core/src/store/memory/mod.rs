@@ -42,7 +42,7 @@ struct State {
     tables: Tables,
     /// Time of the latest heartbeat of each node that uses this store.
     nodes: HashMap<NodeId, Instant>,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl MemoryStore {
@@ -87,7 +87,7 @@ impl Default for MemoryStore {
 impl State {
     /// Returns an error if the store was closed.
     fn check_open(&self) -> Result<(), StoreError> {
-        if self.closed {
+        if self.is_closed {
             return Err(StoreError::unavailable("the store was closed"));
         }
         Ok(())
@@ -152,7 +152,7 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) {
-        self.state.write().closed = true;
+        self.state.write().is_closed = true;
     }
 }
 

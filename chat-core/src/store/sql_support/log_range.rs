@@ -77,8 +77,8 @@ impl LogRange {
 #[derive(Clone, Copy, Debug)]
 pub struct PageBudget {
     left: u64,
-    /// True until the first event, which fits whatever its size.
-    is_empty: bool,
+    /// True until the page has its first event, which fits whatever its size.
+    is_page_empty: bool,
 }
 
 impl PageBudget {
@@ -87,15 +87,15 @@ impl PageBudget {
     pub const fn new(max_bytes: u32) -> Self {
         Self {
             left: max_bytes as u64,
-            is_empty: true,
+            is_page_empty: true,
         }
     }
 
     /// Takes the bytes of one event and of its edit. Returns `false` if they do not fit; then the
     /// page ends before this event.
     pub const fn take(&mut self, bytes: u64) -> bool {
-        let fits = self.is_empty || bytes <= self.left;
-        self.is_empty = false;
+        let fits = self.is_page_empty || bytes <= self.left;
+        self.is_page_empty = false;
         self.left = self.left.saturating_sub(bytes);
         fits
     }

@@ -16,12 +16,12 @@ use crate::sync::Mutex;
 /// duplicated nor delayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Envelopes that are lost without a [`BusMessage::Gap`].
+    /// Probability that an envelope is lost, without a [`BusMessage::Gap`].
     pub drop: u64,
-    /// Envelopes that arrive twice.
+    /// Probability that an envelope arrives twice.
     pub duplicate: u64,
-    /// Envelopes that arrive up to [`Faults::MAX_DELAY`] late, and so perhaps after envelopes that
-    /// were published later.
+    /// Probability that an envelope arrives up to [`Faults::MAX_DELAY`] late, and so perhaps after
+    /// envelopes that were published later.
     pub delay: u64,
 }
 

@@ -15,7 +15,7 @@ pub struct TestSubscriber {
     pub topics: Box<dyn Topics>,
     subscriber: Box<dyn Subscriber>,
     /// A topic to which only this subscriber subscribes.
-    own: Topic,
+    own_topic: Topic,
 }
 
 /// Maximum time until an expected message arrives.
@@ -28,12 +28,12 @@ impl TestSubscriber {
         let test = Self {
             topics: subscriber.topics(),
             subscriber,
-            own: Topic::Node(NodeId::random()),
+            own_topic: Topic::Node(NodeId::random()),
         };
         for topic in topics {
             test.topics.subscribe(*topic).await.unwrap();
         }
-        test.topics.subscribe(test.own).await.unwrap();
+        test.topics.subscribe(test.own_topic).await.unwrap();
         test
     }
 
@@ -55,11 +55,13 @@ impl TestSubscriber {
     /// Publishes an envelope for this subscriber only, and returns the messages that arrive before
     /// that envelope.
     pub async fn rest(&mut self, bus: &dyn MessageBus) -> Vec<BusMessage> {
-        bus.publish(self.own, Bytes::from_static(b"the end")).await.unwrap();
+        bus.publish(self.own_topic, Bytes::from_static(b"the end"))
+            .await
+            .unwrap();
         let mut rest = Vec::new();
         loop {
             match self.message().await {
-                Some(BusMessage::Envelope(topic, _)) if topic == self.own => return rest,
+                Some(BusMessage::Envelope(topic, _)) if topic == self.own_topic => return rest,
                 Some(message) => rest.push(message),
                 None => panic!("the bus was closed"),
             }

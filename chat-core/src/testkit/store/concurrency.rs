@@ -33,22 +33,22 @@ pub async fn concurrent_appends_leave_no_gap(store: Arc<dyn Store>) {
             mine
         });
     }
-    let mut acked = Vec::new();
+    let mut appended = Vec::new();
     for mine in tasks.join_all().await {
         assert!(
             mine.is_sorted_by_key(|event| event.seq),
             "the events of one task are in order"
         );
-        acked.extend(mine);
+        appended.extend(mine);
     }
-    acked.sort_by_key(|event| event.seq);
+    appended.sort_by_key(|event| event.seq);
     let stored = world
         .store
         .events(world.group, Seq(1), Seq(u64::MAX), u32::MAX)
         .await
         .unwrap();
-    assert_eq!(stored, acked);
-    assert!(stored.iter().map(|event| event.seq.0).eq(1..=acked.len() as u64));
+    assert_eq!(stored, appended);
+    assert!(stored.iter().map(|event| event.seq.0).eq(1..=appended.len() as u64));
     assert!(stored.is_sorted_by_key(|event| event.time));
 }
 
@@ -231,8 +231,8 @@ pub async fn concurrent_retries_store_one_event(store: Arc<dyn Store>) {
             send.await.unwrap()
         });
     }
-    let acks: BTreeSet<_> = tasks.join_all().await.into_iter().collect();
-    assert_eq!(acks.len(), 1, "every retry has the same answer");
+    let answers: BTreeSet<_> = tasks.join_all().await.into_iter().collect();
+    assert_eq!(answers.len(), 1, "every retry has the same answer");
     assert_eq!(
         world.store.conversation(world.group).await.unwrap().unwrap().last_seq,
         Seq(1)
@@ -268,22 +268,22 @@ pub async fn failing_units_do_not_affect_others(store: Arc<dyn Store>) {
             (task, work.await)
         });
     }
-    let mut acked = Vec::new();
+    let mut appended = Vec::new();
     for (task, answer) in tasks.join_all().await {
         match (task % 4, answer) {
-            (0, Ok(events)) => acked.extend(events),
+            (0, Ok(events)) => appended.extend(events),
             (1 | 2, Err(StoreError::Aborted)) | (3, Err(StoreError::Defect(_))) => {}
             other => panic!("{other:?}"),
         }
     }
-    acked.sort_by_key(|event| event.seq);
-    assert_eq!(acked.len() as u64, MANY);
+    appended.sort_by_key(|event| event.seq);
+    assert_eq!(appended.len() as u64, MANY);
     let stored = world
         .store
         .events(world.group, Seq(1), Seq(u64::MAX), u32::MAX)
         .await
         .unwrap();
-    assert_eq!(stored, acked);
+    assert_eq!(stored, appended);
     assert_eq!(world.store.account_by_name("ghost").await.unwrap(), None);
 }
 

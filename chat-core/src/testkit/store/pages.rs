@@ -76,6 +76,8 @@ pub async fn empty_log_has_an_empty_page(store: Arc<dyn Store>) {
     }
 }
 
+/// A store may read a page in parts, as the MySQL store does. Its first parts have 8 and 32 events,
+/// so they end at the events 8 and 40.
 pub async fn long_pages_are_complete(store: Arc<dyn Store>) {
     let world = world_with_messages(store, 50).await;
     for max in [7, 8, 9, 39, 40, 41, 50, 51] {

@@ -80,18 +80,18 @@ pub async fn deleted_notice_does_not_count(store: Arc<dyn Store>) {
     for notice in [deleted, kept] {
         assert!(record(&*store, notice, 1000, 0).await);
     }
-    for is_kept in [false, true] {
+    for is_committed in [false, true] {
         let work = transact(&*store, move |tx| {
             Box::pin(async move {
                 tx.lock_conversation(deleted.inbox).await?;
                 tx.delete_request_notice(deleted).await?;
-                if is_kept { Ok(()) } else { Err(TxError::Abort) }
+                if is_committed { Ok(()) } else { Err(TxError::Abort) }
             })
         });
-        assert_eq!(work.await.is_ok(), is_kept);
+        assert_eq!(work.await.is_ok(), is_committed);
         assert_eq!(
             record(&*store, deleted, 1001, 0).await,
-            is_kept,
+            is_committed,
             "after a rollback it is back"
         );
     }

@@ -145,9 +145,10 @@ fn unwrap_certificate_error(error: io::Error) -> TlsError {
     TlsError::Certificate(refused)
 }
 
-/// Returns whether a client must not accept the refused certificate by its key instead, because the
-/// certificate may chain to a root.
-const fn is_final(refused: &CertificateError) -> bool {
+/// Returns whether the error with which a check against the roots refused a certificate rules out
+/// that the client accepts the certificate by its key. That is so if the certificate may chain to a
+/// root.
+const fn rules_out_pin(refused: &CertificateError) -> bool {
     matches!(
         refused,
         CertificateError::NotValidForName
@@ -160,7 +161,7 @@ const fn is_final(refused: &CertificateError) -> bool {
     )
 }
 
-/// What a client trusts.
+/// The checks of a [`TlsTrust`]: against roots, against pins, or both.
 #[derive(Debug, Clone)]
 struct Trusted {
     roots: Option<Arc<WebPkiServerVerifier>>,
@@ -208,7 +209,9 @@ impl ServerCertVerifier for Verifier {
             None => None,
         };
         match (refused, &self.trust.pin) {
-            (Some(rustls::Error::InvalidCertificate(refused)), Some(_)) if is_final(&refused) => Err(refused.into()),
+            (Some(rustls::Error::InvalidCertificate(refused)), Some(_)) if rules_out_pin(&refused) => {
+                Err(refused.into())
+            }
             (_, Some(pin)) => {
                 let presented = fingerprint_of(end_entity)?;
                 if pin.accepts(&presented) {

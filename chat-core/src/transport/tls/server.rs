@@ -142,8 +142,9 @@ impl Certified {
     }
 }
 
-/// Returns whether the validity of a certificate includes `time`. The verifier checks that before
-/// it looks for an issuer, and there is none.
+/// Returns whether the validity of a certificate includes `time`. The verifier checks the validity
+/// before it looks for an issuer. The verification always fails, because there are no roots, so
+/// only its error tells whether `time` is outside the validity.
 fn is_valid_at(certificate: &CertificateDer<'_>, provider: &CryptoProvider, time: UnixTime) -> bool {
     let Ok(parsed) = ParsedCertificate::try_from(certificate) else {
         return false;

@@ -158,7 +158,7 @@ fn encodings() -> Vec<Row> {
             E::MalformedCredential,
             |c| c.signature_length = Some(255),
         ),
-        credential("ends before it begins", E::MalformedCredential, |c| {
+        credential("validity ends before it begins", E::MalformedCredential, |c| {
             c.not_after = c.not_before - 1
         }),
     ]
@@ -327,8 +327,8 @@ fn validity() -> Vec<Row> {
                 c.not_after = u64::MAX;
             },
         ),
-        credential("repeats profile 2", E::ProfileMismatch(2), |c| c.profile = 2),
-        credential("repeats profile 0", E::ProfileMismatch(0), |c| c.profile = 0),
+        credential("credential for profile 2", E::ProfileMismatch(2), |c| c.profile = 2),
+        credential("credential for profile 0", E::ProfileMismatch(0), |c| c.profile = 0),
     ]
 }
 

@@ -63,7 +63,7 @@ fn lasting_gap_is_read_from_the_log() {
 fn overflow_of_the_buffer_reads_the_log_at_once() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (2..=300).for_each(|seq| script.event(seq));
-    let (request, _, asked) = script.take_page().expect("256 are buffered");
+    let (request, _, asked) = script.take_page().expect("only 256 events are buffered");
     script.outcome(request, Outcome::History(page(asked, 300, 500)));
     assert_eq!(script.seqs(), (1..=300).collect::<Vec<_>>());
 }

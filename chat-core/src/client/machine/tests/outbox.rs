@@ -32,7 +32,7 @@ fn settled(script: &mut Script) -> Vec<(ClientMessageId, SendOutcome)> {
 }
 
 #[test]
-fn ack_settles_its_message() {
+fn reply_settles_its_message() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let id = script.send("a");
     let (request, sent) = script.take_message().unwrap();
@@ -68,7 +68,7 @@ fn event_of_another_user_settles_nothing() {
 }
 
 #[test]
-fn ack_after_the_own_event_is_ignored() {
+fn reply_after_the_own_event_is_ignored() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let id = script.send("a");
     let (request, _) = script.take_message().unwrap();
@@ -162,7 +162,7 @@ fn conversation_keeps_its_order_under_all_references() {
 }
 
 #[test]
-fn ack_resolves_the_conversation_reference() {
+fn reply_resolves_the_conversation_reference() {
     let mut script = Script::online(config(), Vec::new());
     let bob = || ConversationRef::Direct(UserRef::Name(UserName::parse("bob").unwrap()));
     let send = |script: &mut Script, conversation| {

@@ -37,7 +37,7 @@ fn ended(script: &mut Script) -> Option<ClientError> {
 }
 
 /// Returns the minimum delay of the reconnection that the machine has asked for, if it has.
-fn reconnects(script: &mut Script) -> Option<Option<Duration>> {
+fn reconnect_delay(script: &mut Script) -> Option<Option<Duration>> {
     script.drain();
     script.actions.iter().find_map(|action| match action {
         Action::Reconnect { after, .. } => Some(*after),
@@ -126,7 +126,7 @@ fn busy_server_is_retried() {
     let resume = script.take(is_resume);
     script.refuse(resume, ReplyCode::Busy);
     // Without a delay of the server, the next server of the list is tried at once.
-    assert_eq!(reconnects(&mut script), Some(None));
+    assert_eq!(reconnect_delay(&mut script), Some(None));
     assert!(ended(&mut script).is_none());
 }
 
@@ -206,7 +206,7 @@ fn replaced_session_ends_and_going_away_reconnects() {
 
     let mut script = Script::online(config(), Vec::new());
     script.push(Push::GoAway { retry_after_ms: 700 });
-    assert_eq!(reconnects(&mut script), Some(Some(Duration::from_millis(700))));
+    assert_eq!(reconnect_delay(&mut script), Some(Some(Duration::from_millis(700))));
 }
 
 #[test]
@@ -214,10 +214,10 @@ fn running_requests_finish_before_the_client_leaves() {
     let mut script = Script::online(config(), Vec::new());
     script.machine.execute(script.now, 1, Command::ListDevices);
     script.push(Push::GoAway { retry_after_ms: 700 });
-    assert_eq!(reconnects(&mut script), None);
+    assert_eq!(reconnect_delay(&mut script), None);
     let request = script.take(|kind| matches!(kind, RequestKind::Command(Command::ListDevices)));
     script.outcome(request, Outcome::Devices(Vec::new()));
-    assert!(reconnects(&mut script).is_some());
+    assert!(reconnect_delay(&mut script).is_some());
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn page_after_the_leave_timeout_is_requested_again() {
         user: OTHER,
         state: PresenceState::Online,
     });
-    assert!(reconnects(&mut script).is_some() && !script.machine.is_connected());
+    assert!(reconnect_delay(&mut script).is_some() && !script.machine.is_connected());
     script.outcome(request, Outcome::History(page(asked, 3, 500)));
     script.machine.disconnected(script.now);
     assert!(script.seqs().is_empty());
@@ -315,7 +315,7 @@ fn idle_session_is_pinged_and_an_unresponsive_connection_is_left() {
     script.pass(Duration::from_secs(30));
     assert!(script.try_take(|kind| matches!(kind, RequestKind::Ping)).is_some());
     script.pass(Duration::from_secs(20));
-    assert!(reconnects(&mut script).is_some());
+    assert!(reconnect_delay(&mut script).is_some());
 }
 
 #[test]

@@ -79,8 +79,11 @@ impl GroupCommands {
             limits: self.group_limits,
             now: self.access.wall_time(),
         };
-        let created = self.access.run_idempotent(caller, create, deadline, &mut false).await;
-        let (group, events) = created?;
+        let mut outcome_unknown = false;
+        let created = self
+            .access
+            .run_idempotent(caller, create, deadline, &mut outcome_unknown);
+        let (group, events) = created.await?;
         // Without events, the unit of work found the group of an earlier attempt, and the charge is
         // refunded, unless the hooks were asked.
         let is_new = !events.is_empty();
@@ -107,6 +110,8 @@ fn profile_of(new: &NewGroup) -> GroupProfile {
 /// Returns a digest that distinguishes a retry of creating a group from another use of its
 /// idempotency key.
 fn fingerprint_of(profile: &GroupProfile) -> u64 {
+    // Unlike the body of `GroupCreated`, which contains the name only, this one contains everything
+    // that the command sets. It is hashed, and not stored.
     let body = EventBody::GroupUpdated {
         name: profile.name.clone(),
         description: profile.description.clone(),

@@ -22,7 +22,7 @@ const SCAN_PAUSE_FACTOR: u32 = 20;
 /// if its last `Seq` is at most this: the conversation may have been created a moment ago, and a
 /// few events may follow its creation before the feed learns of the membership. A greater value
 /// would only cause more look-ups.
-const FIRST_EVENTS: Seq = Seq(4);
+const MAX_SEQ_OF_NEW_CONVERSATION: Seq = Seq(4);
 
 /// Schedule of the look-ups. One runs at a time: of conversations that have news, or of a page of a
 /// scan, which goes through all conversations of the scope.
@@ -55,8 +55,8 @@ struct Scan {
 }
 
 /// Conversations that the feed's user may be able to read, as far as the feed knows them. News of
-/// other conversations is ignored, unless the conversation is new ([`FIRST_EVENTS`]) or a look-up
-/// is running.
+/// other conversations is ignored, unless the conversation is new
+/// ([`MAX_SEQ_OF_NEW_CONVERSATION`]) or a look-up is running.
 #[derive(Debug, Default)]
 struct Memberships {
     /// Conversations in which the user has, or may have, a membership. A read without readable
@@ -92,7 +92,7 @@ impl LookUps {
         let Some(memberships) = &mut self.memberships else {
             return true;
         };
-        if last_seq <= FIRST_EVENTS || memberships.known.contains(&conversation) {
+        if last_seq <= MAX_SEQ_OF_NEW_CONVERSATION || memberships.known.contains(&conversation) {
             return true;
         }
         if self.running_since.is_some() {

@@ -60,8 +60,8 @@ impl Shards {
         self.due = None;
         let (mut renew, mut release) = (Vec::new(), Vec::new());
         for (shard, held) in &self.held {
-            let is_over = held.is_leaving && is_settled(*shard);
-            let leases = if is_over { &mut release } else { &mut renew };
+            let can_release = held.is_leaving && is_settled(*shard);
+            let leases = if can_release { &mut release } else { &mut renew };
             leases.push(held.lease.clone());
         }
         LeaseWork {
@@ -175,17 +175,17 @@ impl Shards {
     /// now on, and the shards that it was leaving and now keeps.
     pub(super) fn leave(&mut self, count: usize) -> (Vec<FeedShard>, Vec<FeedShard>) {
         let leaving = self.held.values().filter(|held| held.is_leaving).count();
-        let mut changed = (Vec::new(), Vec::new());
+        let (mut left, mut kept) = (Vec::new(), Vec::new());
         for (shard, held) in self.held.iter_mut().rev() {
-            if changed.0.len() + leaving < count && !held.is_leaving {
+            if left.len() + leaving < count && !held.is_leaving {
                 held.is_leaving = true;
-                changed.0.push(*shard);
-            } else if leaving.saturating_sub(changed.1.len()) > count && held.is_leaving {
+                left.push(*shard);
+            } else if leaving.saturating_sub(kept.len()) > count && held.is_leaving {
                 held.is_leaving = false;
-                changed.1.push(*shard);
+                kept.push(*shard);
             }
         }
-        changed
+        (left, kept)
     }
 
     /// Returns the shards that the node is leaving.

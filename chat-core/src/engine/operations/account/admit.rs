@@ -23,8 +23,8 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) method: LoginMethod,
     pub(in crate::engine) policy: SessionPolicy,
     pub(in crate::engine) max_devices: u32,
-    /// The user's devices that are connected, as far as this node knows. Read before the
-    /// transaction, unless this is a resume to which the policy does not matter.
+    /// The user's devices that are connected, as far as this node knows, read before the
+    /// transaction. Empty for a resume, unless the policy is [`SessionPolicy::Reject`].
     pub(in crate::engine) live: HashSet<DeviceId>,
     /// Epoch of the first session of a new device. If the device was revoked before, its row and
     /// epoch were deleted, so this epoch has to be higher than any that the device can have
@@ -196,7 +196,8 @@ impl Admit {
     ) -> Result<EndedDevices, Rejection> {
         match self.policy {
             SessionPolicy::Reject => {
-                // A claim of a device that has logged out is out of date, or forged.
+                // If presence claims that a device is connected which has logged out, the claim is
+                // out of date, or forged.
                 let is_in_use = |other: &Device| self.live.contains(&other.id) && other.is_logged_in();
                 if others.iter().any(is_in_use) {
                     return Err(CommandError::new(
@@ -239,8 +240,8 @@ impl Admit {
 
     /// Deletes the devices that were used least recently, also from `others`, if a new device would
     /// exceed the maximum number of devices: first those that are logged out, last those that are
-    /// connected, and among each the one that logged in or resumed the longest time ago. Returns
-    /// the deleted devices.
+    /// connected, and of each of these groups first the one that logged in or resumed the longest
+    /// time ago. Returns the deleted devices.
     async fn evict_oldest_devices(
         &self,
         tx: &mut dyn Transaction,
@@ -346,9 +347,10 @@ fn has_passed(start: Timestamp, time: Duration, now: Timestamp) -> bool {
     elapsed.is_ok_and(|elapsed| u128::from(elapsed) >= time.as_millis())
 }
 
-/// Returns whether a session token resumes the session of a device: it has to be the latest token,
-/// the one that the latest replaced, or another one that replaced the same one. Neither the login
-/// nor the token may have expired.
+/// Returns whether a session token resumes the session of a device. It has to be the latest token
+/// (`session_token`), the token that the latest one replaced (`replaced_token`), or another token
+/// that replaced that same token (`sibling_token`). Neither the login nor the token may have
+/// expired.
 pub(in crate::engine) fn can_resume(
     device: &Device,
     presented: TokenHash,

@@ -66,7 +66,8 @@ impl Operation for ChangePassword {
 pub(in crate::engine) struct UpdateProfile {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) changes: ProfileChanges,
-    /// `Ok` if the caller's rate allows a change, otherwise the error for it.
+    /// `Ok` if the caller's rate allows a change, otherwise the error with which a change is
+    /// refused.
     pub(in crate::engine) allowed: Result<(), CommandError>,
     pub(in crate::engine) now: Timestamp,
 }

@@ -17,7 +17,8 @@ pub(in crate::engine) struct SetBlocked {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) peer: UserId,
     pub(in crate::engine) blocked: bool,
-    /// `Ok` if the caller's rate allows a change, otherwise the error for it.
+    /// `Ok` if the caller's rate allows a change, otherwise the error with which a change is
+    /// refused.
     pub(in crate::engine) allowed: Result<(), CommandError>,
     /// Maximum number of users whom the caller may block.
     pub(in crate::engine) max_blocked: u32,

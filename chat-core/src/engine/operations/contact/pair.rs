@@ -98,12 +98,12 @@ impl Pair {
 
     /// Changes the state of the caller's contact.
     pub(in crate::engine) fn set_own(&mut self, state: ContactState, note: &str) {
-        set(&mut self.own, state, note, self.now);
+        set_state(&mut self.own, state, note, self.now);
     }
 
     /// Changes the state of the peer's contact.
     pub(in crate::engine) fn set_theirs(&mut self, state: ContactState, note: &str) {
-        set(&mut self.theirs, state, note, self.now);
+        set_state(&mut self.theirs, state, note, self.now);
     }
 
     /// Adds an event for a user's inbox.
@@ -125,8 +125,9 @@ impl Pair {
         });
     }
 
-    /// Accepts the friend request of the peer. A later one, after the end of the friendship, is
-    /// announced again.
+    /// Accepts the friend request of the peer. If one of the users requests the friendship again
+    /// after it has ended, that request is announced, even if an earlier one was announced shortly
+    /// before.
     pub(in crate::engine) fn befriend(&mut self) {
         self.accepts_request = true;
         self.set_own(ContactState::Friend, "");
@@ -199,7 +200,7 @@ fn no_contact(owner: UserId, peer: UserId, now: Timestamp) -> Contact {
     }
 }
 
-fn set(contact: &mut Contact, state: ContactState, note: &str, now: Timestamp) {
+fn set_state(contact: &mut Contact, state: ContactState, note: &str, now: Timestamp) {
     contact.state = state;
     contact.note = note.to_owned();
     contact.since = now;

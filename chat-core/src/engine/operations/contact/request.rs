@@ -12,10 +12,10 @@ use crate::store::Transaction;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Requests a friendship. If the peer has requested it already, both users become friends. Does
-/// nothing if the users are friends, or if the caller's request is open already. Ends with
-/// [`Rejection::Outdated`] if the hooks were asked about the other one of these two steps; the
-/// client is then told to try again.
+/// Requests a friendship. If the peer has requested it already, accepts that request, so that both
+/// users become friends. Does nothing if the users are friends, or if the caller's request is open
+/// already. Fails with [`Rejection::Outdated`] if it would accept a request and the hooks were
+/// asked about a new one, or the other way round; the client is then told to try again.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) caller: Caller,
@@ -24,8 +24,8 @@ pub(in crate::engine) struct RequestFriend {
     /// `Some(true)` if the hooks were asked about an acceptance of the peer's request,
     /// `Some(false)` if about a new request; `None` if they were not asked.
     pub(in crate::engine) asked_to_accept: Option<bool>,
-    /// `Ok` if the caller's rate allows a new request, otherwise the error for it. A request that
-    /// does nothing needs no allowance.
+    /// `Ok` if the caller's rate allows a new request, otherwise the error with which a request
+    /// that would change anything is refused.
     pub(in crate::engine) allowed: Result<(), CommandError>,
     /// Maximum number of the caller's requests of the last 24 hours that are still open.
     pub(in crate::engine) max_open_per_day: u32,

@@ -64,8 +64,8 @@ impl Operation for JoinGroup {
         if membership == Membership::Requested {
             return Ok((Joined::Requested, Vec::new()));
         }
-        let returns = group.has_readable_events(me);
-        self.limits.require_place(tx, me, Joiner::Caller, returns).await?;
+        let is_returning = group.has_readable_events(me);
+        self.limits.require_place(tx, me, Joiner::Caller, is_returning).await?;
         group.set_state(tx, me, MemberState::Requested).await?;
         let group_name = group.profile()?.name;
         for admin in tx.members_with_role(self.call.group, Role::Admin).await? {

@@ -39,15 +39,15 @@ pub(super) enum Joiner {
 }
 
 impl GroupLimits {
-    /// Fails if `user` may not be in a further group. The argument `returns` says whether the user
-    /// comes back to a group whose events the user may still read: that group is counted already,
-    /// so the limit on former groups does not apply.
+    /// Fails if `user` may not be in a further group. The argument `is_returning` says whether the
+    /// user comes back to a group whose events the user may still read: that group is counted
+    /// already, so the limit on former groups does not apply.
     pub(super) async fn require_place(
         self,
         tx: &mut dyn Transaction,
         user: UserId,
         joiner: Joiner,
-        returns: bool,
+        is_returning: bool,
     ) -> Result<(), Rejection> {
         if tx.group_count(user, self.max_groups_per_user).await? >= self.max_groups_per_user {
             return Err(CommandError::limit(match joiner {
@@ -57,7 +57,7 @@ impl GroupLimits {
             .into());
         }
         let max_former = self.max_former_groups_per_user;
-        if !returns && max_former > 0 && tx.former_group_count(user, max_former).await? >= max_former {
+        if !is_returning && max_former > 0 && tx.former_group_count(user, max_former).await? >= max_former {
             return Err(CommandError::limit(match joiner {
                 Joiner::Caller => {
                     "you have left the maximum number of groups; return to one of them, or ask the operator"

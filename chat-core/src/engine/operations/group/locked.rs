@@ -200,8 +200,8 @@ impl LockedGroup {
         self.put_member(tx, member).await
     }
 
-    /// Makes an active member a former or banned one, who may read up to `last_seq`, the event
-    /// appended last, and who sees the group as it is at that event.
+    /// Makes an active member a former or banned one. From now on, the user may read up to
+    /// `last_seq`, the event that was appended last, and sees the group as it is at that event.
     pub(super) async fn remove_member(
         &mut self,
         tx: &mut dyn Transaction,
@@ -236,9 +236,9 @@ impl LockedGroup {
         self.put_member(tx, member).await
     }
 
-    /// Invites a user who is not an active member. If `announced` is set, the user's inbox, which
-    /// was locked, contains a `GroupInvited` of the caller afterwards: an earlier one if the inbox
-    /// got that within `interval`.
+    /// Invites a user who is not an active member. If `announced` is set, appends a `GroupInvited`
+    /// to the user's inbox, which was locked, unless the inbox got one of the caller about this
+    /// group within the last `interval`.
     pub(super) async fn invite(
         &mut self,
         tx: &mut dyn Transaction,
@@ -276,8 +276,8 @@ impl LockedGroup {
 
     /// Writes the appended events and the changed rows. Returns the events.
     pub(super) async fn write(self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let (names_free, events) = self.logs.write(tx, intents).await?;
-        if !names_free {
+        let (are_names_free, events) = self.logs.write(tx, intents).await?;
+        if !are_names_free {
             return Err(name_taken().into());
         }
         Ok(events)

@@ -16,7 +16,8 @@ pub(in crate::engine) struct SetRole {
     pub(in crate::engine) call: GroupCall,
     pub(in crate::engine) user: UserId,
     pub(in crate::engine) role: Role,
-    /// `Ok` if the caller's rate allows a change, otherwise the error for it.
+    /// `Ok` if the caller's rate allows a change, otherwise the error with which a change is
+    /// refused.
     pub(in crate::engine) allowed: Result<(), CommandError>,
 }
 

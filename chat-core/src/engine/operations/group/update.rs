@@ -14,7 +14,8 @@ use crate::store::Transaction;
 pub(in crate::engine) struct UpdateGroup {
     pub(in crate::engine) call: GroupCall,
     pub(in crate::engine) changes: GroupChanges,
-    /// `Ok` if the caller's rate allows a change, otherwise the error for it.
+    /// `Ok` if the caller's rate allows a change, otherwise the error with which a change is
+    /// refused.
     pub(in crate::engine) allowed: Result<(), CommandError>,
 }
 
@@ -27,7 +28,7 @@ impl Operation for UpdateGroup {
         group.require(GroupPermission::Update)?;
         let old = group.profile()?;
         let mut new = old.clone();
-        apply(&self.changes, &mut new);
+        apply_changes(&self.changes, &mut new);
         if new == old {
             return Ok(Vec::new());
         }
@@ -44,7 +45,7 @@ impl Operation for UpdateGroup {
     }
 }
 
-fn apply(changes: &GroupChanges, profile: &mut GroupProfile) {
+fn apply_changes(changes: &GroupChanges, profile: &mut GroupProfile) {
     if let Some(name) = &changes.name {
         profile.name = name.as_str().to_owned();
         profile.key = name.key();

@@ -1,5 +1,5 @@
-//! Unit of work that appends a batch of drafts to one conversation. Every draft of a user is stored
-//! by this unit of work. System messages and the events of other commands are stored by others.
+//! Unit of work that appends a batch of drafts to one conversation. It stores every draft of a
+//! user. Other units of work store system messages and the events of other commands.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -73,8 +73,8 @@ impl Operation for MarkDeleted {
 }
 
 impl MarkDeleted {
-    /// Returns the tombstone that replaces the account's subject, or `None` if the subject is freed
-    /// or the account has none.
+    /// Returns the [tombstone](Subject::tombstone) that replaces the account's subject and keeps it
+    /// reserved, or `None` if the subject is freed or the account has none.
     fn subject_after(&self, before: &Account) -> Option<String> {
         let subject = before.subject.as_ref().filter(|_| !self.free_subject)?;
         if before.deleted.is_some() {

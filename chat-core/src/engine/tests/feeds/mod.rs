@@ -82,7 +82,8 @@ async fn send(session: &LocalSession, text: &str) -> Appended {
     session.send_text(direct(session), text).await.unwrap()
 }
 
-/// Takes events until the first message, acknowledges those before it, and returns its item.
+/// Takes items up to the first message, marks those before it as done, and returns that of the
+/// message.
 async fn first_message(feed: &Feed) -> FeedItem {
     loop {
         let item = next(feed).await;

@@ -43,7 +43,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_crashes() {
         drop(tokio::spawn(consume(feed, Arc::clone(consumed))));
     });
     join_all(tasks).await;
-    let round = async |n: usize| {
+    let all_users_send = async |n: usize| {
         join_all(users.iter().map(async |user| send(user, &n.to_string()).await)).await;
     };
     let mut rounds = 0;
@@ -58,12 +58,12 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_crashes() {
             started.elapsed() < Duration::from_secs(20),
             "the nodes do not share the feed"
         );
-        round(rounds).await;
+        all_users_send(rounds).await;
         rounds += 1;
     }
     crash(crashing, &store);
     for _ in 0..5 {
-        round(rounds).await;
+        all_users_send(rounds).await;
         rounds += 1;
     }
     let total = users.len() * rounds;
@@ -108,12 +108,13 @@ async fn node_that_lost_its_lease_cannot_acknowledge_and_the_event_is_handed_out
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let builder = Engine::builder(store.clone()).config(short_timeouts());
-    let (former, present) = (
+    // The first node loses its lease while its store hangs; the second node takes the lease over.
+    let (first, second) = (
         builder.build().await.unwrap(),
         engine_on(memory, NodeId::random()).await,
     );
-    let alice = new_user(&present, "alice").await;
-    let old_feed = former.feed(all_conversations()).await.unwrap();
+    let alice = new_user(&second, "alice").await;
+    let old_feed = first.feed(all_conversations()).await.unwrap();
     for text in ["one", "two"] {
         send(&alice, text).await;
     }
@@ -126,7 +127,7 @@ async fn node_that_lost_its_lease_cannot_acknowledge_and_the_event_is_handed_out
         item.acknowledge().await.unwrap();
     };
     let held = store.hold();
-    let feed = present.feed(all_conversations()).await.unwrap();
+    let feed = second.feed(all_conversations()).await.unwrap();
     let item = next(&feed).await;
     assert_eq!(
         item.event(),

@@ -9,8 +9,8 @@ struct JoinGate {
     asked: Semaphore,
     /// Has a permit for each join that the test admits.
     admit: Semaphore,
-    /// Number of the next group.
-    created: AtomicU32,
+    /// Number for the next group that is created.
+    next_number: AtomicU32,
 }
 
 #[async_trait]
@@ -22,7 +22,7 @@ impl Hooks for JoinGate {
     }
 
     async fn before_create_group(&self, _: &Actor, mut group: NewGroup) -> Verdict<NewGroup> {
-        let number = self.created.fetch_add(1, Ordering::Relaxed);
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         group.description = Description::new(format!("number {number}")).unwrap();
         Verdict::Allow(group)
     }
@@ -35,7 +35,7 @@ async fn engine_with_join_gate() -> (Engine, Arc<JoinGate>) {
     let join_gate = Arc::new(JoinGate {
         asked: Semaphore::new(0),
         admit: Semaphore::new(0),
-        created: AtomicU32::new(0),
+        next_number: AtomicU32::new(0),
     });
     let mut config = config();
     (config.hook_timeout, config.request_timeout) = (MINUTE, MINUTE);

@@ -22,11 +22,11 @@ const ATTEMPTS: usize = 6;
 /// name `refused`, joins with the note `refused`, friend requests and answers of the user
 /// `refused`, and registrations of the name `spammer`.
 #[derive(Debug, Default)]
-struct Counting {
+struct CountingHooks {
     calls: AtomicU32,
 }
 
-impl Counting {
+impl CountingHooks {
     fn decide<T>(&self, request: T, refuses: bool) -> Verdict<T> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         if refuses {
@@ -45,7 +45,7 @@ impl Counting {
 }
 
 #[async_trait]
-impl Hooks for Counting {
+impl Hooks for CountingHooks {
     async fn before_register(&self, _: Source, registration: Registration) -> Verdict<Registration> {
         let refuses = registration.name.as_str() == "spammer";
         self.decide(registration, refuses)
@@ -75,8 +75,8 @@ impl Hooks for Counting {
 }
 
 /// Returns a configuration that allows each user, in an hour, two group creations, two friend
-/// requests, two invitations, and two of the other commands whose hooks [`Counting`] counts.
-fn limited() -> EngineConfig {
+/// requests, two invitations, and two of the other commands whose hooks [`CountingHooks`] counts.
+fn two_of_each_per_hour() -> EngineConfig {
     let two = Rate::new(2, HOUR);
     let mut config = config();
     config.group_creation_rate = two;
@@ -86,15 +86,15 @@ fn limited() -> EngineConfig {
     config
 }
 
-async fn engine_with_counting_hooks(config: EngineConfig) -> (Engine, Arc<Counting>) {
-    let hooks = Arc::new(Counting::default());
+async fn engine_with_counting_hooks(config: EngineConfig) -> (Engine, Arc<CountingHooks>) {
+    let hooks = Arc::new(CountingHooks::default());
     let engine = builder().config(config).hooks(hooks.clone()).build().await.unwrap();
     (engine, hooks)
 }
 
 #[tokio::test]
 async fn refused_commands_call_hooks_within_the_rate_only() {
-    let (engine, hooks) = engine_with_counting_hooks(limited()).await;
+    let (engine, hooks) = engine_with_counting_hooks(two_of_each_per_hour()).await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let refused = new_user(&engine, "refused").await;
     let group = ConversationRef::Id(create_group(&alice, "rust").await);
@@ -125,7 +125,7 @@ async fn refused_commands_call_hooks_within_the_rate_only() {
 /// Commands that change nothing count against the rate too.
 #[tokio::test]
 async fn repeated_commands_call_hooks_within_the_rate_only() {
-    let (engine, hooks) = engine_with_counting_hooks(limited()).await;
+    let (engine, hooks) = engine_with_counting_hooks(two_of_each_per_hour()).await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = ConversationRef::Id(create_group(&alice, "rust").await);
     let new_group = NewGroup::new(GroupName::parse("bobs").unwrap());
@@ -185,7 +185,7 @@ async fn failed_registrations_are_not_charged_without_hooks() {
 
 #[tokio::test]
 async fn commands_that_change_nothing_are_not_charged_without_hooks() {
-    let engine = builder().config(limited()).build().await.unwrap();
+    let engine = builder().config(two_of_each_per_hour()).build().await.unwrap();
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = ConversationRef::Id(create_group(&alice, "rust").await);
     let new_group = NewGroup::new(GroupName::parse("bobs").unwrap());

@@ -139,10 +139,6 @@ fn contents_that_begin_nothing(peer: UserId) -> Vec<(DraftContent, ReplyCode)> {
     ]
 }
 
-fn with(content: DraftContent) -> Draft {
-    Draft { content, ..draft("x") }
-}
-
 /// Hooks that count the drafts that they are asked about, and allow them.
 #[derive(Debug, Default)]
 struct CountDrafts(AtomicUsize);
@@ -166,7 +162,7 @@ async fn draft_that_cannot_be_a_first_message_opens_no_conversation() {
         let before = bob.conversations().await.unwrap();
         let contents = contents_that_begin_nothing(id(&bob));
         for (content, code) in &contents {
-            let refused = alice.send(direct(&bob), with(content.clone())).await;
+            let refused = alice.send(direct(&bob), new_draft(content.clone())).await;
             assert_eq!(error_code(refused), *code, "{content:?}");
         }
         assert_eq!(bob.conversations().await.unwrap(), before);
@@ -178,9 +174,9 @@ async fn draft_that_cannot_be_a_first_message_opens_no_conversation() {
             mentions: vec![id(&alice), id(&bob)],
             mention_all: false,
         };
-        bob.send(direct(&alice), with(first)).await.unwrap();
+        bob.send(direct(&alice), new_draft(first)).await.unwrap();
         for (content, code) in contents {
-            let refused = alice.send(direct(&bob), with(content.clone())).await;
+            let refused = alice.send(direct(&bob), new_draft(content.clone())).await;
             assert_eq!(error_code(refused), code, "{content:?}");
         }
     }
@@ -203,7 +199,7 @@ async fn read_messages(session: LocalSession, count: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn simultaneous_first_messages_are_pushed_to_every_session_of_the_recipient() {
-    // All pushes together fit into an outbox, so that a reader that gets no time misses none.
+    // All pushes together fit into an outbox, so that a reader whose task runs late misses none.
     const SENDERS: usize = 40;
     const MESSAGES: usize = 3;
     let mut config = config();

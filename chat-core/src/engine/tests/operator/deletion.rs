@@ -91,7 +91,7 @@ async fn deletion_removes_personal_data_and_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn erased_texts_are_tombstones_for_others() {
+async fn messages_with_erased_texts_stay_in_the_log_as_recalled() {
     let engine = engine().await;
     let operator = operator(&engine);
     let (alice, bob, _, group, direct) = group_and_direct_conversation(&engine).await;

@@ -47,7 +47,7 @@ pub(super) struct GroupFixture {
     /// Admin that commands target.
     pub(super) admin: LocalSession,
     /// Message of `member`.
-    pub(super) by_member: Seq,
+    pub(super) members_message: Seq,
 }
 
 impl GroupFixture {
@@ -77,7 +77,7 @@ impl GroupFixture {
             let sent = session.send_text(ConversationRef::Id(group), "mine").await;
             messages.push(sent.map_or(Seq::ZERO, |sent| sent.seq));
         }
-        let by_member = member
+        let members_message = member
             .send_text(ConversationRef::Id(group), "theirs")
             .await
             .unwrap()
@@ -89,7 +89,7 @@ impl GroupFixture {
             messages,
             member,
             admin,
-            by_member,
+            members_message,
         };
         fixture.set_up_relations(policy, unlisted).await;
         fixture
@@ -255,10 +255,10 @@ pub(super) fn group_rows() -> Vec<Row> {
                                                                                     [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
         row("send", |f, _| f.message(false),                                        UNMUTED),
         row("mention all", |f, _| f.message(true),                                  ADMINS_AND_OWNER),
-        row("react", |f, _| f.say(DraftContent::React { target: f.by_member, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
+        row("react", |f, _| f.say(DraftContent::React { target: f.members_message, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
         row("edit own", |f, relation| f.say(DraftContent::Edit { target: f.message_by(relation), text: text("new") }), UNMUTED),
         row("recall own", |f, relation| f.recall(f.message_by(relation)),                            ALL_MEMBERS),
-        row("recall a member's", |f, _| f.recall(f.by_member),                      ADMINS_AND_OWNER),
+        row("recall a member's", |f, _| f.recall(f.members_message),                ADMINS_AND_OWNER),
         row("recall the owner's", |f, _| f.recall(f.message_by(GroupRelation::Owner)),               OWNER),
         row("invite, open", |f, _| Command::InviteMember { group: f.here(), user: user(f.session(GroupRelation::Stranger)) }, UNMUTED)
             .targets_stranger(),
@@ -346,9 +346,9 @@ async fn absent_and_unlisted_groups_have_the_same_error() {
                 .session(id(&fixture.admin), fixture.admin.caller().device().unwrap())
                 .await
                 .unwrap(),
-            by_member: fixture.by_member,
+            members_message: fixture.members_message,
         };
-        let Some(command) = absent_twin(&row, &absent_group) else {
+        let Some(command) = command_about_absent_group(&row, &absent_group) else {
             continue;
         };
         let absent = stranger.execute(command).await.unwrap_err();
@@ -358,7 +358,7 @@ async fn absent_and_unlisted_groups_have_the_same_error() {
 
 /// Returns the command of a row about a group that does not exist, or `None` if the row needs users
 /// or messages that only an existing group has.
-fn absent_twin(row: &Row, absent_group: &GroupFixture) -> Option<Command> {
-    let names_members = ["answer a join request", "unban", "recall the owner's"];
-    (!names_members.contains(&row.name)).then(|| (row.command)(absent_group, GroupRelation::Stranger))
+fn command_about_absent_group(row: &Row, absent_group: &GroupFixture) -> Option<Command> {
+    let need_an_existing_group = ["answer a join request", "unban", "recall the owner's"];
+    (!need_an_existing_group.contains(&row.name)).then(|| (row.command)(absent_group, GroupRelation::Stranger))
 }

@@ -318,8 +318,9 @@ async fn former_member_finds_an_unlisted_group_as_it_was() {
     }
 }
 
-/// A former member of whom the store knows no snapshot, for example because a node of an earlier
-/// release removed the member, keeps the group, with nothing of its later state.
+/// The store may have no snapshot of a group from the time when a member left, for example because
+/// a node of an earlier release removed the member. The former member still sees the group then,
+/// but nothing of its later state.
 #[tokio::test]
 async fn former_member_without_a_snapshot_keeps_the_group() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

@@ -18,8 +18,8 @@ use crate::panics;
 
 /// What the driver needs from the engine. Tests use a fake.
 pub(super) trait Ports: Send {
-    /// Returns the conversation that `caller` refers to, if it is cached.
-    fn known(&self, caller: UserId, conversation: &ConversationRef) -> Option<Target>;
+    /// Returns the conversation that a user refers to, if it is cached.
+    fn known(&self, user: UserId, conversation: &ConversationRef) -> Option<Target>;
 
     /// Starts a piece of work. The future completes when the work has ended, and does not panic.
     fn start(&self, work: Work) -> BoxFuture<'static, Done>;
@@ -96,7 +96,7 @@ impl<'q, P: Ports> Driver<'q, P> {
         self.queue.take(&mut self.taken);
         self.taken.drain(..).for_each(|incoming| self.machine.push(incoming));
         let now = Instant::now();
-        let known = |caller, conversation: &ConversationRef| self.ports.known(caller, conversation);
+        let known = |user, conversation: &ConversationRef| self.ports.known(user, conversation);
         while let Some(work) = self.machine.poll_work(now, known) {
             self.work.push(self.ports.start(work));
         }

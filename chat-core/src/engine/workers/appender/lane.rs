@@ -51,7 +51,7 @@ pub(super) struct Lane {
     /// True if the lane is in `Lanes::ready`, the list of lanes that may have work to run.
     pub(super) is_listed: bool,
     /// Number of further batches that ask the store first which of their drafts it has.
-    look_first: u32,
+    look_first_batches: u32,
 }
 
 /// Submissions whose transaction is in flight.
@@ -93,7 +93,7 @@ impl Lane {
             bytes: 0,
             in_flight: None,
             is_listed: false,
-            look_first: 0,
+            look_first_batches: 0,
         }
     }
 
@@ -158,8 +158,8 @@ impl Lane {
         }
         let deadline = earliest?;
         self.in_flight = Some(InFlight::Batch(sent));
-        let look_first = self.look_first > 0;
-        self.look_first = self.look_first.saturating_sub(1);
+        let look_first = self.look_first_batches > 0;
+        self.look_first_batches = self.look_first_batches.saturating_sub(1);
         Some(Next::Batch {
             drafts: drafts.into(),
             look_first,
@@ -188,7 +188,7 @@ impl Lane {
     /// Makes the next batches ask the store first which of their drafts it has, because a batch
     /// contained retries.
     pub(super) fn expect_retries(&mut self) {
-        self.look_first = LOOK_FIRST_BATCHES;
+        self.look_first_batches = LOOK_FIRST_BATCHES;
     }
 
     pub(super) fn in_flight(&self) -> Option<&InFlight> {

@@ -99,9 +99,9 @@ impl Lanes {
 
     /// Handles the result of a conversation's batch.
     ///
-    /// If the whole batch failed, with another error than an internal one, everything that waits in
-    /// the lane is refused too. Otherwise, a temporary refusal of drafts also refuses the drafts of
-    /// the same sessions that wait in the lane.
+    /// If the whole batch failed, with any error but an internal one, everything that waits in the
+    /// lane is refused too. Otherwise, a temporary refusal of drafts also refuses the drafts of the
+    /// same sessions that wait in the lane.
     pub(super) fn finish_batch(
         &mut self,
         id: ConversationId,

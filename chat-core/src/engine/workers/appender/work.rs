@@ -36,8 +36,8 @@ pub(in crate::engine) struct AppendPorts {
 pub(super) struct EnginePorts(pub(super) Arc<AppendPorts>);
 
 impl Ports for EnginePorts {
-    fn known(&self, caller: UserId, conversation: &ConversationRef) -> Option<Target> {
-        self.0.directory.known(caller, conversation)
+    fn known(&self, user: UserId, conversation: &ConversationRef) -> Option<Target> {
+        self.0.directory.known(user, conversation)
     }
 
     fn start(&self, work: Work) -> BoxFuture<'static, Done> {

@@ -103,14 +103,14 @@ impl Ports for FakePorts {
 }
 
 /// A driver that runs in a task.
-struct Running {
+struct RunningDriver {
     ports: FakePorts,
     queue: Arc<AppendQueue>,
     draining: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Running {
+impl RunningDriver {
     fn start() -> Self {
         let (ports, queue) = (FakePorts::default(), Arc::new(AppendQueue::new(1 << 20)));
         let draining = CancellationToken::new();
@@ -147,7 +147,7 @@ async fn answers(replies: Vec<CommandFuture>) -> Vec<u32> {
 async fn driver_keeps_order_and_continues_after_a_panic() {
     for (call, after) in [(Call::Known, 0), (Call::Known, 2), (Call::Start, 0)] {
         for conversation in [KNOWN, UNKNOWN] {
-            let running = Running::start();
+            let running = RunningDriver::start();
             running.ports.panic_at(call, after);
             let first = answers(running.send(conversation, 1..=3)).await;
             let stored = first.iter().take_while(|code| **code == 0).count();
@@ -167,7 +167,7 @@ async fn driver_keeps_order_and_continues_after_a_panic() {
 
 #[tokio::test]
 async fn driver_runs_one_transaction_at_a_time_after_a_panic() {
-    let running = Running::start();
+    let running = RunningDriver::start();
     let gate = Arc::new(Semaphore::new(0));
     *running.ports.0.gate.lock().unwrap() = Some(Arc::clone(&gate));
     let started = running.send(KNOWN, 1..=1);
@@ -190,7 +190,7 @@ async fn driver_runs_one_transaction_at_a_time_after_a_panic() {
 
 #[tokio::test]
 async fn driver_answers_everything_before_it_ends() {
-    let running = Running::start();
+    let running = RunningDriver::start();
     let mut replies: VecDeque<CommandFuture> = running.send(UNKNOWN, 1..=3).into();
     replies.extend(running.send(KNOWN, 4..=5));
     running.draining.cancel();
