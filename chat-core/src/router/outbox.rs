@@ -134,8 +134,11 @@ impl Outbox {
             state.queue = VecDeque::new();
         }
         state.overflowed = false;
-        for (conversation, last_seq) in std::mem::take(&mut state.behind) {
-            taken.push(SharedPush::new(Push::Behind { conversation, last_seq }));
+        // Almost always empty. The check costs less than the iterator of an empty map.
+        if !state.behind.is_empty() {
+            for (conversation, last_seq) in std::mem::take(&mut state.behind) {
+                taken.push(SharedPush::new(Push::Behind { conversation, last_seq }));
+            }
         }
         if let Some(code) = state.close_code
             && !state.close_was_drained
