@@ -156,7 +156,8 @@ mod tests {
         // rows of one with 10.
         let line = "x".repeat(20);
         assert_eq!(correction("bob> ", &line, 20, 80, 10), "\x1b[2A\r\x1b[J");
-        // Three rows of 10 columns become one of 80. The editor expects the cursor in the third row.
+        // Three rows of 10 columns become one of 80. The editor expects the cursor in the third
+        // row.
         assert_eq!(correction("bob> ", &line, 20, 10, 80), "\r\x1b[J\n\n");
         // The cursor is at the beginning of the line.
         assert_eq!(correction("bob> ", &line, 0, 10, 80), "\r\x1b[J\n\n\x1b[2A");

@@ -25,9 +25,9 @@ pub enum Offence {
 /// then has an effect until it is 0: the first sum makes the gate reject the connections of the
 /// source, and the second its logins without a device token, which are answered with the remaining
 /// time. A source with open sessions other than that of the offender is not penalised, because many
-/// users may share its address. The connections of a known source, from which a login has succeeded,
-/// are rejected only after an offence of a session from there: others must not be able to lock out
-/// the devices that are usually there.
+/// users may share its address. The connections of a known source, from which a login has
+/// succeeded, are rejected only after an offence of a session from there: others must not be able
+/// to lock out the devices that are usually there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {
