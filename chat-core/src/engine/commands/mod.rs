@@ -164,11 +164,12 @@ impl Dispatcher {
             }
             Command::Acknowledge { conversation, seq } => match self.reading.acknowledge(caller, conversation, seq) {
                 Some(result) => ready(result),
-                None => self.run_at_once(caller, reading().acknowledge_checked(caller, conversation, seq)),
+                None => self.run_to_end(caller, reading().acknowledge_checked(caller, conversation, seq)),
             },
-            Command::MarkRead { conversation, seq } => {
-                self.run_at_once(caller, reading().mark_read(caller, conversation, seq))
-            }
+            Command::MarkRead { conversation, seq } => match self.reading.mark_read(caller, conversation, seq) {
+                Some(result) => ready(result),
+                None => self.run_to_end(caller, reading().mark_read_checked(caller, conversation, seq)),
+            },
 
             Command::SetPresence(state) => {
                 self.run_at_once(caller, Arc::clone(&self.presence).set_presence(caller, state))
@@ -262,6 +263,17 @@ impl Dispatcher {
         command: impl Future<Output = CommandResult> + Send + 'static,
     ) -> CommandFuture {
         CommandFuture::run(Arc::clone(&self.queries).run_at_once(caller, command))
+    }
+
+    /// Runs a command like [`run_at_once`](Self::run_at_once), but in a separate task, which ends
+    /// even if the caller drops the future: clients disconnect right after their last mark.
+    fn run_to_end(
+        &self,
+        caller: Caller,
+        command: impl Future<Output = CommandResult> + Send + 'static,
+    ) -> CommandFuture {
+        let command = Arc::clone(&self.queries).run_at_once(caller, command);
+        CommandFuture::run(self.lifecycle.spawn_query(command))
     }
 }
 

@@ -171,31 +171,54 @@ impl ReadingCommands {
     /// Records an acknowledgement for which [`acknowledge`](Self::acknowledge) returned `None`: for
     /// example, the session read the events from the log, they do not exist yet, or the session is
     /// not subscribed to the conversation. Asks the store which events the caller may read.
-    pub(super) async fn acknowledge_checked(
+    pub(super) fn acknowledge_checked(
         self: Arc<Self>,
         caller: Caller,
         conversation: ConversationId,
         seq: Seq,
-    ) -> Result<Outcome, CommandError> {
-        let device = caller.device().ok_or_else(CommandError::needs_device)?;
-        let seq = seq.min(self.last_readable(caller, conversation).await?);
-        self.marks.acknowledge(caller, device, conversation, seq)?;
-        Ok(Outcome::Done)
+    ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + 'static {
+        let expected = self.marks.expect_mark();
+        async move {
+            let device = caller.device().ok_or_else(CommandError::needs_device)?;
+            let seq = seq.min(self.last_readable(caller, conversation).await?);
+            self.marks.acknowledge(caller, device, conversation, seq)?;
+            drop(expected);
+            Ok(Outcome::Done)
+        }
     }
 
-    pub(super) async fn mark_read(
+    /// Records that the user has read every event up to `seq`. Returns `None`, and records nothing,
+    /// if these events were not all delivered to a session of the caller on this node; then call
+    /// [`mark_read_checked`](Self::mark_read_checked). A caller without a session here, such as an
+    /// application, has received nothing here.
+    pub(super) fn mark_read(
+        &self,
+        caller: Caller,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Option<Result<Outcome, CommandError>> {
+        let was_delivered = self.router.has_delivered(caller, conversation, seq) == Some(true);
+        was_delivered.then(|| {
+            let recorded = self.marks.mark_read(caller, conversation, seq);
+            recorded.map(|()| Outcome::Done)
+        })
+    }
+
+    /// Records a read mark for which [`mark_read`](Self::mark_read) returned `None`. Asks the store
+    /// which events the caller may read.
+    pub(super) fn mark_read_checked(
         self: Arc<Self>,
         caller: Caller,
         conversation: ConversationId,
         seq: Seq,
-    ) -> Result<Outcome, CommandError> {
-        // A caller without a session here, such as an application, has received nothing here.
-        let seq = match self.router.has_delivered(caller, conversation, seq) {
-            Some(true) => seq,
-            Some(false) | None => seq.min(self.last_readable(caller, conversation).await?),
-        };
-        self.marks.mark_read(caller, conversation, seq)?;
-        Ok(Outcome::Done)
+    ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + 'static {
+        let expected = self.marks.expect_mark();
+        async move {
+            let seq = seq.min(self.last_readable(caller, conversation).await?);
+            self.marks.mark_read(caller, conversation, seq)?;
+            drop(expected);
+            Ok(Outcome::Done)
+        }
     }
 
     /// Returns the `Seq` of the last event of a conversation that the caller may read now. A mark

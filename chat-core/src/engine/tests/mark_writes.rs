@@ -29,6 +29,32 @@ async fn marks_are_written_at_shutdown() {
     assert_eq!(membership.unwrap().cursor, Seq(1));
 }
 
+/// A client disconnects right after its last marks, and the server is stopped at the same time.
+#[tokio::test]
+async fn marks_of_a_caller_that_does_not_wait_are_written_at_shutdown() {
+    let mut config = config();
+    config.mark_flush_interval = Duration::from_secs(3600);
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let sent = alice.send_text(direct(&alice), "x").await.unwrap();
+    // This device has received no event, so the engine asks the store about its marks.
+    let laptop = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    let caller = laptop.caller();
+    for mark in [
+        acknowledge(sent.conversation, sent.seq),
+        mark_read(sent.conversation, sent.seq),
+    ] {
+        drop(engine.execute(caller, mark));
+    }
+    drop(laptop);
+    engine.shutdown().await;
+    let store = engine.parts.access.store();
+    let device = caller.device().unwrap();
+    let membership = store.membership(caller.user, device, sent.conversation).await.unwrap();
+    let membership = membership.unwrap();
+    assert_eq!((membership.cursor, membership.member.read_seq), (Seq(1), Seq(1)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn marks_for_unknown_conversations_do_not_displace_others() {
     let mut config = config();

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::pending::{Limits, Mark, Marks, Target};
 use crate::engine::config::EngineConfig;
@@ -27,6 +29,8 @@ pub(in crate::engine) struct MarkQueue {
     /// Number of the latest mark whose write has ended, successfully or not; `u64::MAX` once the
     /// worker has ended.
     ended: watch::Sender<u64>,
+    /// Commands that may still add a mark.
+    expected: TaskTracker,
     /// Number of queued marks at which the worker writes without waiting any longer.
     max_batch: usize,
 }
@@ -42,6 +46,7 @@ impl MarkQueue {
             added: Notify::new(),
             write_now: Notify::new(),
             ended: watch::Sender::default(),
+            expected: TaskTracker::new(),
             max_batch: config.max_mark_batch,
         }
     }
@@ -71,6 +76,18 @@ impl MarkQueue {
         seq: Seq,
     ) -> Result<(), CommandError> {
         self.add(Target::Read(caller.user, conversation), caller, seq)
+    }
+
+    /// Returns a token for a command that asks the store before it adds a mark. At the end, the
+    /// worker waits until the token is dropped, so that it writes the mark too.
+    pub(in crate::engine) fn expect_mark(&self) -> TaskTrackerToken {
+        self.expected.token()
+    }
+
+    /// Waits until no command is about to add a mark.
+    pub(super) async fn wait_for_expected(&self) {
+        self.expected.close();
+        self.expected.wait().await;
     }
 
     fn add(&self, target: Target, caller: Caller, seq: Seq) -> Result<(), CommandError> {

@@ -66,7 +66,8 @@ impl MarkWorker {
         }
     }
 
-    /// Runs until the engine drains, then writes the remaining marks and closes the queue.
+    /// Runs until the engine drains, then writes the remaining marks, also those of commands that
+    /// still ask the store, and closes the queue.
     pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
         while !draining.is_cancelled() {
             tokio::select! {
@@ -83,6 +84,7 @@ impl MarkWorker {
                 }
             }
         }
+        self.queue.wait_for_expected().await;
         self.flush().await;
         self.queue.close();
     }
