@@ -16,8 +16,8 @@ use crate::commands::CommandSender;
 use crate::hex;
 use crate::listener::Listener;
 
-/// Maximum number of nodes that are read from Redis. A cluster has fewer; the limit bounds what
-/// forged data can cost.
+/// Maximum number of nodes whose infos are read from Redis. A cluster has fewer; further ids in the
+/// set, which would be forged, are ignored.
 const MAX_NODES: usize = 1000;
 /// Maximum size of the text of a [`NodeInfo`], without its tag, in bytes. Longer texts are ignored.
 const MAX_INFO_BYTES: usize = 64 * 1024;

@@ -19,8 +19,8 @@ pub struct Options {
     /// `chat:`.
     pub prefix: String,
     /// Certificate authorities, in PEM, one of which must have signed the server's certificate.
-    /// They apply to `rediss://` URLs, in place of the built-in public authorities
-    /// (`webpki-roots`). Needs the feature `tls`. Default none.
+    /// They replace the built-in public authorities (`webpki-roots`). Only for `rediss://` URLs;
+    /// needs the feature `tls`. Default none.
     pub authorities: Option<Vec<u8>>,
     /// Timeout of an attempt to connect, and of the wait for a connection for commands. A
     /// subscriber's connection may take twice as long, including its handshake. Default 1 s.
@@ -81,7 +81,8 @@ impl RedisBackend {
     ///
     /// # Errors
     /// [`UrlError`] if the URL is invalid, if it or [`authorities`](Options::authorities) asks for
-    /// TLS without the feature `tls`, or if the authorities cannot be parsed.
+    /// TLS without the feature `tls`, if there are authorities and the URL is not `rediss://`, or if
+    /// the authorities cannot be parsed.
     pub fn open(url: &str, cluster_key: ClusterKey, options: Options) -> Result<Self, UrlError> {
         let client = client_at(url, &options)?;
         Ok(Self {

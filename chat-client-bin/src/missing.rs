@@ -57,7 +57,7 @@ enum Requirement {
 enum Found {
     Yes,
     No,
-    /// The server did not answer.
+    /// The server did not answer in time, or refused to.
     Unknown,
 }
 
@@ -107,7 +107,7 @@ impl Referents {
         }
     }
 
-    /// Returns what a command refers to, or `None` if the server finds it in any case.
+    /// Returns what a command refers to, or `None` if the server never answers it with `NotFound`.
     pub(crate) fn of(command: &Command) -> Option<Self> {
         Some(match command {
             Command::RevokeDevice(device) => Self::requirement(Requirement::Device(*device)),
@@ -165,7 +165,7 @@ impl Referents {
         possible.extend(self.unmet_requirement(client));
         if possible.is_empty() {
             // Something has changed since the refusal: the client can see everything that the
-            // command refers to.
+            // command refers to. The text says what was probably missing then.
             return match (&self.user, &self.conversation) {
                 (Some(user), _) => no_user(client, user),
                 (None, Some(conversation)) => no_conversation(client, conversation),
@@ -175,7 +175,8 @@ impl Referents {
         possible.join(", or ")
     }
 
-    /// Looks for the conversation. Returns the text to print if it is missing.
+    /// Looks for the conversation. Returns whether it is found, with the text to print if it is not,
+    /// or `None` if the command refers to no conversation, or needs none that exists.
     async fn missing_conversation(&self, client: &Client) -> Option<(Found, String)> {
         let conversation = self.conversation.as_ref()?;
         if client.find_conversation(conversation).is_some() {
@@ -184,7 +185,8 @@ impl Referents {
         let found = found(client.conversation(conversation.clone())).await;
         let text = match conversation {
             ConversationRef::Direct(user) if found == Found::No => match user_found(client, user).await {
-                // The first message of a user opens the conversation.
+                // A message creates the conversation if there is none, so what is missing is the
+                // message that this one refers to.
                 Found::Yes if matches!(self.requirement, Requirement::Message(_)) => return None,
                 Found::Yes => format!("there is no conversation with {} yet", user_label(client, user)),
                 Found::No => no_user(client, user),

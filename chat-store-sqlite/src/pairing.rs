@@ -36,12 +36,13 @@ const SALT_OFFSET: u64 = 16;
 /// in one of 256 cases.
 const MAX_LOG_RESTARTS: u32 = 1 << 24;
 
-/// The last opening of a database.
+/// Note about the last opening of a database, or about the state of the database before another one
+/// took its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Opening {
     /// Number in the header of the database since that opening.
     generation: u32,
-    /// Salt of the log that the opening began. `None` after another database was found in the place
+    /// Salt of the log when the note was written. `None` after another database was found in the place
     /// of the opened one: the log of the opening, if there still was one, was renamed.
     salt: Option<u32>,
 }
@@ -89,8 +90,8 @@ impl Opening {
         let salt = self.salt.map_or(NO_SALT.to_owned(), |salt| format!("{salt:08x}"));
         file.write_all(format!("{:08x} {salt}\n", self.generation).as_bytes())?;
         file.sync_all()?;
-        // If root runs this program, the server that runs as another user has to read the file. In
-        // a directory of yet another user, the file stays with its writer.
+        // If root runs this program, the server that runs as another user has to read the file.
+        // Without root, the owner cannot be changed, and the file stays with its writer.
         let _ = private::give_to_owner_of_directory(&file, &path);
         Ok(())
     }
@@ -129,7 +130,8 @@ fn salt_of_log(database: &Path) -> io::Result<Option<u32>> {
 }
 
 /// Returns whether the log beside `database` belongs to another database. The caller holds the lock
-/// of the directory: closing the database file releases all locks that this process has on it.
+/// of the directory, so that no connection of this process is open: this function opens and closes
+/// the database file, which would release the locks of such a connection.
 pub(crate) fn has_foreign_log(database: &Path) -> io::Result<bool> {
     let Some(salt) = salt_of_log(database)? else {
         return Ok(false);

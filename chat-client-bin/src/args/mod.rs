@@ -34,7 +34,8 @@ The password comes from --password-file, from the environment variable CHAT_PASS
 never from the command line.
 Exit codes: 0 success, 1 refused or failed, 2 invalid command line, 69 no server reachable,
 74 profile or output unusable, 75 try again later (the error says whether the message is in the
-outbox; the next run sends what is there), 76 wrong server key, 77 not logged in or wrong password.";
+outbox; the next run sends what is there), 76 wrong server key or violated
+protocol, 77 not logged in or wrong password.";
 
 /// Returns `true` if `--json` is among the words of the command line, before any `--`. The first
 /// word is the name of the program. The command line may be invalid otherwise.

@@ -26,7 +26,8 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
         Some(text) => Some(text),
         None if words.is_empty() => {
             return Err(Failure::usage(
-                "the text is missing; - sends each line of standard input, --stdin all of it as one message",
+                "the text is missing: give it after the conversation, or `-` to send each line of standard input, or \
+                 `--stdin` to send all of it as one message",
             ));
         }
         None => (words != ["-"]).then(|| words.join(" ")),

@@ -148,9 +148,9 @@ impl Conversations {
     }
 
     /// Returns the prompt, such as `bob (3 new, 1 for you)> `. It counts the unread messages and
-    /// the mentions in other conversations.
+    /// the mentions in other conversations that have not ended for the user.
     pub(super) fn prompt(&self, all: &[Arc<ConversationInfo>]) -> String {
-        // The name of a group that the user has left, or that was deleted, no longer denotes it.
+        // A group that the user has left, or that was deleted, cannot be opened by its name.
         let others = || all.iter().filter(|info| info.active && !self.is_current(info));
         let unread = others().map(|info| info.unread).fold(0, u32::saturating_add);
         let mentions = others().map(|info| info.unread_mentions).fold(0, u32::saturating_add);

@@ -73,6 +73,8 @@ pub(super) enum JobResult {
     },
     /// The conversation cannot be entered. `None` if the job has already printed the reason.
     CannotEnter(Option<Failure>),
+    /// A text that waited for the members of a group was not sent.
+    NotSent(Failure),
     /// The newest events of a conversation were printed.
     Shown(Shown),
     /// The first members of a group were read.
@@ -105,10 +107,10 @@ impl JobResult {
                 Kind::Failed,
                 format!("the server was restored from a backup; open {label} again"),
             ))),
-            Self::FurtherMembers { text: Some(text), .. } => Self::CannotEnter(Some(Failure::new(
+            Self::FurtherMembers { text: Some(text), .. } => Self::NotSent(Failure::new(
                 Kind::Failed,
                 format!("the server was restored from a backup; not sent: {}", text.text),
-            ))),
+            )),
             Self::Shown(_)
             | Self::FirstMembers { .. }
             | Self::FurtherMembers { .. }
@@ -117,6 +119,7 @@ impl JobResult {
             | Self::Left(_)
             | Self::Done => Self::Done,
             Self::CannotEnter(failure) => Self::CannotEnter(failure),
+            Self::NotSent(failure) => Self::NotSent(failure),
         }
     }
 }
@@ -155,8 +158,8 @@ impl Unconfirmed {
 /// State of the interactive client.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Client for ids of the store epoch that the events taken so far belong to; a restored backup
-    /// starts another epoch.
+    /// Client that refuses ids from before the last restored backup that this program has noticed.
+    /// It is replaced when the event about a restored backup arrives.
     pub(super) client: CommandClient,
     /// Number of times that the server was restored from a backup since the start.
     pub(super) restore_count: u64,
@@ -185,8 +188,8 @@ pub(super) struct State {
     /// The script that supplies the input, or `None` if a user types.
     pub(super) script: Option<Script>,
     /// `true` while a job runs that may change the current conversation, or looks up what a text
-    /// mentions. No line is read in that time, because it is not known where the line would be
-    /// sent.
+    /// mentions. No line is read in that time: it is not known where it would be sent, or it would
+    /// overtake the text.
     pub(super) input_is_held: bool,
 }
 

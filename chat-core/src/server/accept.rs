@@ -103,7 +103,7 @@ async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) 
                 tracing::debug!(error = &error as &dyn std::error::Error, "the connector was dropped");
                 return;
             }
-            Err(error) if concerns_one_connection(&error) => {}
+            Err(error) if can_accept_at_once(&error) => {}
             Err(error) => {
                 if let Some(times) = shared.throttled.accept_failed.hit(now()) {
                     let error = &error as &dyn std::error::Error;
@@ -121,9 +121,9 @@ async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) 
     }
 }
 
-/// Returns whether the error concerns only one connection, which failed before it was accepted. The
-/// listener still works.
-fn concerns_one_connection(error: &io::Error) -> bool {
+/// Returns whether the listener still works and can accept the next connection at once: one
+/// connection failed before it was accepted, or a signal interrupted the call.
+fn can_accept_at_once(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted

@@ -224,13 +224,15 @@ async fn start_warns_of_an_event_that_lies_in_the_future() {
 }
 
 #[test]
-fn health_checks_of_a_load_balancer_log_no_warning() {
+fn connection_without_a_proxy_header_is_warned_of_unless_it_sends_nothing() {
     const WARNING: &str = "has no valid PROXY header";
     let directory = tempfile::tempdir().unwrap();
     let mut command = program(directory.path(), &["--listen", "sc1+proxy://127.0.0.1:0"]);
     command.env("CHAT_SERVER__TRUSTED_PROXIES", "127.0.0.1");
     let (mut child, address, _) = start_command(command);
+    // The health check of a load balancer connects and sends nothing.
     drop(TcpStream::connect(address).unwrap());
+    // A client that reaches the port directly sends no PROXY header.
     TcpStream::connect(address)
         .unwrap()
         .write_all(b"GET / HTTP/1.1\r\n")

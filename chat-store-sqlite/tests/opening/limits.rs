@@ -22,7 +22,8 @@ async fn full_store_rejects_writes_keeps_its_data_and_recovers() {
         "{error:?}"
     );
     assert!(!acked.is_empty());
-    // Of many simultaneous writes, none is acknowledged by mistake, and reads still work.
+    // Of many simultaneous writes, none is acknowledged by mistake. Reads still work, and so does the
+    // change of a row that needs no further page.
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let (store, group, alice) = (Arc::clone(&store), world.group, world.alice);
@@ -132,17 +133,4 @@ async fn memberships_of_two_thousand_conversations_are_read_within_a_second() {
         assert_eq!(membership.unread, 5 - membership.member.read_seq.0);
     }
     assert!(took < std::time::Duration::from_secs(1), "{took:?}");
-    let page = chat_core::model::Page {
-        from: PageFrom::Newest,
-        max_events: 2,
-        max_bytes: 1000,
-    };
-    assert!(
-        store
-            .events_for(reader, ConversationId(1), page)
-            .await
-            .unwrap()
-            .unwrap()
-            .has_more
-    );
 }

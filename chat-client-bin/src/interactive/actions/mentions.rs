@@ -27,7 +27,7 @@ pub(in crate::interactive) struct WaitingText {
     pub(in crate::interactive) reply_to: Option<Seq>,
 }
 
-/// Reads the first members of the groups that were last active.
+/// Reads the first members of the groups with the newest events.
 pub(in crate::interactive) fn load_members_of_recent_groups(state: &mut State) {
     let mut groups = state.client.known_conversations();
     groups.retain(|info| info.active && matches!(info.view, ConversationView::Group(_)));

@@ -18,7 +18,7 @@ impl App {
             Ok(done) => done,
             Err(error) => {
                 self.state
-                    .show_error(&format!("internal error: a command panicked: {error}"));
+                    .show_error(&format!("internal error: a task panicked: {error}"));
                 return self.release_input();
             }
         };
@@ -64,6 +64,10 @@ impl App {
                 if !self.input.has_editor {
                     self.state.conversations.leave();
                 }
+                self.release_input();
+            }
+            JobResult::NotSent(failure) => {
+                self.state.show_error(&failure.text);
                 self.release_input();
             }
             JobResult::Shown(shown) => self.record_shown(shown),

@@ -1,4 +1,5 @@
-//! Tests that each sample is encoded and decoded to an equal value.
+//! Tests that each sample is encoded and decoded to an equal value, that the bytes are those of prost,
+//! and that encoded pushes waste no memory.
 
 use bytes::BytesMut;
 use prost::Message as _;

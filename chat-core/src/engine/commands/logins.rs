@@ -293,8 +293,9 @@ impl Logins {
 
     /// Commits a login or resume, and ends the sessions that it replaces.
     async fn admit(&self, user: UserId, device: DeviceId, method: LoginMethod) -> Result<LoggedIn, CommandError> {
-        // A resumed device is known, so it evicts no other device. Unless the policy is `Reject`,
-        // the live devices are therefore not looked up for a resume.
+        // A resumed device is known, so it evicts no other device, and it is one of the logged-in
+        // devices that the policy `RejectNewDevices` has admitted. Only the policy `Reject` has to
+        // know the live devices at a resume.
         let live = match (self.options.session_policy, &method) {
             (SessionPolicy::Reject, _) | (_, LoginMethod::Login { .. } | LoginMethod::Trusted { .. }) => {
                 self.presence.live_devices(user).await

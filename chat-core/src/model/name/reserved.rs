@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 use super::canonical::Skeleton;
 
 /// Names that only an operator can assign to users and groups. They could be taken for the server
-/// or one of its operators, for a role or for a mention, or are printed by programs for a missing
-/// name. Names that look like a reserved name (see [`Skeleton`]) are reserved too.
+/// or one of its operators, for a role or for a mention, or programs print them for a missing name
+/// or do not take them for one. Names that look like a reserved name (see [`Skeleton`]) are reserved too.
 pub(super) const RESERVED_NAMES: &[&str] = &[
-    // operators of the server
+    // the server, its programs, its operators, their addresses and roles
     "admin",
     "administrator",
     "root",
@@ -51,7 +51,7 @@ pub(super) const RESERVED_NAMES: &[&str] = &[
     "me",
     "self",
     "you",
-    // what programs print for a missing name
+    // what programs print for a missing name, or do not take for a name
     "anonymous",
     "guest",
     "nobody",

@@ -107,6 +107,7 @@ async fn heartbeats_are_not_delayed_by_other_envelopes() {
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
     let there = node(&world, Some(Arc::new(bus.clone()))).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
+    // A node that misses heartbeats of the other one reads the store more often, in sweeps.
     let before = (here.stats().sweeps, there.stats().sweeps);
     for round in 0..20 {
         for conversation in 0..1_000 {

@@ -182,7 +182,7 @@ fn opener_reports_malformed_but_authentic_records() {
 }
 
 #[test]
-fn seal_with_produces_the_records_of_seal() {
+fn seal_with_divides_content_into_records_that_open() {
     let now = Instant::now();
     let content: Vec<u8> = (0..40_000u32).map(|n| n as u8).collect();
     for length in [1, 5, MAX_CONTENT, MAX_CONTENT + 1, 2 * MAX_CONTENT, 40_000] {

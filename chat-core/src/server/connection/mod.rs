@@ -59,10 +59,10 @@ pub(super) async fn serve(
     // Each stage has its own box, so that a connection frees the memory of its handshake and login
     // once they have ended.
     let establish = Box::pin(timeout_at(deadline.into(), protocol.establish(stream, &shared)));
-    let Ok(established) = unless_killed(&guard, establish).await else {
+    let Ok(handshake) = unless_killed(&guard, establish).await else {
         return;
     };
-    let wire = match established {
+    let wire = match handshake {
         Ok(Ok(wire)) => wire,
         Ok(Err(error)) => {
             if error.kind() == std::io::ErrorKind::InvalidData {
@@ -81,7 +81,7 @@ pub(super) async fn serve(
     let mut connection = Connection::new(wire, source, guard, &shared);
     let served = Box::pin(connection.serve_guest(accepted, &mut permit)).await;
     let end = match served {
-        Ok(established) => Box::pin(connection.run(established)).await,
+        Ok(session) => Box::pin(connection.run(session)).await,
         Err(end) => end,
     };
     Box::pin(connection.end(end, &permit)).await;
@@ -150,6 +150,7 @@ struct Connection<'a> {
     stall: StallDetector,
     /// Latest phase of the server that the connection has handled.
     seen: Phase,
+    /// Timer of the next deadline, which [`wait`](poll) sets each time. It may fire too early.
     timer: Pin<Box<Sleep>>,
 }
 

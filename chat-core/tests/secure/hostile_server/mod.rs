@@ -1,4 +1,5 @@
-//! Tests of the client's reaction to servers that misbehave in their reply to a hello.
+//! Tests of a client's handshake: the replies that it accepts, the rejections that it reports, and the
+//! invalid replies that it refuses.
 
 mod invalid_replies;
 
