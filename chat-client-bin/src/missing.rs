@@ -175,8 +175,8 @@ impl Referents {
         possible.join(", or ")
     }
 
-    /// Looks for the conversation. Returns whether it is found, with the text to print if it is not,
-    /// or `None` if the command refers to no conversation, or needs none that exists.
+    /// Looks for the conversation. Returns whether it is found, with the text to print if it is
+    /// not, or `None` if the command refers to no conversation, or needs none that exists.
     async fn missing_conversation(&self, client: &Client) -> Option<(Found, String)> {
         let conversation = self.conversation.as_ref()?;
         if client.find_conversation(conversation).is_some() {

@@ -42,8 +42,8 @@ const MAX_LOG_RESTARTS: u32 = 1 << 24;
 struct Opening {
     /// Number in the header of the database since that opening.
     generation: u32,
-    /// Salt of the log when the note was written. `None` after another database was found in the place
-    /// of the opened one: the log of the opening, if there still was one, was renamed.
+    /// Salt of the log when the note was written. `None` after another database was found in the
+    /// place of the opened one: the log of the opening, if there still was one, was renamed.
     salt: Option<u32>,
 }
 

@@ -22,8 +22,8 @@ async fn full_store_rejects_writes_keeps_its_data_and_recovers() {
         "{error:?}"
     );
     assert!(!acked.is_empty());
-    // Of many simultaneous writes, none is acknowledged by mistake. Reads still work, and so does the
-    // change of a row that needs no further page.
+    // Of many simultaneous writes, none is acknowledged by mistake. Reads still work, and so does
+    // the change of a row that needs no further page.
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let (store, group, alice) = (Arc::clone(&store), world.group, world.alice);

@@ -7,7 +7,8 @@ use super::canonical::Skeleton;
 
 /// Names that only an operator can assign to users and groups. They could be taken for the server
 /// or one of its operators, for a role or for a mention, or programs print them for a missing name
-/// or do not take them for one. Names that look like a reserved name (see [`Skeleton`]) are reserved too.
+/// or do not take them for one. Names that look like a reserved name (see [`Skeleton`]) are
+/// reserved too.
 pub(super) const RESERVED_NAMES: &[&str] = &[
     // the server, its programs, its operators, their addresses and roles
     "admin",

@@ -162,8 +162,9 @@ fn throttled(server: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
     near
 }
 
-/// The peer continuously reads a little, so the stall detector would close the session only after ten
-/// write timeouts. One write timeout after the engine has ended the session, it is closed anyway.
+/// The peer continuously reads a little, so the stall detector would close the session only after
+/// ten write timeouts. One write timeout after the engine has ended the session, it is closed
+/// anyway.
 async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(link: EngineLink) {
     let slow = Arc::new(AtomicBool::new(false));
     let pipe = |server| throttled(server, Arc::clone(&slow));

@@ -1,5 +1,5 @@
-//! Tests of a client's handshake: the replies that it accepts, the rejections that it reports, and the
-//! invalid replies that it refuses.
+//! Tests of a client's handshake: the replies that it accepts, the rejections that it reports, and
+//! the invalid replies that it refuses.
 
 mod invalid_replies;
 
