@@ -80,9 +80,9 @@ impl RedisBackend {
     /// store share.
     ///
     /// # Errors
-    /// [`UrlError`] if the URL is invalid, if it or [`authorities`](Options::authorities)
-    /// asks for TLS without the feature `tls`, if there are authorities and the URL is not
-    /// `rediss://`, or if the authorities cannot be parsed.
+    /// [`UrlError`] if the URL is invalid, if it or [`authorities`](Options::authorities) asks for
+    /// TLS without the feature `tls`, if there are authorities and the URL is not `rediss://`, or
+    /// if the authorities cannot be parsed.
     pub fn open(url: &str, cluster_key: ClusterKey, options: Options) -> Result<Self, UrlError> {
         let client = client_at(url, &options)?;
         Ok(Self {

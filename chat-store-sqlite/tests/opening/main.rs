@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::model::{ConversationId, DeviceId, EventKind, Member, MemberState, PageFrom, Role, Seq, UserId};
+use chat_core::model::{ConversationId, DeviceId, EventKind, Member, MemberState, Role, Seq, UserId};
 use chat_core::store::{
     AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
 };
