@@ -182,8 +182,8 @@ async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError
 }
 
 /// Applies one migration. The database does not roll back schema changes, so the statements of a
-/// migration must be able to run again after a crash. A key that exists already was added before the
-/// crash.
+/// migration must be able to run again after a crash. A key that exists already was added before
+/// the crash.
 async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
     tracing::info!(migration = name, "applying a migration");
     for statement in statements(sql) {

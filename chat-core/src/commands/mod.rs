@@ -188,8 +188,8 @@ pub trait Commands: Sync {
         }
     }
 
-    /// Returns at most `limit` contacts of the user whose ids are greater than `after`, in the order
-    /// of their ids. The first page begins after `UserId(0)`.
+    /// Returns at most `limit` contacts of the user whose ids are greater than `after`, in the
+    /// order of their ids. The first page begins after `UserId(0)`.
     fn contact_page(&self, after: UserId, limit: u32) -> impl Future<Output = Result<ContactPage, Self::Error>> + Send {
         answer::contacts(self.execute(Command::ListContacts { after, limit }))
     }

@@ -93,11 +93,12 @@ impl Operation for RequestFriend {
 }
 
 impl RequestFriend {
-    /// Fails if the peer may receive no further request. This also applies to a caller whom the peer
-    /// blocked, who would otherwise learn of the block: the request of another user is refused.
+    /// Fails if the peer may receive no further request. This also applies to a caller whom the
+    /// peer blocked, who would otherwise learn of the block: the request of another user is
+    /// refused.
     async fn check_incoming(&self, tx: &mut dyn Transaction) -> Result<(), Rejection> {
-        // Parallel requests to the peer wait for each other, so that together they cannot exceed the
-        // maximum.
+        // Parallel requests to the peer wait for each other, so that together they cannot exceed
+        // the maximum.
         let inbox = inbox_of(tx, self.peer).await?;
         tx.lock_conversation(inbox).await?;
         if tx.incoming_request_count(self.peer, self.max_incoming).await? >= self.max_incoming {
