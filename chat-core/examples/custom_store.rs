@@ -93,7 +93,7 @@ forward! {
     }
     ContactStore {
         fn contact(owner: UserId, peer: UserId) -> Option<Contact>;
-        fn contacts(owner: UserId) -> Vec<Contact>;
+        fn contacts(owner: UserId, after: UserId, limit: u32) -> Vec<Contact>;
         fn friends(owner: UserId) -> Vec<UserId>;
         fn contacts_between(user: UserId, peers: &[UserId]) -> Vec<Contact>;
         fn related_users(user: UserId, after: UserId, limit: u32) -> Vec<UserId>;

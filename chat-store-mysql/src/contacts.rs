@@ -31,14 +31,12 @@ impl ContactStore for MysqlStore {
         self.connections.with_deadline(work).await
     }
 
-    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
-        let sql = format!("SELECT {CONTACT} FROM contact WHERE owner_id = ? ORDER BY peer_id");
+    async fn contacts(&self, owner: UserId, after: UserId, limit: u32) -> Result<Vec<Contact>, StoreError> {
+        let sql = format!("SELECT {CONTACT} FROM contact WHERE owner_id = ? AND peer_id > ? ORDER BY peer_id LIMIT ?");
         let work = async {
             let mut conn = self.connections.reader().await?;
-            rows::all(
-                conn.exec(sql, (int(owner.0),)).await.map_err(store_error)?,
-                sql::contact,
-            )
+            let values = (int(owner.0), int(after.0), limit);
+            rows::all(conn.exec(sql, values).await.map_err(store_error)?, sql::contact)
         };
         self.connections.with_deadline(work).await
     }
@@ -129,6 +127,13 @@ impl ContactTx for MysqlTx<'_> {
     async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ? AND blocked";
         let count = rows::one(self.first(sql, (int(owner.0),)).await?, ColumnReader::count)?;
+        Ok(count.unwrap_or_default())
+    }
+
+    async fn incoming_request_count(&mut self, owner: UserId, max: u32) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM contact WHERE owner_id = ? AND state = ? LIMIT ?) AS counted";
+        let values = (int(owner.0), ContactState::Pending.code(), max);
+        let count = rows::one(self.first(sql, values).await?, ColumnReader::count)?;
         Ok(count.unwrap_or_default())
     }
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Migrations in order, numbered from 1. A released migration never changes.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("001_init", include_str!("../migrations/001_init.sql")),
     (
         "002_group_snapshot",
@@ -24,10 +24,14 @@ const MIGRATIONS: [(&str, &str); 6] = [
         "006_request_notice",
         include_str!("../migrations/006_request_notice.sql"),
     ),
+    ("007_contact_state", include_str!("../migrations/007_contact_state.sql")),
 ];
 
 /// Newest schema that this program knows.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
+
+/// Error number of a statement that adds a key whose name the table has already.
+const DUPLICATE_KEY_NAME: u16 = 1061;
 
 /// Name of the migration lock, in SQL. The names of locks are global to the server, so this one
 /// includes the name of the database.
@@ -178,11 +182,15 @@ async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError
 }
 
 /// Applies one migration. The database does not roll back schema changes, so the statements of a
-/// migration must be able to run again after a crash.
+/// migration must be able to run again after a crash. A key that exists already was added before
+/// the crash.
 async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
     tracing::info!(migration = name, "applying a migration");
     for statement in statements(sql) {
-        conn.query_drop(statement).await.map_err(OpenError::from_driver)?;
+        match conn.query_drop(statement).await {
+            Err(mysql_async::Error::Server(error)) if error.code == DUPLICATE_KEY_NAME => {}
+            result => result.map_err(OpenError::from_driver)?,
+        }
     }
     let record = "INSERT INTO migration (version, name, checksum) VALUES (?, ?, ?)";
     conn.exec_drop(record, (version, name, &checksum(sql)[..]))
@@ -265,10 +273,15 @@ mod tests {
     fn statements_are_split_and_can_run_again() {
         let found = statements("-- a; b\nCREATE x ( -- c;\n  y\n);\n\nDROP z;\n");
         assert_eq!(found, ["CREATE x ( \n  y\n)", "DROP z"]);
+        let repeatable = [
+            "CREATE TABLE IF NOT EXISTS",
+            "INSERT IGNORE",
+            "ALTER TABLE contact ADD KEY",
+        ];
         assert!(MIGRATIONS.iter().all(|(_, sql)| {
             statements(sql)
                 .iter()
-                .all(|text| text.starts_with("CREATE TABLE IF NOT EXISTS") || text.starts_with("INSERT IGNORE"))
+                .all(|text| repeatable.iter().any(|start| text.starts_with(start)))
         }));
     }
 

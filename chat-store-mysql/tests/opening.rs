@@ -119,6 +119,7 @@ async fn migration_from_version_1_fills_the_new_tables() {
             server
                 .sql("DROP TABLE chat.group_snapshot, chat.recalled_message, chat.session_token, chat.user_change, chat.request_notice")
                 .unwrap();
+            server.sql("ALTER TABLE chat.contact DROP KEY contact_state").unwrap();
         }
         server.sql("DELETE FROM chat.migration WHERE version > 1").unwrap();
         let store = MysqlStore::open(&url, Options::default()).await.unwrap();
@@ -132,6 +133,9 @@ async fn migration_from_version_1_fills_the_new_tables() {
         assert_eq!(Some(snapshot.profile), left.conversation.group);
         assert_eq!(snapshot.member_count, left.conversation.member_count);
         assert_eq!(snapshot.last_time, events[1].time);
+        let columns = "SELECT COUNT(*) FROM information_schema.statistics
+                       WHERE table_schema = 'chat' AND index_name = 'contact_state'";
+        assert_eq!(server.sql(columns).unwrap().trim(), "2");
         store.close().await;
     }
 }

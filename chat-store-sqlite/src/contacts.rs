@@ -10,6 +10,10 @@ use crate::SqliteStore;
 use crate::rows;
 use crate::tx::SqliteTx;
 
+/// Counts the contacts of a user in a state, up to a maximum.
+pub(crate) const COUNT_IN_STATE: &str =
+    "SELECT COUNT(*) FROM (SELECT 1 FROM contact WHERE owner_id = ?1 AND state = ?2 LIMIT ?3)";
+
 pub(crate) fn contact_sql() -> String {
     format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 AND peer_id = ?2")
 }
@@ -21,10 +25,13 @@ fn contact(conn: &Connection, owner: UserId, peer: UserId) -> rusqlite::Result<O
         .optional()
 }
 
-fn contacts(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<Contact>> {
-    let sql = format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 ORDER BY peer_id");
-    conn.prepare_cached(&sql)?
-        .query_map([int(owner.0)], rows::contact)?
+pub(crate) fn contacts_sql() -> String {
+    format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 AND peer_id > ?2 ORDER BY peer_id LIMIT ?3")
+}
+
+fn contacts(conn: &Connection, owner: UserId, after: UserId, limit: u32) -> rusqlite::Result<Vec<Contact>> {
+    conn.prepare_cached(&contacts_sql())?
+        .query_map(params![int(owner.0), int(after.0), limit], rows::contact)?
         .collect()
 }
 
@@ -65,8 +72,8 @@ impl ContactStore for SqliteStore {
         self.readers.read(move |conn| contact(conn, owner, peer)).await
     }
 
-    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
-        self.readers.read(move |conn| contacts(conn, owner)).await
+    async fn contacts(&self, owner: UserId, after: UserId, limit: u32) -> Result<Vec<Contact>, StoreError> {
+        self.readers.read(move |conn| contacts(conn, owner, after, limit)).await
     }
 
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
@@ -121,5 +128,10 @@ impl ContactTx for SqliteTx<'_> {
     async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ?1 AND blocked";
         self.query(|conn| conn.prepare_cached(sql)?.query_row([int(owner.0)], |row| row.get(0)))
+    }
+
+    async fn incoming_request_count(&mut self, owner: UserId, max: u32) -> Result<u32, StoreError> {
+        let values = params![int(owner.0), ContactState::Pending.code(), max];
+        self.query(|conn| conn.prepare_cached(COUNT_IN_STATE)?.query_row(values, |row| row.get(0)))
     }
 }

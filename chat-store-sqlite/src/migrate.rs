@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Migrations in order, numbered from 1. A released migration never changes.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     ("001_init", include_str!("../migrations/001_init.sql")),
     (
         "002_group_snapshot",
@@ -23,6 +23,7 @@ const MIGRATIONS: [(&str, &str); 5] = [
         "005_request_notice",
         include_str!("../migrations/005_request_notice.sql"),
     ),
+    ("006_contact_state", include_str!("../migrations/006_contact_state.sql")),
 ];
 
 /// SQLite application id of the files of this program ("chat" in ASCII).

@@ -21,6 +21,7 @@ fn migrated() -> (tempfile::TempDir, Connection) {
 fn statements_use_their_indexes() {
     let (_directory, conn) = migrated();
     let contact = crate::contacts::contact_sql();
+    let contacts = crate::contacts::contacts_sql();
     for (sql, index) in [
         (
             "SELECT * FROM event WHERE client_message_id = ?1 AND sender_id = ?2",
@@ -48,6 +49,7 @@ fn statements_use_their_indexes() {
             "INDEX group_skeleton ",
         ),
         (contact.as_str(), "PRIMARY KEY (owner_id=? AND peer_id=?)"),
+        (contacts.as_str(), "PRIMARY KEY (owner_id=? AND peer_id>?)"),
         (crate::request_notices::DELETE_OLD, "INDEX request_notice_time "),
     ] {
         let plan = plan(&conn, sql);
@@ -75,6 +77,16 @@ fn query_of_a_named_group_scans_no_table() {
     let (_directory, conn) = migrated();
     let plan = plan(&conn, &crate::conversations::named_group_sql());
     assert!(plan.contains("INDEX group_key ") && !plan.contains("SCAN"), "{plan}");
+}
+
+#[test]
+fn count_of_contacts_in_a_state_reads_no_other_contacts() {
+    let (_directory, conn) = migrated();
+    let plan = plan(&conn, crate::contacts::COUNT_IN_STATE);
+    assert!(
+        plan.contains("COVERING INDEX contact_state (owner_id=? AND state=?)"),
+        "{plan}"
+    );
 }
 
 #[test]

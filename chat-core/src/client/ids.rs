@@ -37,9 +37,9 @@ pub(super) fn command_has_ids(command: &Command) -> bool {
         | Command::UpdateProfile(_)
         | Command::SetPresence(_)
         | Command::SearchUsers { .. }
-        | Command::ListContacts
         | Command::CreateGroup(_)
         | Command::SearchGroups { .. } => false,
+        Command::ListContacts { after, .. } => *after != UserId(0),
         Command::ListConversations(query) => query.after != ConversationId(0),
         Command::Acknowledge { .. } | Command::MarkRead { .. } | Command::Typing { .. } => true,
         Command::GetUsers(users) => users.iter().any(is_user_id),

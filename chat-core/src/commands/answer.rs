@@ -1,7 +1,7 @@
 //! Typed results of commands, extracted from their outcomes.
 
 use crate::model::{
-    Appended, ContactInfo, ConversationInfo, ConversationPage, DeviceInfo, GroupInfo, HistoryPage, MemberPage, Outcome,
+    Appended, ContactPage, ConversationInfo, ConversationPage, DeviceInfo, GroupInfo, HistoryPage, MemberPage, Outcome,
     SessionTokens, UserInfo,
 };
 
@@ -13,8 +13,8 @@ pub struct UnexpectedOutcome {
     expected: &'static str,
 }
 
-/// Returns the error for a page of the list of conversations that says that it is followed by
-/// itself, or by an earlier page.
+/// Returns the error for a page of a list that says that it is followed by itself, or by an earlier
+/// page.
 pub(super) const fn repeated_page() -> UnexpectedOutcome {
     UnexpectedOutcome {
         expected: "a later page as the next one",
@@ -63,7 +63,7 @@ results! {
     fn devices() -> Vec<DeviceInfo> = "devices" { Outcome::Devices(devices) => devices, }
     fn user() -> UserInfo = "a user" { Outcome::User(user) => user, }
     fn users() -> Vec<UserInfo> = "users" { Outcome::Users(users) => users, }
-    fn contacts() -> Vec<ContactInfo> = "contacts" { Outcome::Contacts(contacts) => contacts, }
+    fn contacts() -> ContactPage = "contacts" { Outcome::Contacts(page) => page, }
     fn groups() -> Vec<GroupInfo> = "groups" { Outcome::Groups(groups) => groups, }
     fn joined() -> JoinOutcome = "a conversation" {
         Outcome::Conversation(info) => JoinOutcome::Member(info),

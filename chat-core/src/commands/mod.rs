@@ -21,6 +21,8 @@
 //! ```
 
 mod answer;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -28,7 +30,7 @@ use std::time::Duration;
 pub use answer::{JoinOutcome, UnexpectedOutcome};
 
 use crate::model::{
-    Appended, ClientMessageId, Command, ContactInfo, ConversationId, ConversationInfo, ConversationPage,
+    Appended, ClientMessageId, Command, ContactInfo, ContactPage, ConversationId, ConversationInfo, ConversationPage,
     ConversationQuery, ConversationRef, DeviceId, DeviceInfo, Draft, Emoji, GroupChanges, GroupInfo, HistoryPage,
     MemberPage, MessageText, NewGroup, Note, Outcome, Page, PresenceState, ProfileChanges, Role, Secret, Seq,
     SessionTokens, TextError, UserId, UserInfo, UserRef,
@@ -38,10 +40,10 @@ use crate::model::{
 /// the owner of the group may call it too.
 ///
 /// Every provided method except [`new_message_id`](Self::new_message_id),
-/// [`conversations`](Self::conversations) and [`conversations_from`](Self::conversations_from) runs
-/// one [`Command`] with [`execute`](Self::execute). The method calls `execute` before it returns
-/// its future, so that the order that an implementation guarantees for calls of `execute` holds for
-/// these methods too.
+/// [`contacts`](Self::contacts), [`conversations`](Self::conversations) and
+/// [`conversations_from`](Self::conversations_from) runs one [`Command`] with
+/// [`execute`](Self::execute). The method calls `execute` before it returns its future, so that the
+/// order that an implementation guarantees for calls of `execute` holds for these methods too.
 ///
 /// # Errors
 /// These methods fail as `execute` fails, and with an [`UnexpectedOutcome`] converted to
@@ -162,10 +164,34 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::Unblock(user.into())))
     }
 
-    /// Returns the user's contacts (friends, friend requests and blocked users), with the presence
-    /// of friends.
+    /// Returns all contacts of the user (friends, friend requests and blocked users) in the order
+    /// of their ids, with the presence of friends. Runs one command for each page of the list.
     fn contacts(&self) -> impl Future<Output = Result<Vec<ContactInfo>, Self::Error>> + Send {
-        answer::contacts(self.execute(Command::ListContacts))
+        let mut after = UserId(0);
+        let mut next_page = Box::pin(self.contact_page(after, ContactPage::MAX_LIMIT));
+        async move {
+            let mut all = Vec::new();
+            loop {
+                let page = next_page.as_mut().await?;
+                let last = page.contacts.last().map(|contact| contact.user.id);
+                all.extend(page.contacts);
+                if !page.has_more {
+                    break;
+                }
+                after = match last {
+                    Some(last) if last > after => last,
+                    _ => return Err(answer::repeated_page().into()),
+                };
+                next_page = Box::pin(self.contact_page(after, ContactPage::MAX_LIMIT));
+            }
+            Ok(all)
+        }
+    }
+
+    /// Returns at most `limit` contacts of the user whose ids are greater than `after`, in the
+    /// order of their ids. The first page begins after `UserId(0)`.
+    fn contact_page(&self, after: UserId, limit: u32) -> impl Future<Output = Result<ContactPage, Self::Error>> + Send {
+        answer::contacts(self.execute(Command::ListContacts { after, limit }))
     }
 
     // Groups

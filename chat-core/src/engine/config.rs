@@ -135,6 +135,9 @@ pub struct EngineConfig {
     pub max_former_groups_per_user: u32,
     /// Maximum number of users whom one user may block. Default 1 000.
     pub max_blocked_users: u32,
+    /// Maximum number of friend requests that one user may have received and not answered. Further
+    /// requests to this user are refused. Default 1 000.
+    pub max_incoming_requests: u32,
     /// Rate at which one user may create groups. Default 10 per hour.
     pub group_creation_rate: Rate,
     /// Rate at which one user may send friend requests. Its count is also the maximum number of the
@@ -243,6 +246,7 @@ impl Default for EngineConfig {
             max_groups_per_user: 2000,
             max_former_groups_per_user: 10_000,
             max_blocked_users: 1000,
+            max_incoming_requests: 1000,
             group_creation_rate: Rate::new(10, HOUR),
             friend_request_rate: Rate::new(30, DAY),
             invitation_rate: Rate::new(200, DAY),

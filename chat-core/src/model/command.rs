@@ -55,8 +55,15 @@ pub enum Command {
     Block(UserRef),
     /// Unblocks a user.
     Unblock(UserRef),
-    /// Lists friends, friend requests and blocked users, with the presence of friends.
-    ListContacts,
+    /// Lists friends, friend requests and blocked users, in order of user id, with the presence of
+    /// friends.
+    ListContacts {
+        /// Lists contacts whose user id is greater than this; `UserId(0)` starts with the first
+        /// contact.
+        after: UserId,
+        /// Maximum number of contacts.
+        limit: u32,
+    },
 
     /// Creates a group that the user owns.
     CreateGroup(NewGroup),

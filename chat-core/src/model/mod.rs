@@ -35,8 +35,8 @@ pub use id::{
 };
 pub use name::{DisplayName, GroupName, NameError, ShownChar, UserName};
 pub use outcome::{
-    Appended, ContactInfo, ConversationInfo, ConversationPage, ConversationView, DeviceInfo, GroupInfo, HistoryEvent,
-    HistoryPage, MemberInfo, MemberPage, Outcome, Push,
+    Appended, ContactInfo, ContactPage, ConversationInfo, ConversationPage, ConversationView, DeviceInfo, GroupInfo,
+    HistoryEvent, HistoryPage, MemberInfo, MemberPage, Outcome, Push,
 };
 pub use page::{ConversationQuery, Page, PageFrom};
 pub use reference::{ConversationRef, UserRef};

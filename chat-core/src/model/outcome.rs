@@ -18,7 +18,7 @@ pub enum Outcome {
     /// Profiles of users.
     Users(Vec<UserInfo>),
     /// Contacts of the user.
-    Contacts(Vec<ContactInfo>),
+    Contacts(ContactPage),
     /// Page of the list of the user's conversations.
     Conversations(ConversationPage),
     /// State of a conversation.
@@ -197,6 +197,28 @@ impl ContactInfo {
             since: Timestamp(0),
             presence: None,
         }
+    }
+}
+
+/// Page of a user's contacts, in order of user id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ContactPage {
+    /// Contacts, in order of user id.
+    pub contacts: Vec<ContactInfo>,
+    /// True if more contacts follow.
+    pub has_more: bool,
+}
+
+impl ContactPage {
+    /// Maximum number of contacts in a page.
+    pub const MAX_LIMIT: u32 = 500;
+
+    /// Returns a page of these contacts.
+    #[must_use]
+    pub const fn new(contacts: Vec<ContactInfo>, has_more: bool) -> Self {
+        Self { contacts, has_more }
     }
 }
 

@@ -14,8 +14,8 @@ pub trait ContactStore: Debug + Send + Sync + 'static {
     /// Returns `owner`'s contact with `peer`.
     async fn contact(&self, owner: UserId, peer: UserId) -> Result<Option<Contact>, StoreError>;
 
-    /// Returns all contacts of `owner`, ordered by peer.
-    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError>;
+    /// Returns up to `limit` contacts of `owner` with peers greater than `after`, ordered by peer.
+    async fn contacts(&self, owner: UserId, after: UserId, limit: u32) -> Result<Vec<Contact>, StoreError>;
 
     /// Returns the ids of `owner`'s friends, ascending.
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError>;
@@ -48,4 +48,8 @@ pub trait ContactTx: Send {
 
     /// Returns the number of users whom `owner` has blocked. A limit uses it.
     async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError>;
+
+    /// Returns the number of `owner`'s contacts in the state `Pending`, but at most `max`: a store
+    /// stops counting there. A limit uses it.
+    async fn incoming_request_count(&mut self, owner: UserId, max: u32) -> Result<u32, StoreError>;
 }

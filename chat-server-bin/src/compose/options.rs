@@ -51,6 +51,7 @@ fn set_command_limits(config: &mut EngineConfig, limits: &LimitsSection) {
     config.repeated_request_interval = limits.repeated_request_interval.0;
     config.max_former_groups_per_user = limits.max_former_groups_per_user;
     config.max_blocked_users = limits.max_blocked_users;
+    config.max_incoming_requests = limits.max_incoming_requests;
 }
 
 /// Returns the rate limit of messages per user. A configuration that raises

@@ -207,6 +207,7 @@ pub(crate) struct LimitsSection {
     pub(crate) repeated_request_interval: HumanDuration,
     pub(crate) max_former_groups_per_user: u32,
     pub(crate) max_blocked_users: u32,
+    pub(crate) max_incoming_requests: u32,
     pub(crate) max_outbox_packets: u32,
     pub(crate) max_outbox_bytes: Size,
 }
@@ -246,6 +247,7 @@ impl Default for LimitsSection {
             repeated_request_interval: HumanDuration::secs(24 * 3600),
             max_former_groups_per_user: 10_000,
             max_blocked_users: 1000,
+            max_incoming_requests: 1000,
             max_outbox_packets: 256,
             max_outbox_bytes: Size::kib(256),
         }

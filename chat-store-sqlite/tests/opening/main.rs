@@ -163,7 +163,7 @@ async fn migration_gives_former_members_the_current_state() {
     raw(directory.path())
         .execute_batch(
             "DROP TABLE group_snapshot; DROP TABLE recalled_message; DROP TABLE session_token;
-             DROP TABLE request_notice;
+             DROP TABLE request_notice; DROP INDEX contact_state;
              DELETE FROM migration WHERE version > 1",
         )
         .unwrap();
@@ -214,7 +214,7 @@ async fn migration_leaves_recalled_messages_out_of_unread_counts() {
     raw(directory.path())
         .execute_batch(
             "DROP TABLE group_snapshot; DROP TABLE recalled_message; DROP TABLE session_token;
-             DROP TABLE request_notice;
+             DROP TABLE request_notice; DROP INDEX contact_state;
              DELETE FROM migration WHERE version > 1",
         )
         .unwrap();
@@ -233,7 +233,7 @@ async fn renewal_of_the_epoch_creates_no_store_in_an_empty_file() {
     std::fs::remove_file(&path).unwrap();
     open(directory.path()).await.close().await;
     raw(directory.path())
-        .execute_batch("DROP TABLE request_notice; DELETE FROM migration WHERE version = 5")
+        .execute_batch("DROP INDEX contact_state; DELETE FROM migration WHERE version = 6")
         .unwrap();
     SqliteStore::renew_epoch(directory.path()).await.unwrap();
 }

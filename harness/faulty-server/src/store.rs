@@ -277,8 +277,8 @@ impl ContactStore for FaultyStore {
         self.inner.contact(owner, peer).await
     }
 
-    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
-        self.inner.contacts(owner).await
+    async fn contacts(&self, owner: UserId, after: UserId, limit: u32) -> Result<Vec<Contact>, StoreError> {
+        self.inner.contacts(owner, after, limit).await
     }
 
     async fn contacts_between(&self, user: UserId, peers: &[UserId]) -> Result<Vec<Contact>, StoreError> {

@@ -162,6 +162,10 @@ impl ContactTx for FaultyTransaction<'_> {
     async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError> {
         self.inner.blocked_count(owner).await
     }
+
+    async fn incoming_request_count(&mut self, owner: UserId, max: u32) -> Result<u32, StoreError> {
+        self.inner.incoming_request_count(owner, max).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

@@ -69,7 +69,7 @@ impl Machine {
 fn users_in(outcome: &Outcome) -> Vec<&UserInfo> {
     match outcome {
         Outcome::Users(users) => users.iter().collect(),
-        Outcome::Contacts(contacts) => contacts.iter().map(|contact| &contact.user).collect(),
+        Outcome::Contacts(page) => page.contacts.iter().map(|contact| &contact.user).collect(),
         Outcome::Members(page) => page.members.iter().map(|member| &member.user).collect(),
         Outcome::Conversation(info) => match &info.view {
             ConversationView::Direct(peer) => vec![peer],

@@ -132,7 +132,7 @@ fn is_repeatable(command: &Command) -> bool {
         Command::ListDevices
             | Command::SearchUsers { .. }
             | Command::GetUsers(_)
-            | Command::ListContacts
+            | Command::ListContacts { .. }
             | Command::CreateGroup(_)
             | Command::SearchGroups { .. }
             | Command::ListMembers { .. }

@@ -23,7 +23,10 @@ pub(in crate::codec) fn command(command: &Command) -> WireCommand {
         Command::RemoveFriend(user) => WireCommand::RemoveFriend(proto::RemoveFriend { user: user_field(user) }),
         Command::Block(user) => WireCommand::Block(proto::Block { user: user_field(user) }),
         Command::Unblock(user) => WireCommand::Unblock(proto::Unblock { user: user_field(user) }),
-        Command::ListContacts => WireCommand::ListContacts(proto::ListContacts {}),
+        Command::ListContacts { after, limit } => WireCommand::ListContacts(proto::ListContacts {
+            after_user: after.0,
+            limit: *limit,
+        }),
 
         Command::Send { conversation, draft } => messages::send(parts::conversation_ref(conversation), draft),
 

@@ -4,7 +4,7 @@ use super::accounts::{to_user_info, user_info};
 use super::{enums, parts};
 use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::proto;
-use crate::model::{Command, ContactInfo, Note, Timestamp, UserName};
+use crate::model::{Command, ContactInfo, ContactPage, Note, Timestamp, UserId, UserName};
 
 /// Maximum number of users in one `GetUsers`.
 const MAX_USERS: usize = 200;
@@ -54,6 +54,17 @@ pub(super) fn to_request_friend(request: proto::RequestFriend) -> Result<Command
     Ok(Command::RequestFriend {
         user: parts::to_user_ref(request.user)?,
         note: Note::new(request.note)?,
+    })
+}
+
+pub(super) fn to_list_contacts(list: proto::ListContacts) -> Result<Command, InvalidRequest> {
+    Ok(Command::ListContacts {
+        after: match list.after_user {
+            0 => UserId(0),
+            user => parts::to_user_id(user)?,
+        },
+        // A client that knows no pages sends neither, and gets as many contacts as possible.
+        limit: parts::to_limit(list.limit, ContactPage::MAX_LIMIT, ContactPage::MAX_LIMIT)?,
     })
 }
 

@@ -46,7 +46,7 @@ fn to_command(wire: WireCommand, max_text_bytes: usize) -> Result<Command, Inval
         WireCommand::RemoveFriend(remove) => RemoveFriend(parts::to_user_ref(remove.user)?),
         WireCommand::Block(block) => Block(parts::to_user_ref(block.user)?),
         WireCommand::Unblock(unblock) => Unblock(parts::to_user_ref(unblock.user)?),
-        WireCommand::ListContacts(proto::ListContacts {}) => ListContacts,
+        WireCommand::ListContacts(list) => people::to_list_contacts(list)?,
 
         WireCommand::CreateGroup(create) => groups::to_create(create)?,
         WireCommand::SearchGroups(search) => groups::to_search(search)?,

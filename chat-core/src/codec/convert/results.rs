@@ -10,7 +10,7 @@ use super::{login, messages, parts};
 use crate::codec::error::Malformed;
 use crate::codec::packet::{Answer, NodeEntry};
 use crate::codec::proto::{self, reply::Result as WireResult};
-use crate::model::{MemberPage, Outcome, SessionTokens, Timestamp};
+use crate::model::{ContactPage, MemberPage, Outcome, SessionTokens, Timestamp};
 
 /// Encodes the result of a reply. Returns `None` for [`Outcome::Done`], which has no content, and
 /// for the results that [`server`](crate::codec::server) encodes without generated code
@@ -58,8 +58,9 @@ fn outcome_result(outcome: &Outcome) -> Option<WireResult> {
         Outcome::Users(users) => WireResult::Users(proto::UserList {
             users: users.iter().map(user_info).collect(),
         }),
-        Outcome::Contacts(contacts) => WireResult::Contacts(proto::ContactList {
-            contacts: contacts.iter().map(contact_info).collect(),
+        Outcome::Contacts(page) => WireResult::Contacts(proto::ContactList {
+            contacts: page.contacts.iter().map(contact_info).collect(),
+            more: page.has_more,
         }),
         Outcome::Conversations(page) => WireResult::Conversations(conversation_list(page)),
         Outcome::Conversation(conversation) => WireResult::Conversation(conversation_info(conversation)),
@@ -91,7 +92,10 @@ pub(in crate::codec) fn to_answer(result: Option<WireResult>) -> Result<Answer, 
             device_token: login::to_new_token(&changed.device_token, "device_token")?,
         }),
         Some(WireResult::Users(list)) => Outcome::Users(parts::decode_list(list.users, to_user_info)?),
-        Some(WireResult::Contacts(list)) => Outcome::Contacts(parts::decode_list(list.contacts, to_contact_info)?),
+        Some(WireResult::Contacts(list)) => Outcome::Contacts(ContactPage {
+            contacts: parts::decode_list(list.contacts, to_contact_info)?,
+            has_more: list.more,
+        }),
         Some(WireResult::Conversations(list)) => Outcome::Conversations(to_conversation_page(list)?),
         Some(WireResult::Conversation(conversation)) => {
             Outcome::Conversation(Box::new(to_conversation_info(conversation)?))

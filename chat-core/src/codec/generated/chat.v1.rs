@@ -498,6 +498,12 @@ pub struct Unblock {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListContacts {
+    /// Lists contacts whose user id is greater; 0: from the first contact.
+    #[prost(uint64, tag = "1")]
+    pub after_user: u64,
+    /// 1 to 500; 0: 500.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ContactInfo {
@@ -519,8 +525,11 @@ pub struct ContactInfo {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ContactList {
+    /// In order of user id.
     #[prost(message, repeated, tag = "1")]
     pub contacts: ::prost::alloc::vec::Vec<ContactInfo>,
+    #[prost(bool, tag = "2")]
+    pub more: bool,
 }
 // ---------------------------------------------------------------- conversations
 

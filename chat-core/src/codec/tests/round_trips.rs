@@ -5,8 +5,8 @@ use bytes::BytesMut;
 use prost::Message as _;
 
 use super::samples::{self, unframe};
-use crate::codec::{Incoming, Request, RequestId, body, client, proto, server};
-use crate::model::{EventKind, MessageText};
+use crate::codec::{Incoming, Request, RequestId, RequestKind, body, client, proto, server};
+use crate::model::{Command, EventKind, MessageText, UserId};
 
 const ID: RequestId = RequestId(77);
 
@@ -66,6 +66,21 @@ fn every_sample_request_round_trips() {
         client::encode_request(&decoded, &mut again);
         assert_eq!(again, frame, "{name}");
     }
+}
+
+/// A client that knows no pages of contacts sends the command without fields.
+#[test]
+fn list_of_contacts_without_fields_asks_for_the_longest_first_page() {
+    let command = proto::client_packet::Command::ListContacts(proto::ListContacts::default());
+    let packet = proto::ClientPacket {
+        request_id: ID.0,
+        command: Some(command),
+    };
+    let decoded = server::decode_request(packet.encode_to_vec().into(), MessageText::MAX_BYTES).unwrap();
+    let RequestKind::Command(Command::ListContacts { after, limit }) = decoded.kind else {
+        panic!("another command: {decoded:?}");
+    };
+    assert_eq!((after, limit), (UserId(0), 500));
 }
 
 #[test]

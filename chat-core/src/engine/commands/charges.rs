@@ -56,7 +56,7 @@ impl ChargedRate {
             | Command::SetPresence(_)
             | Command::SearchUsers { .. }
             | Command::GetUsers(_)
-            | Command::ListContacts
+            | Command::ListContacts { .. }
             | Command::SearchGroups { .. }
             | Command::ListMembers { .. }
             | Command::ListConversations(_)

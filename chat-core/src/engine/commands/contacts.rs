@@ -23,8 +23,8 @@ use crate::engine::views::user_infos;
 use crate::engine::workers::{PresenceView, Publisher};
 use crate::hooks::FriendshipStep;
 use crate::model::{
-    Caller, Contact, ContactInfo, ContactState, Event, EventBody, EventKind, Note, Outcome, PresenceState, Push,
-    UserId, UserInfo, UserName, UserRef,
+    Caller, Contact, ContactInfo, ContactPage, ContactState, Event, EventBody, EventKind, Note, Outcome, PresenceState,
+    Push, UserId, UserInfo, UserName, UserRef,
 };
 use crate::router::Router;
 
@@ -50,6 +50,7 @@ pub(in crate::engine) struct ContactOptions {
     max_open_requests: u32,
     max_list_length: u32,
     max_blocked_users: u32,
+    max_incoming_requests: u32,
     repeated_request_interval: Duration,
 }
 
@@ -59,6 +60,7 @@ impl From<&EngineConfig> for ContactOptions {
             max_open_requests: config.friend_request_rate.count,
             max_list_length: config.max_list_length,
             max_blocked_users: config.max_blocked_users,
+            max_incoming_requests: config.max_incoming_requests,
             repeated_request_interval: config.repeated_request_interval,
         }
     }
@@ -97,6 +99,7 @@ impl ContactCommands {
             asked_to_accept,
             allowed,
             max_open_per_day: self.options.max_open_requests,
+            max_incoming: self.options.max_incoming_requests,
             repeat_interval: self.options.repeated_request_interval,
             now: self.access.wall_time(),
         };
@@ -188,11 +191,18 @@ impl ContactCommands {
     pub(super) async fn list(
         self: Arc<Self>,
         caller: Caller,
+        after: UserId,
+        limit: u32,
         mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
-        let contacts = self.access.read(self.access.store().contacts(caller.user)).await?;
+        let limit = limit.clamp(1, self.options.max_list_length);
+        // The contact after the page shows whether there are more.
+        let page = self.access.store().contacts(caller.user, after, limit + 1);
+        let mut contacts = self.access.read(page).await?;
+        permit.add_rows(contacts.len());
+        let has_more = contacts.len() > limit as usize;
+        contacts.truncate(limit as usize);
         let peers: Vec<UserId> = contacts.iter().map(|contact| contact.peer).collect();
-        permit.add_rows(peers.len());
         let mut users = user_infos(&self.access, &peers).await?;
         // Other queries of the user do not wait while presence is looked up.
         drop(permit);
@@ -214,7 +224,8 @@ impl ContactCommands {
                 presence: may_see.then_some(presence),
             })
         };
-        Ok(Outcome::Contacts(contacts.into_iter().filter_map(info).collect()))
+        let contacts = contacts.into_iter().filter_map(info).collect();
+        Ok(Outcome::Contacts(ContactPage::new(contacts, has_more)))
     }
 
     pub(super) async fn search_users(

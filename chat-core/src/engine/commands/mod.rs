@@ -104,8 +104,8 @@ impl Dispatcher {
             Command::RemoveFriend(user) => self.change(contacts().remove_friend(caller, user)),
             Command::Block(user) => self.change(contacts().set_blocked(caller, user, true, allowed)),
             Command::Unblock(user) => self.change(contacts().set_blocked(caller, user, false, allowed)),
-            Command::ListContacts => self.query(caller, &self.contacts, move |contacts, permit| {
-                contacts.list(caller, permit)
+            Command::ListContacts { after, limit } => self.query(caller, &self.contacts, move |contacts, permit| {
+                contacts.list(caller, after, limit, permit)
             }),
             Command::SearchUsers { query: text, limit } => {
                 self.query(caller, &self.contacts, move |contacts, permit| {

@@ -84,7 +84,7 @@ const fn recorded_kind(command: &Command) -> Option<&'static str> {
         Command::RemoveFriend(_) => "acting.remove_friend",
         Command::Block(_) => "acting.block",
         Command::Unblock(_) => "acting.unblock",
-        Command::ListContacts => "acting.list_contacts",
+        Command::ListContacts { .. } => "acting.list_contacts",
         Command::CreateGroup(_) => "acting.create_group",
         Command::JoinGroup { .. } => "acting.join_group",
         Command::AnswerJoin { .. } => "acting.answer_join",

@@ -25,6 +25,8 @@ pub struct AccountExport {
     operator: Operator,
     account: Account,
     next: Part,
+    /// Last contact that was read.
+    last_contact: UserId,
     /// Last conversation whose membership was read.
     last: ConversationId,
     /// Ranges of logs that are still to be read, in order.
@@ -72,6 +74,7 @@ impl Operator {
             operator: self.clone(),
             account,
             next: Part::Account,
+            last_contact: UserId(0),
             last: ConversationId(0),
             ranges: VecDeque::new(),
         })
@@ -106,13 +109,17 @@ impl AccountExport {
         Ok(std::iter::once(profile).chain(devices).collect())
     }
 
-    /// Reads all contacts.
+    /// Reads the next page of contacts. The page may be empty.
     async fn read_contacts(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
         let access = &self.operator.parts.access;
-        let contacts = access.read(access.store().contacts(self.account.id)).await?;
+        let page = access.store().contacts(self.account.id, self.last_contact, MAX_PAGE);
+        let contacts = access.read(page).await?;
         let peers: Vec<UserId> = contacts.iter().map(|contact| contact.peer).collect();
         let mut users = user_infos(access, &peers).await?;
-        self.next = Part::Conversations;
+        match peers.last() {
+            Some(last) => self.last_contact = *last,
+            None => self.next = Part::Conversations,
+        }
         let records = contacts.into_iter().map(|contact| {
             let user = users.remove(&contact.peer);
             let user = user.unwrap_or_else(|| UserInfo::new(contact.peer, format!("#{}", contact.peer)));

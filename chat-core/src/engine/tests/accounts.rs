@@ -134,7 +134,7 @@ async fn password_change_ends_the_other_sessions() {
     assert_eq!(error_code(refused), ReplyCode::SessionExpired);
     // The session that changed the password continues, but its old tokens are revoked, in case a
     // thief copied them.
-    engine.execute(on_phone.caller, Command::ListContacts).await.unwrap();
+    engine.execute(on_phone.caller, list_contacts()).await.unwrap();
     let refused = engine.resume(Source::Local, resume(&on_phone)).await;
     assert_eq!(error_code(refused), ReplyCode::SessionExpired);
     let renewed = Resume {

@@ -19,8 +19,8 @@ fn answer(to: &LocalSession, accept: bool) -> Command {
 }
 
 async fn contacts(session: &LocalSession) -> Vec<ContactInfo> {
-    match session.execute(Command::ListContacts).await {
-        Ok(Outcome::Contacts(contacts)) => contacts,
+    match session.execute(list_contacts()).await {
+        Ok(Outcome::Contacts(page)) => page.contacts,
         other => panic!("no contacts: {other:?}"),
     }
 }
@@ -118,6 +118,30 @@ async fn friend_request_of_a_blocked_user_stays_hidden() {
     bob.execute(Command::Unblock(user(&alice))).await.unwrap();
     assert!(contacts(&bob).await.is_empty());
     assert!(inbox(&bob).await.is_empty());
+}
+
+/// A user with the maximum number of open requests refuses a stranger and a blocked user alike.
+#[tokio::test]
+async fn limit_of_incoming_requests_does_not_reveal_a_block() {
+    let mut config = config();
+    config.max_incoming_requests = 1;
+    let mut seen = Vec::new();
+    for is_blocked in [false, true] {
+        let engine = builder().config(config.clone()).build().await.unwrap();
+        let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+        let carol = new_user(&engine, "carol").await;
+        if is_blocked {
+            bob.execute(Command::Block(user(&alice))).await.unwrap();
+        }
+        carol.execute(request(&bob)).await.unwrap();
+        let while_full = alice.execute(request(&bob)).await;
+        let state_while_full = state(&alice).await;
+        bob.execute(answer(&carol, false)).await.unwrap();
+        let afterwards = alice.execute(request(&bob)).await;
+        seen.push((while_full, state_while_full, afterwards, state(&alice).await));
+    }
+    assert_eq!(seen[0].0.as_ref().unwrap_err().code, ReplyCode::LimitExceeded);
+    assert_eq!(seen[0], seen[1]);
 }
 
 #[tokio::test]

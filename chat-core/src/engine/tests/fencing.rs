@@ -207,7 +207,7 @@ fn commands_without_unit_of_work(group: ConversationId, peer: UserRef) -> Vec<Co
             after: UserId(0),
             limit: 10,
         },
-        Command::ListContacts,
+        list_contacts(),
         Command::ListDevices,
         Command::SearchUsers {
             query: "alice".to_owned(),

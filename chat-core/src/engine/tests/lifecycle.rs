@@ -68,7 +68,7 @@ async fn shutdown_answers_running_commands_and_refuses_new_ones() {
         ReplyCode::ShuttingDown
     );
     assert_eq!(
-        error_code(alice.execute(Command::ListContacts).await),
+        error_code(alice.execute(list_contacts()).await),
         ReplyCode::ShuttingDown
     );
     assert_eq!(

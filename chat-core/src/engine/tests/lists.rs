@@ -96,6 +96,33 @@ async fn login_lists_the_newest_conversations_and_pages_list_all() {
     assert!(matches!(single.view, ConversationView::Group(group) if group.profile.description.len() == 500));
 }
 
+#[tokio::test]
+async fn contacts_come_in_pages_and_all_are_listed() {
+    let engine = engine_with_short_lists().await;
+    let alice = new_user(&engine, "alice").await;
+    assert_eq!(
+        alice.contact_page(UserId(0), 3).await.unwrap(),
+        ContactPage::new(Vec::new(), false)
+    );
+    let mut blocked = Vec::new();
+    for number in 0..7 {
+        let user = register(&engine, &format!("user{number}")).await;
+        alice.block(user).await.unwrap();
+        blocked.push(user);
+    }
+    let page = async |after, limit| {
+        let page = alice.contact_page(after, limit).await.unwrap();
+        let users: Vec<UserId> = page.contacts.iter().map(|contact| contact.user.id).collect();
+        (users, page.has_more)
+    };
+    assert_eq!(page(UserId(0), 500).await, (blocked[..3].to_vec(), true));
+    assert_eq!(page(blocked[2], 2).await, (blocked[3..5].to_vec(), true));
+    assert_eq!(page(blocked[3], 3).await, (blocked[4..].to_vec(), false));
+    assert_eq!(page(blocked[6], 3).await, (Vec::new(), false));
+    let all = alice.contacts().await.unwrap();
+    assert!(all.iter().map(|contact| contact.user.id).eq(blocked));
+}
+
 /// A device learns how a conversation ended, and then the lists for it leave the conversation out.
 #[tokio::test]
 async fn ended_conversation_is_listed_until_the_device_has_acknowledged_it() {

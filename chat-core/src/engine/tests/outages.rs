@@ -89,10 +89,7 @@ async fn outage_is_answered_in_time_and_engine_recovers() {
     assert_eq!(refused.code, ReplyCode::TryAgain);
     assert!(refused.retry_after.is_some());
     for _ in 0..10 {
-        assert_eq!(
-            error_code(alice.execute(Command::ListContacts).await),
-            ReplyCode::TryAgain
-        );
+        assert_eq!(error_code(alice.execute(list_contacts()).await), ReplyCode::TryAgain);
     }
     assert!(started.elapsed() < Duration::from_secs(2));
     store.set_unavailable(false);
@@ -131,7 +128,7 @@ async fn send_order_survives_an_outage() {
     store.set_unavailable(true);
     assert_eq!(codes(send(&alice, &notes, early)).await, [TRY_AGAIN; 150]);
     store.set_unavailable(false);
-    while alice.execute(Command::ListContacts).await.is_err() {
+    while alice.execute(list_contacts()).await.is_err() {
         tokio::task::yield_now().await;
     }
     // The client has sent these before it received the refusals.
@@ -184,15 +181,11 @@ async fn marks_outlast_an_outage() {
         seq: Seq(1),
     };
     alice.execute(acknowledge).await.unwrap();
-    assert_eq!(
-        error_code(alice.execute(Command::ListContacts).await),
-        ReplyCode::TryAgain
-    );
+    assert_eq!(error_code(alice.execute(list_contacts()).await), ReplyCode::TryAgain);
     store.set_unavailable(false);
     let written = async {
         loop {
-            if alice.execute(Command::ListContacts).await.is_ok() && info(&alice, direct(&alice)).await.cursor == Seq(1)
-            {
+            if alice.execute(list_contacts()).await.is_ok() && info(&alice, direct(&alice)).await.cursor == Seq(1) {
                 return;
             }
             tokio::task::yield_now().await;
@@ -242,7 +235,7 @@ async fn reads_and_sends_continue_while_marks_cannot_be_written() {
     alice.execute(Command::Acknowledge { conversation, seq }).await.unwrap();
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(97)).await;
-        alice.execute(Command::ListContacts).await.unwrap();
+        alice.execute(list_contacts()).await.unwrap();
         alice.send_text(direct(&alice), "and written").await.unwrap();
     }
     store.set_marks_failing(false);

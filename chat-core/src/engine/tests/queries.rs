@@ -43,7 +43,7 @@ async fn query_that_its_caller_does_not_poll_delays_no_other() {
     while let Some(answer) = queries.next().await {
         answer.unwrap();
         // The other queries are not polled during this one.
-        alice.execute(Command::ListContacts).await.unwrap();
+        alice.execute(list_contacts()).await.unwrap();
     }
     let mut unpolled: Vec<_> = (0..5)
         .map(|_| Box::pin(acting.execute(Command::ListConversations(ConversationQuery::default()))))
@@ -51,8 +51,8 @@ async fn query_that_its_caller_does_not_poll_delays_no_other() {
     for query in &mut unpolled {
         assert!(poll!(query).is_pending());
     }
-    acting.execute(Command::ListContacts).await.unwrap();
-    alice.execute(Command::ListContacts).await.unwrap();
+    acting.execute(list_contacts()).await.unwrap();
+    alice.execute(list_contacts()).await.unwrap();
     assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
 }
 
@@ -72,7 +72,7 @@ async fn each_user_has_one_query_in_the_store() {
     let mut waiting = [
         tokio::spawn(phone.execute(Command::ListDevices)),
         tokio::spawn(laptop.execute(Command::ListDevices)),
-        tokio::spawn(acting.execute(Command::ListContacts)),
+        tokio::spawn(acting.execute(list_contacts())),
     ];
     for _ in 0..10 {
         bob.execute(Command::ListDevices).await.unwrap();
@@ -95,7 +95,7 @@ async fn dropped_query_keeps_its_turn_while_the_store_works_on_it() {
     let held = store.hold_memberships();
     let mut listing = Box::pin(alice.execute(Command::ListConversations(ConversationQuery::default())));
     assert!(poll!(&mut listing).is_pending());
-    let mut dropped = Box::pin(alice.execute(Command::ListContacts));
+    let mut dropped = Box::pin(alice.execute(list_contacts()));
     assert!(poll!(&mut dropped).is_pending());
     tokio::task::yield_now().await;
     drop((listing, dropped));
@@ -128,7 +128,7 @@ async fn queries_are_answered_in_time_while_the_store_hangs() {
     let queries = join_all((0..5).map(|n| {
         alice.execute(match n {
             0 => Command::ListConversations(ConversationQuery::default()),
-            _ => Command::ListContacts,
+            _ => list_contacts(),
         })
     }));
     let mut queries = Box::pin(queries);
@@ -152,7 +152,7 @@ async fn queries_are_answered_in_time_while_the_store_hangs() {
     assert_eq!(error_code(after_marks), ReplyCode::Busy);
     drop(held);
     // The hanging reads have timed out, so the lane is free.
-    assert!(time_of(&alice, Command::ListContacts).await < SECOND);
+    assert!(time_of(&alice, list_contacts()).await < SECOND);
 }
 
 /// A query with several slow reads ends its turn after `request_timeout`.
@@ -213,7 +213,7 @@ async fn read_rate_delays_the_heavy_reader_only() {
     assert!((4 * SECOND / 10..5 * SECOND / 10).contains(&third), "{third:?}");
     acting.execute(get_users(200)).await.unwrap();
     let started = Instant::now();
-    acting.execute(Command::ListContacts).await.unwrap();
+    acting.execute(list_contacts()).await.unwrap();
     let last = started.elapsed();
     assert!((SECOND..13 * SECOND / 10).contains(&last), "{last:?}");
     assert!(time_of(&bob, get_users(200)).await < SECOND / 100);
@@ -257,14 +257,14 @@ async fn list_of_contacts_costs_its_rows() {
     tokio::time::sleep(20 * SECOND).await;
     // Without contacts, two lists cost 10 rows.
     for delay in [0, 0] {
-        assert_eq!(time_of(&alice, Command::ListContacts).await.as_secs(), delay);
+        assert_eq!(time_of(&alice, list_contacts()).await.as_secs(), delay);
     }
     befriend(&alice, &bob).await;
     // After 20 s, the burst of 12 rows is available again. With one contact, a list costs 6 rows,
     // so two lists use the burst up, and the third waits for a second.
     tokio::time::sleep(20 * SECOND).await;
     for delay in [0, 0, 1] {
-        let took = time_of(&alice, Command::ListContacts).await;
+        let took = time_of(&alice, list_contacts()).await;
         assert_eq!(took.as_millis().div_ceil(1000), delay, "{took:?}");
     }
 }
@@ -309,7 +309,7 @@ async fn default_rate_does_not_delay_the_start_of_a_client() {
         peer.send_text(direct(&alice), "hello").await.unwrap();
     }
     let started = Instant::now();
-    phone.execute(Command::ListContacts).await.unwrap();
+    phone.execute(list_contacts()).await.unwrap();
     let conversations = phone.conversations().await.unwrap();
     assert!(conversations.len() >= CONVERSATIONS);
     let opened = conversations.iter().map(async |info| {

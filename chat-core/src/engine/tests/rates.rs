@@ -56,7 +56,7 @@ async fn message_rate_counts_all_devices_of_a_user() {
     }
     assert!(delay_of(&phone) > Duration::from_secs(9) && delay_of(&laptop) > Duration::from_secs(18));
     assert_eq!(delay_of(&bob), Duration::ZERO);
-    assert_eq!(engine.pace(phone.caller(), &Command::ListContacts), Duration::ZERO);
+    assert_eq!(engine.pace(phone.caller(), &list_contacts()), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

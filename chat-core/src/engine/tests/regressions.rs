@@ -55,7 +55,7 @@ async fn failing_store_is_never_reported_as_success() {
     for command in [
         Command::ListConversations(ConversationQuery::default()),
         create_group_command("crowd"),
-        Command::ListContacts,
+        list_contacts(),
         Command::Logout,
         Command::Send {
             conversation: direct(&alice),
@@ -129,10 +129,10 @@ async fn late_session_end_does_not_mark_the_user_offline() {
     drop(bob);
     newer.send_text(direct(&alice), "still here").await.unwrap();
     event(&alice, EventKind::Message).await;
-    let Ok(Outcome::Contacts(contacts)) = alice.execute(Command::ListContacts).await else {
+    let Ok(Outcome::Contacts(page)) = alice.execute(list_contacts()).await else {
         panic!("no contacts");
     };
-    assert_eq!(contacts[0].presence, Some(PresenceState::Online));
+    assert_eq!(page.contacts[0].presence, Some(PresenceState::Online));
     engine.shutdown().await;
     while let Some(push) = alice.try_next_push() {
         assert!(!matches!(

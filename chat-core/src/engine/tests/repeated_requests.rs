@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::clock::Clock;
+use crate::commands::Commands;
 use crate::engine::{EngineConfig, LocalSession};
 use crate::model::*;
 use crate::rate::Rate;
@@ -267,7 +268,7 @@ async fn every_change_is_charged_to_its_user() {
             ReplyCode::LimitExceeded,
             "{change:?}: one rate for all"
         );
-        session.execute(Command::ListContacts).await.unwrap();
+        session.execute(list_contacts()).await.unwrap();
         session.execute(Command::Logout).await.unwrap();
     }
     bob.execute(Command::Block(user(&owner))).await.unwrap();
@@ -416,6 +417,55 @@ async fn number_of_blocked_users_is_limited() {
     alice.execute(Command::Block(bob.clone())).await.unwrap();
     alice.execute(Command::Unblock(bob)).await.unwrap();
     alice.execute(Command::Block(dora)).await.unwrap();
+}
+
+/// A request that accepts the request of the other user counts among no limit of open requests.
+#[tokio::test]
+async fn number_of_incoming_friend_requests_is_limited() {
+    let mut config = config();
+    config.max_incoming_requests = 2;
+    let engine = builder().config(config).build().await.unwrap();
+    let bob = new_user(&engine, "bob").await;
+    let others = [
+        new_user(&engine, "alice").await,
+        new_user(&engine, "carol").await,
+        new_user(&engine, "dora").await,
+    ];
+    let [alice, carol, dora] = &others;
+    let ask = |from: &LocalSession| {
+        from.execute(Command::RequestFriend {
+            user: user(&bob),
+            note: Note::default(),
+        })
+    };
+    let answer = |to: &LocalSession, accept| {
+        let user = user(to);
+        bob.execute(Command::AnswerFriend { user, accept })
+    };
+    ask(alice).await.unwrap();
+    ask(carol).await.unwrap();
+    assert_eq!(error_code(ask(dora).await), ReplyCode::LimitExceeded);
+    assert!(dora.contacts().await.unwrap().is_empty());
+    assert_eq!(bob.contacts().await.unwrap().len(), 2);
+    ask(alice).await.unwrap();
+
+    answer(alice, false).await.unwrap();
+    ask(dora).await.unwrap();
+    assert_eq!(error_code(ask(alice).await), ReplyCode::LimitExceeded);
+    answer(dora, true).await.unwrap();
+    ask(alice).await.unwrap();
+    let erin = new_user(&engine, "erin").await;
+    assert_eq!(error_code(ask(&erin).await), ReplyCode::LimitExceeded);
+    bob.execute(Command::RequestFriend {
+        user: user(&erin),
+        note: Note::default(),
+    })
+    .await
+    .unwrap();
+    ask(&erin).await.unwrap();
+    let friends = bob.contacts().await.unwrap();
+    let friends = friends.iter().filter(|contact| contact.state == ContactState::Friend);
+    assert_eq!(friends.count(), 2, "dora and erin");
 }
 
 /// A user who has left the maximum number of groups cannot enter further groups, whether by joining

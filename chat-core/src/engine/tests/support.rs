@@ -118,6 +118,14 @@ pub(super) async fn befriend(one: &LocalSession, other: &LocalSession) {
     }
 }
 
+/// Returns the command that lists the first contacts, as many as a page may have.
+pub(super) fn list_contacts() -> Command {
+    Command::ListContacts {
+        after: UserId(0),
+        limit: ContactPage::MAX_LIMIT,
+    }
+}
+
 pub(super) fn create_group_command(name: &str) -> Command {
     Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()))
 }

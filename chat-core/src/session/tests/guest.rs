@@ -98,7 +98,7 @@ fn guest_rejects_commands_before_login() {
     let time = Time::new();
     let packets = [
         packet(1, hello()),
-        command(2, Command::ListContacts),
+        command(2, list_contacts()),
         command(3, send(1)),
         packet(4, RequestKind::Ping),
     ];

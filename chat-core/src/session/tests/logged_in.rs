@@ -43,7 +43,7 @@ fn session_overlaps_sends_and_serialises_other_commands() {
     let packets = [
         command(10, send(1)),
         command(11, send(2)),
-        command(12, Command::ListContacts),
+        command(12, list_contacts()),
         command(13, send(3)),
         command(14, Command::ListDevices),
     ];
@@ -406,7 +406,7 @@ fn fit_page_limits_the_encoded_size() {
 fn session_that_the_engine_has_ended_hands_out_no_command() {
     let time = Time::new();
     let mut session = admitted(config(), &time);
-    let list = |id| command(id, Command::ListContacts);
+    let list = |id| command(id, list_contacts());
     feed(&mut session, time.now(), &[list(5), list(6)]);
     assert_eq!(drain(&mut session), (vec![5], vec![], None));
     session.end_commands();
@@ -439,7 +439,7 @@ fn invalid_search() -> Command {
 fn invalid_request_with_the_id_of_another_ends_the_session() {
     let time = Time::new();
     let mut session = admitted(config(), &time);
-    feed(&mut session, time.now(), &[command(5, Command::ListContacts)]);
+    feed(&mut session, time.now(), &[command(5, list_contacts())]);
     assert_eq!(drain(&mut session).0, [5]);
     feed(&mut session, time.now(), &[command(5, invalid_search())]);
     let (_, sent, end) = drain(&mut session);

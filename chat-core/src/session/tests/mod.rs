@@ -52,6 +52,13 @@ impl Time {
     }
 }
 
+fn list_contacts() -> Command {
+    Command::ListContacts {
+        after: UserId(0),
+        limit: 500,
+    }
+}
+
 /// Encodes a request, without the length prefix of its frame.
 fn packet(id: u64, kind: RequestKind) -> Bytes {
     let mut frame = BytesMut::new();

@@ -1,6 +1,7 @@
 //! Contacts between users, in the memory store.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use async_trait::async_trait;
 
@@ -15,6 +16,14 @@ impl Tables {
         let all = (owner, UserId(0))..=(owner, UserId(u64::MAX));
         self.contacts.range(all).map(|(_, contact)| contact)
     }
+
+    fn contacts_after(&self, owner: UserId, after: UserId) -> impl Iterator<Item = &Contact> {
+        let later = (
+            Bound::Excluded((owner, after)),
+            Bound::Included((owner, UserId(u64::MAX))),
+        );
+        self.contacts.range(later).map(|(_, contact)| contact)
+    }
 }
 
 #[async_trait]
@@ -23,8 +32,11 @@ impl ContactStore for MemoryStore {
         self.read(|tables| tables.contacts.get(&(owner, peer)).cloned())
     }
 
-    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
-        self.read(|tables| tables.contacts_of(owner).cloned().collect())
+    async fn contacts(&self, owner: UserId, after: UserId, limit: u32) -> Result<Vec<Contact>, StoreError> {
+        self.read(|tables| {
+            let later = tables.contacts_after(owner, after);
+            later.take(limit as usize).cloned().collect()
+        })
     }
 
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
@@ -91,5 +103,11 @@ impl ContactTx for MemoryTx<'_> {
     async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError> {
         let blocked = self.tables.contacts_of(owner).filter(|contact| contact.blocked);
         Ok(u32::try_from(blocked.count()).unwrap_or(u32::MAX))
+    }
+
+    async fn incoming_request_count(&mut self, owner: UserId, max: u32) -> Result<u32, StoreError> {
+        let contacts = self.tables.contacts_of(owner);
+        let pending = contacts.filter(|contact| contact.state == ContactState::Pending);
+        Ok(u32::try_from(pending.take(max as usize).count()).unwrap_or(u32::MAX))
     }
 }

@@ -208,6 +208,51 @@ pub async fn contact_locks_exclude_each_other(store: Arc<dyn Store>) {
     assert_eq!(contact.since, Timestamp(MANY as i64));
 }
 
+/// Friend requests of many users to one user, each of which counts the open requests under the lock
+/// of the inbox, do not exceed a maximum together.
+pub async fn requests_under_the_lock_of_the_inbox_are_counted(store: Arc<dyn Store>) {
+    const MAX: u32 = 5;
+    let world = World::new(store).await;
+    let bob = world.bob;
+    let inbox = create(&*world.store, without_group(ConversationKind::Inbox { owner: bob })).await;
+    let inbox = inbox.unwrap();
+    let mut tasks = JoinSet::new();
+    for sender in 1000..1000 + MANY {
+        let store = Arc::clone(&world.store);
+        tasks.spawn(async move {
+            let request = transact(&*store, move |tx| {
+                Box::pin(async move {
+                    let sender = UserId(sender);
+                    tx.lock_contacts(sender, bob).await?;
+                    tx.lock_conversation(inbox).await?;
+                    if tx.incoming_request_count(bob, MAX).await? >= MAX {
+                        return Ok(false);
+                    }
+                    for (owner, peer, state) in [
+                        (sender, bob, ContactState::Requested),
+                        (bob, sender, ContactState::Pending),
+                    ] {
+                        let contact = Contact {
+                            owner,
+                            peer,
+                            state,
+                            blocked: false,
+                            note: String::new(),
+                            since: NOW,
+                        };
+                        tx.put_contact(&contact).await?;
+                    }
+                    Ok(true)
+                })
+            });
+            request.await.unwrap()
+        });
+    }
+    let made = tasks.join_all().await.into_iter().filter(|is_made| *is_made).count();
+    assert_eq!(made, MAX as usize);
+    assert_eq!(world.store.contacts(bob, UserId(0), 100).await.unwrap().len(), made);
+}
+
 pub async fn concurrent_retries_store_one_event(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let new_event = NewEvent::message("once");

@@ -51,20 +51,31 @@ pub async fn relation_has_a_row_for_each_side(store: Arc<dyn Store>) {
     assert_eq!(work.await.unwrap(), (None, None));
 }
 
-pub async fn contacts_are_ordered_by_peer(store: Arc<dyn Store>) {
-    for peer in [9, 3, 5] {
-        put(&*store, contact(A, UserId(peer), ContactState::None)).await;
+pub async fn contacts_are_listed_in_pages_ordered_by_peer(store: Arc<dyn Store>) {
+    let states = [
+        ContactState::None,
+        ContactState::Friend,
+        ContactState::Requested,
+        ContactState::Pending,
+    ];
+    for (peer, state) in [9, 3, 5, 4].into_iter().zip(states) {
+        put(&*store, contact(B, UserId(peer), state)).await;
     }
-    put(&*store, contact(B, A, ContactState::Friend)).await;
-    let peers: Vec<u64> = store
-        .contacts(A)
-        .await
-        .unwrap()
-        .iter()
-        .map(|contact| contact.peer.0)
-        .collect();
-    assert_eq!(peers, [3, 5, 9]);
-    assert!(store.contacts(UserId(77)).await.unwrap().is_empty());
+    for (owner, peer) in [(A, B), (UserId(3), B), (B, A)] {
+        put(&*store, contact(owner, peer, ContactState::Friend)).await;
+    }
+    let peers = async |owner, after, limit| {
+        let contacts = store.contacts(owner, UserId(after), limit).await.unwrap();
+        assert!(contacts.iter().all(|contact| contact.owner == owner));
+        contacts.iter().map(|contact| contact.peer.0).collect::<Vec<_>>()
+    };
+    assert_eq!(peers(B, 0, 100).await, [1, 3, 4, 5, 9]);
+    assert_eq!(peers(B, 0, 2).await, [1, 3]);
+    assert_eq!(peers(B, 2, 2).await, [3, 4]);
+    assert_eq!(peers(B, 4, 2).await, [5, 9]);
+    assert_eq!(peers(B, 9, 2).await, [0; 0]);
+    assert_eq!(peers(B, u64::MAX, 2).await, [0; 0]);
+    assert_eq!(peers(UserId(77), 0, 100).await, [0; 0]);
 }
 
 pub async fn friends_returns_only_contacts_in_state_friend(store: Arc<dyn Store>) {
@@ -93,7 +104,7 @@ pub async fn contact_is_replaced_and_deleted(store: Arc<dyn Store>) {
         ..contact(A, B, ContactState::Friend)
     };
     put(&*store, replaced.clone()).await;
-    assert_eq!(store.contacts(A).await.unwrap(), [replaced]);
+    assert_eq!(store.contacts(A, UserId(0), 100).await.unwrap(), [replaced]);
     for _ in 0..2 {
         let work = transact(&*store, |tx| {
             Box::pin(async move { Ok(tx.delete_contact(A, B).await?) })
@@ -136,6 +147,36 @@ pub async fn blocked_count_counts_the_users_whom_the_owner_blocked(store: Arc<dy
         });
         assert_eq!(work.await.unwrap(), count, "{owner}");
     }
+}
+
+pub async fn incoming_request_count_counts_open_requests_up_to_the_maximum(store: Arc<dyn Store>) {
+    let states = [
+        ContactState::Pending,
+        ContactState::Friend,
+        ContactState::Requested,
+        ContactState::Pending,
+        ContactState::None,
+        ContactState::Pending,
+    ];
+    for (peer, state) in (10..).zip(states) {
+        put(&*store, contact(A, UserId(peer), state)).await;
+    }
+    put(&*store, contact(B, A, ContactState::Pending)).await;
+    let count = async |owner, max| {
+        let work = transact(&*store, move |tx| {
+            Box::pin(async move { Ok(tx.incoming_request_count(owner, max).await?) })
+        });
+        work.await.unwrap()
+    };
+    assert_eq!(count(A, u32::MAX).await, 3);
+    assert_eq!(count(A, 2).await, 2, "the store stops there");
+    assert_eq!((count(B, 9).await, count(UserId(10), 9).await), (1, 0));
+    put(&*store, contact(A, UserId(10), ContactState::Friend)).await;
+    let work = transact(&*store, |tx| {
+        Box::pin(async move { Ok(tx.delete_contact(A, UserId(13)).await?) })
+    });
+    work.await.unwrap();
+    assert_eq!(count(A, u32::MAX).await, 1);
 }
 
 pub async fn related_users_have_a_relation_on_either_side(store: Arc<dyn Store>) {

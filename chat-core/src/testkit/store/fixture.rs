@@ -426,7 +426,7 @@ impl World {
                 memberships.sort_by_key(|membership| membership.conversation.id);
                 writeln!(text, "{memberships:?}").unwrap();
             }
-            writeln!(text, "{:?}", store.contacts(user).await.unwrap()).unwrap();
+            writeln!(text, "{:?}", store.contacts(user, UserId(0), 100).await.unwrap()).unwrap();
         }
         writeln!(text, "{:?}", store.search_groups("", 100).await.unwrap()).unwrap();
         writeln!(text, "{:?}", store.stats().await.unwrap()).unwrap();

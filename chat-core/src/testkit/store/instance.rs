@@ -71,7 +71,7 @@ pub async fn closed_store_is_unavailable(store: Arc<dyn Store>) {
         store.account(user).await.err(),
         store.accounts(&[user]).await.err(),
         store.devices(user).await.err(),
-        store.contacts(user).await.err(),
+        store.contacts(user, UserId(0), 100).await.err(),
         store
             .memberships(user, device_id(1), ConversationId(0), u32::MAX)
             .await

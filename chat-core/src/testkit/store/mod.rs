@@ -72,9 +72,10 @@ macro_rules! store_conformance {
                 devices_in_finds_those_that_exist, deleting_a_device_deletes_its_cursors,
                 transaction_reads_its_own_writes;
             contacts:
-                relation_has_a_row_for_each_side, contacts_are_ordered_by_peer, friends_returns_only_contacts_in_state_friend,
+                relation_has_a_row_for_each_side, contacts_are_listed_in_pages_ordered_by_peer, friends_returns_only_contacts_in_state_friend,
                 contact_is_replaced_and_deleted, requests_since_counts_requests_at_or_after_the_time,
                 blocked_count_counts_the_users_whom_the_owner_blocked,
+                incoming_request_count_counts_open_requests_up_to_the_maximum,
                 related_users_have_a_relation_on_either_side, contacts_between_returns_both_sides;
             conversations:
                 direct_conversation_is_created_once, notes_to_self_are_not_the_inbox, inbox_is_created_once,
@@ -147,6 +148,7 @@ macro_rules! store_conformance {
                 concurrent_appends_leave_no_gap, readers_never_see_a_gap, account_name_is_taken_once_by_many,
                 direct_conversation_is_created_once_by_many, device_locks_exclude_each_other,
                 account_changes_under_the_device_lock_lose_nothing, contact_locks_exclude_each_other,
+                requests_under_the_lock_of_the_inbox_are_counted,
                 concurrent_retries_store_one_event, failing_units_do_not_affect_others, concurrent_cursors_end_at_the_greatest,
                 page_and_member_come_from_one_snapshot, memberships_come_from_one_snapshot;
             cancellation:

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixture::{NewEvent, World, create, new_account, new_device, new_group, put_device, transact};
-use crate::model::{Contact, ContactState, GroupName, Seq, Timestamp};
+use crate::model::{Contact, ContactState, GroupName, Seq, Timestamp, UserId};
 use crate::store::Store;
 
 /// Returns texts that databases are known to change.
@@ -86,7 +86,7 @@ pub async fn names_and_notes_keep_every_byte(store: Arc<dyn Store>) {
             Box::pin(async move { Ok(tx.put_contact(&contact).await?) })
         });
         put.await.unwrap();
-        assert_eq!(store.contacts(user).await.unwrap(), [expected]);
+        assert_eq!(store.contacts(user, UserId(0), 100).await.unwrap(), [expected]);
     }
 }
 

@@ -224,7 +224,11 @@ fn waiting_commands_continue_by_name_or_end() {
         },
         Command::Block(UserRef::Id(OTHER)),
         Command::Block(name.clone()),
-        Command::ListContacts,
+        Command::ListContacts {
+            after: UserId(0),
+            limit: 9,
+        },
+        Command::ListContacts { after: OTHER, limit: 9 },
     ];
     for (command_id, command) in (0..).zip(commands) {
         script.machine.execute(script.now, command_id, command);
@@ -241,14 +245,14 @@ fn waiting_commands_continue_by_name_or_end() {
             _ => None,
         })
         .collect();
-    assert_eq!(finished, [1, 2, 3, 4]);
+    assert_eq!(finished, [1, 2, 3, 4, 7]);
     let invited = script.try_take(|kind| matches!(kind, RequestKind::Command(Command::InviteMember { .. })));
     let RequestKind::Command(Command::InviteMember { group, user }) = invited.unwrap().kind else {
         unreachable!()
     };
     assert_eq!((group, user), (room(), name));
     script.take(|kind| matches!(kind, RequestKind::Command(Command::Block(UserRef::Name(_)))));
-    script.take(|kind| matches!(kind, RequestKind::Command(Command::ListContacts)));
+    script.take(|kind| matches!(kind, RequestKind::Command(Command::ListContacts { .. })));
 }
 
 #[test]

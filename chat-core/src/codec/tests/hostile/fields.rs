@@ -71,6 +71,14 @@ fn decode_request_rejects_values_beyond_their_limits_and_control_characters() {
             after_user: 0,
             limit: 501,
         }),
+        WireCommand::ListContacts(proto::ListContacts {
+            after_user: 0,
+            limit: 501,
+        }),
+        WireCommand::ListContacts(proto::ListContacts {
+            after_user: u64::MAX,
+            limit: 1,
+        }),
         WireCommand::ReadHistory(proto::ReadHistory {
             limit: 501,
             ..history()

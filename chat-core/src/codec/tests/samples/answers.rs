@@ -143,7 +143,14 @@ pub(crate) fn results() -> Vec<(&'static str, Result<Answer, Failure>)> {
             ))),
         ),
         ("users", outcome(Outcome::Users(vec![user(None), user(None)]))),
-        ("contacts", outcome(Outcome::Contacts(vec![contact]))),
+        (
+            "contacts",
+            outcome(Outcome::Contacts(ContactPage::new(vec![contact.clone()], false))),
+        ),
+        (
+            "contacts_page",
+            outcome(Outcome::Contacts(ContactPage::new(vec![contact], true))),
+        ),
         (
             "conversations",
             outcome(Outcome::Conversations(ConversationPage::new(vec![conversation(

@@ -125,7 +125,13 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("remove_friend", Command::RemoveFriend(by_id())),
         ("block", Command::Block(by_id())),
         ("unblock", Command::Unblock(by_id())),
-        ("list_contacts", Command::ListContacts),
+        (
+            "list_contacts",
+            Command::ListContacts {
+                after: UserId(7),
+                limit: 200,
+            },
+        ),
         (
             "create_group",
             Command::CreateGroup(NewGroup {

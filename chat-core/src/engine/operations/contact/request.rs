@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::pair::{Pair, Relation};
+use super::pair::{Pair, Relation, inbox_of};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, Contact, ContactState, Event, EventBody, Note, ReplyCode, Timestamp, UserId};
@@ -29,6 +29,8 @@ pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) allowed: Result<(), CommandError>,
     /// Maximum number of the caller's requests of the last 24 hours that are still open.
     pub(in crate::engine) max_open_per_day: u32,
+    /// Maximum number of open requests to the peer.
+    pub(in crate::engine) max_incoming: u32,
     /// Time for which a repeated request is not announced in the peer's inbox.
     pub(in crate::engine) repeat_interval: Duration,
     pub(in crate::engine) now: Timestamp,
@@ -63,6 +65,9 @@ impl Operation for RequestFriend {
         if self.asked_to_accept.is_some_and(|asked| asked != accepts) {
             return Err(Rejection::Outdated);
         }
+        if !accepts {
+            self.check_incoming(tx).await?;
+        }
         if pair.relation() == Relation::BlockedByPeer {
             // The caller sees a pending request, which is never answered.
             pair.set_own(ContactState::Requested, self.note.as_str());
@@ -84,6 +89,23 @@ impl Operation for RequestFriend {
             pair.notify_once(self.peer, EventBody::FriendRequested { from: me, note }, since);
         }
         Ok((pair.write(tx, intents).await?, true))
+    }
+}
+
+impl RequestFriend {
+    /// Fails if the peer may receive no further request. This also applies to a caller whom the
+    /// peer blocked, who would otherwise learn of the block: the request of another user is
+    /// refused.
+    async fn check_incoming(&self, tx: &mut dyn Transaction) -> Result<(), Rejection> {
+        // Parallel requests to the peer wait for each other, so that together they cannot exceed
+        // the maximum.
+        let inbox = inbox_of(tx, self.peer).await?;
+        tx.lock_conversation(inbox).await?;
+        if tx.incoming_request_count(self.peer, self.max_incoming).await? >= self.max_incoming {
+            let text = "this user has too many open friend requests; try again when some have been answered";
+            return Err(CommandError::limit(text).into());
+        }
+        Ok(())
     }
 }
 

@@ -58,7 +58,7 @@ async fn deletion_removes_personal_data_and_can_be_repeated() {
         assert!(account.disabled && account.deleted.is_some());
         assert_eq!((account.display_name.as_str(), account.password_hash), ("", None));
         assert!(store.devices(id).await.unwrap().is_empty());
-        assert!(store.contacts(id).await.unwrap().is_empty());
+        assert!(store.contacts(id, UserId(0), 100).await.unwrap().is_empty());
         assert!(store.related_users(id, UserId(0), 9).await.unwrap().is_empty());
         let inbox = ConversationKind::Inbox { owner: id };
         let inbox = store.conversation_of_kind(&inbox).await.unwrap().unwrap();

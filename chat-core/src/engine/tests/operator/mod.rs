@@ -18,6 +18,7 @@ use crate::engine::operator::{
 use crate::engine::{CommandError, Engine, LocalSession};
 use crate::model::*;
 use crate::store::{AuditPage, AuditRecord, MemoryStore, Store};
+use crate::testkit::store::transact;
 
 fn operator(engine: &Engine) -> Operator {
     engine.operator(OperatorName::new("carol").unwrap()).source("test")

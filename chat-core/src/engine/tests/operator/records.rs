@@ -81,6 +81,40 @@ async fn export_contains_texts_of_the_user_and_the_inbox_only() {
 }
 
 #[tokio::test]
+async fn export_contains_the_contacts_of_all_pages() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let builder = Engine::builder(Arc::clone(&store)).config(config());
+    let engine = builder.build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let work = transact(&*store, move |tx| {
+        Box::pin(async move {
+            for peer in 1001..=2200 {
+                let contact = Contact {
+                    owner: alice,
+                    peer: UserId(peer),
+                    state: ContactState::Friend,
+                    blocked: false,
+                    note: String::new(),
+                    since: Timestamp(1),
+                };
+                tx.put_contact(&contact).await?;
+            }
+            Ok(())
+        })
+    });
+    work.await.unwrap();
+    let mut export = operator(&engine).export_account(alice).await.unwrap();
+    let mut exported = Vec::new();
+    while let Some(page) = export.next_page().await.unwrap() {
+        exported.extend(page.into_iter().filter_map(|record| match record {
+            ExportRecord::Contact(contact) => Some(contact.user.id.0),
+            _ => None,
+        }));
+    }
+    assert!(exported.into_iter().eq(1001..=2200));
+}
+
+#[tokio::test]
 async fn audit_log_is_read_in_pages_from_the_newest_record() {
     let engine = engine().await;
     let operator = operator(&engine);

@@ -76,7 +76,7 @@ pub(super) fn user_rows() -> Vec<UserRow> {
         //                                                                                stranger friend blocked blocker
         ("look up by name", |p| Command::GetUsers(vec![UserRef::Name(UserName::parse(&p.them.user().name).unwrap())]), [OK; 4]),
         ("search", |_| Command::SearchUsers { query: "the".to_owned(), limit: 10 },        [OK; 4]),
-        ("list contacts", |_| Command::ListContacts,                                      [OK; 4]),
+        ("list contacts", |_| list_contacts(),                                            [OK; 4]),
         ("friend request", |p| Command::RequestFriend { user: user(&p.them), note: Note::default() }, [OK, OK, OK, NO]),
         ("accept", |p| Command::AnswerFriend { user: user(&p.them), accept: true },       [ABSENT, OK, ABSENT, ABSENT]),
         ("decline", |p| Command::AnswerFriend { user: user(&p.them), accept: false },     [ABSENT, ABSENT, ABSENT, ABSENT]),

@@ -141,10 +141,11 @@ async fn block_is_not_visible_to_the_blocked_user() {
             note: Note::default(),
         };
         let asked = pair.me.execute(request).await.unwrap();
-        let Ok(Outcome::Contacts(contacts)) = pair.me.execute(Command::ListContacts).await else {
+        let Ok(Outcome::Contacts(page)) = pair.me.execute(list_contacts()).await else {
             panic!("no contacts");
         };
-        let contacts: Vec<_> = contacts
+        let contacts: Vec<_> = page
+            .contacts
             .into_iter()
             .map(|contact| (contact.state, contact.presence))
             .collect();
@@ -160,11 +161,11 @@ async fn presence_is_visible_to_friends_only() {
         .zip([None, Some(PresenceState::Online), None, None])
     {
         let pair = PairFixture::build(relation).await;
-        let Ok(Outcome::Contacts(contacts)) = pair.me.execute(Command::ListContacts).await else {
+        let Ok(Outcome::Contacts(page)) = pair.me.execute(list_contacts()).await else {
             panic!("no contacts");
         };
         assert_eq!(
-            contacts.first().and_then(|contact| contact.presence),
+            page.contacts.first().and_then(|contact| contact.presence),
             expect,
             "{relation:?}"
         );
