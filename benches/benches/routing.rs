@@ -43,7 +43,7 @@ fn fanout(c: &mut Criterion) {
         });
         assert!(
             audience.outboxes.iter().all(|outbox| !outbox.is_ready()),
-            "everything was delivered and drained"
+            "everything that was delivered is drained"
         );
     }
     benchmarks.finish();

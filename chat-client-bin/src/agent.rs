@@ -38,8 +38,8 @@ const NO_EPOCH: StoreEpoch = StoreEpoch([0; 16]);
 /// Maximum time that [`is_running`] waits for a connection to an agent, which may be overloaded or
 /// exiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// Time after which the agent accepts connections again if it cannot, for example because the
-/// process has too many open files.
+/// Delay before the agent tries to accept a connection again after this has failed, for example
+/// because the process has too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Handle of the task that serves other processes. Dropping it stops the task and deletes the
@@ -83,9 +83,10 @@ pub(crate) async fn is_running(path: &Path) -> bool {
 
 /// Returns the options of a client that connects to the agent at `path`.
 pub(crate) fn options(path: &Path) -> ClientOptions {
+    // A placeholder: `AgentSocket` connects, whatever the address is.
     let address = ServerAddress {
         scheme: Scheme::Plain,
-        host: "profile".to_owned(),
+        host: "agent".to_owned(),
         port: 0,
     };
     let endpoint = Endpoint::new(address, AgentSocket { path: path.to_owned() });
@@ -116,7 +117,7 @@ struct AgentSocket {
 impl Dial for AgentSocket {
     async fn dial(&self) -> io::Result<Box<dyn Transport>> {
         let stream = agent_socket::connect(&self.path).await?;
-        Ok(Box::new(Stream::new(stream, PeerAddr::Memory(0))))
+        Ok(Box::new(Stream::new(stream, PeerAddr::Local)))
     }
 }
 

@@ -28,7 +28,7 @@ impl Spool {
     /// processes left behind.
     ///
     /// # Errors
-    /// A file or directory cannot be read or written.
+    /// The new directory or the directory `spools` cannot be read or written.
     pub(crate) async fn create(
         spools: &Path,
         account: &AccountState,
@@ -45,7 +45,7 @@ impl Spool {
 
     /// Deletes the spool directory.
     pub(crate) fn remove(self) {
-        // If this fails, the next run deletes the directory.
+        // If this fails, a later run deletes the directory, unless its outbox file is gone already.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -55,7 +55,7 @@ impl Spool {
 /// renames its directory if the outbox is damaged.
 ///
 /// # Errors
-/// A file or directory cannot be read or written.
+/// The directory `spools` cannot be read, or the outbox of `store` cannot be read or written.
 pub(crate) async fn adopt(
     store: &FileStore,
     spools: &Path,

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn open_regular_refuses_other_kinds_of_files_without_opening_them() {
+    fn open_regular_refuses_a_directory() {
         let directory = tempfile::tempdir().unwrap();
         assert!(open_regular(directory.path()).is_err());
         let path = directory.path().join("file");

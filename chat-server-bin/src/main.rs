@@ -88,7 +88,7 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Runs a command that needs the log and the tokio runtime.
+/// Starts logging and the tokio runtime, and runs a command that needs them.
 fn run_on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
     let telemetry = telemetry::start(&config.settings).map_err(Failure::Failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

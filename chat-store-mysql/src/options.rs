@@ -79,7 +79,8 @@ const MAX_STATEMENTS: usize = 128;
 /// Returns the options of the driver. `is_mariadb` is true if the server is known to be MariaDB.
 pub(crate) fn driver_options(url: &str, options: &Options, is_mariadb: bool) -> Result<Opts, OpenError> {
     if has_unescaped_credentials(url) {
-        let text = "in the user and the password, write / as %2F, ? as %3F, # as %23 and @ as %40";
+        let text = "in the user and the password, write / as %2F, ? as %3F, # as %23 and @ as %40; write @ as %40 in \
+                    the rest of the URL too";
         return Err(OpenError::Url(text.to_owned()));
     }
     let opts = Opts::from_url(url).map_err(|error| OpenError::Url(error.to_string()))?;
@@ -121,7 +122,8 @@ pub(crate) fn driver_options(url: &str, options: &Options, is_mariadb: bool) -> 
 }
 
 /// Returns whether an `@` follows the first `/`, `?` or `#` after `://`. The user or the password
-/// then contains one of these characters, and the text before it would be taken for the host.
+/// then probably contains one of these characters, and the text before it would be taken for the
+/// host.
 fn has_unescaped_credentials(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

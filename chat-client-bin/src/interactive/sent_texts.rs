@@ -25,7 +25,8 @@ pub(super) struct SentText {
     reference: ConversationRef,
     /// Name of the conversation in the prompt.
     label: String,
-    /// Number of the message once it is stored. The sender is dropped when the outcome is known.
+    /// Number of the message once it is stored. The sender is dropped when the job that sends the
+    /// text ends; without a number, the text was refused, or its outcome is unknown.
     number: watch::Receiver<Option<Seq>>,
 }
 
@@ -77,7 +78,8 @@ impl SentText {
         match tokio::time::timeout(NUMBER_TIMEOUT, number).await {
             Ok(Some(number)) => Ok(number),
             Ok(None) => Err(Failure::usage(format!(
-                "it is not known that your last message to {} was stored; give the number of the message that you mean",
+                "your last message to {} was not stored, or it is not known whether it was; give the number of the message \
+                 that you mean",
                 self.label
             ))),
             Err(_) => Err(Failure::usage(format!(
@@ -127,7 +129,7 @@ mod tests {
         let mut texts = SentTexts::default();
         drop(texts.add(&direct(), "bob"));
         let text = texts.last_unstored(&current(direct(), "bob")).unwrap();
-        assert!(text.number().await.unwrap_err().text.contains("is not known"));
+        assert!(text.number().await.unwrap_err().text.contains("not known whether"));
         texts.add(&direct(), "bob").send_replace(Some(Seq(3)));
         assert!(texts.last_unstored(&current(direct(), "bob")).is_none());
     }

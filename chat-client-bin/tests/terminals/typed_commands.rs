@@ -342,6 +342,7 @@ fn prompt_loses_the_name_of_a_group_that_was_left() {
     client.until("my text");
     alice.ok(&["group", "kick", "club", "bob"]);
     client.until("you are no longer in the open group");
+    // Blanks as wide as the name of the group replace it, so that the typed text does not move.
     client.until("     > my text");
     client.press("\r");
     client.until("not sent: no conversation is open");

@@ -27,7 +27,7 @@ pub(super) async fn check(
     let refused = if !options.pins.is_empty() {
         Some("a key is pinned")
     } else if has_proved_itself {
-        Some("this server has proved its key or a certificate before")
+        Some("this host has proved a key or a certificate before")
     } else {
         None
     };

@@ -14,7 +14,7 @@ use zeroize::Zeroize as _;
 
 use crate::codec::frame::FrameDecoder;
 use crate::model::CloseCode;
-use crate::secure::{OpenError, Opened, Opener, Sealer};
+use crate::secure::{OpenError, Opened, Opener, RECORD_OVERHEAD, Sealer};
 use crate::transport::Transport;
 
 /// Size of one read. The buffer is on the stack during the read, so that an idle connection owns no
@@ -134,7 +134,7 @@ impl Wire {
         Ok(None)
     }
 
-    /// Reads the available input. The end of the stream is an error.
+    /// Reads once, at most [`READ_SIZE`] bytes of input. The end of the stream is an error.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
         let mut stack = [MaybeUninit::<u8>::uninit(); READ_SIZE];
         let mut read = ReadBuf::uninit(&mut stack);
@@ -305,9 +305,6 @@ const MAX_DISCARDED: usize = 256 * 1024;
 fn to_u64(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
-
-/// Number of bytes that SC1 adds to the frames of a record (length, type and tag), rounded up.
-const RECORD_OVERHEAD: usize = 32;
 
 /// Output buffer that the connections of a thread share. Most connections write their output at
 /// once, so one buffer serves all of them and stays in the processor's cache. A connection that

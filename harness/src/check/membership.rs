@@ -11,7 +11,7 @@ pub(super) type Stay = (u64, Option<u64>);
 /// Stays of all users.
 #[derive(Debug, Default)]
 pub(super) struct Memberships {
-    /// Last stay by conversation and user, as the store has it at the end.
+    /// Last stay by conversation and user, as the store had it at the end of the run.
     last: BTreeMap<(u64, u64), Stay>,
     /// Users whose last stays are in `last`.
     users: BTreeSet<u64>,

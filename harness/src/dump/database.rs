@@ -109,7 +109,8 @@ impl Database {
             }
             history.note(observation)?;
         }
-        // The database has all conversations, so a conversation without a row is empty.
+        // The rows are those of all requested conversations that exist. One without a row was never
+        // created, so its log is empty.
         for conversation in without_head {
             let last = LogPosition { conversation, seq: 0 };
             let source = SOURCE.to_owned();
@@ -195,6 +196,8 @@ fn read_event(line: &str) -> Option<EventRecord> {
     let message = next()?.to_lowercase();
     let body = unhex(next()?)?;
     let decoded = body::decode(kind, &body.into()).ok()?;
+    // The ids of this event are placeholders. The record gets those of the row, which are in
+    // hexadecimal already.
     let event_row = Event::new(
         ConversationId(conversation),
         Seq(seq),

@@ -24,7 +24,7 @@ reset                   resets all connections
 forget                  stops forwarding the open connections, without a reset
 refuse                  refuses new connections
 accept                  accepts new connections again
-heal                    ends all impairments; forgotten connections stay forgotten
+heal                    ends all impairments, accepts new connections; forgotten ones stay forgotten
 status                  prints the impairments and the number of connections
 up: from the connecting side; down: to it; neither word: both directions";
 

@@ -155,10 +155,10 @@ impl App {
     }
 
     /// Prints a received event. If its conversation is the current one, marks the event as read;
-    /// otherwise prints the name of the conversation too. Prints neither `ConversationOpened` nor
-    /// events that this device missed before the client started; of these, the unread counts
-    /// include the messages. Of the events that this device sent, prints the messages if a user
-    /// types in the line editor.
+    /// otherwise prints the name of the conversation too. Does not print the events of
+    /// [`is_not_printed_on_arrival`](Self::is_not_printed_on_arrival), nor those that this device
+    /// missed before the client started; of these, the unread counts include the messages. Of the
+    /// events that this device sent, prints the messages if a user types in the line editor.
     async fn handle_delivery(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
         self.state.add_to_completion(info);
@@ -223,10 +223,10 @@ impl App {
         }
     }
 
-    /// Returns whether an event is not printed when it arrives: the start of a direct conversation,
-    /// events other than messages that the user causes while the input is held, and those by which
-    /// the user creates or joins the current group. The latter are printed when the group is
-    /// opened.
+    /// Returns whether an event is not printed when it arrives: the start of a direct conversation;
+    /// an event that the user causes while the input is held, unless it is a message, because the
+    /// job that holds the input prints its own result; and the event by which the user creates or
+    /// joins the current group, which is printed when the group is opened.
     fn is_not_printed_on_arrival(&self, delivery: &Delivery) -> bool {
         let is_mine = self.state.client.me().is_some_and(|me| me.id == delivery.sender());
         match &delivery.body {
