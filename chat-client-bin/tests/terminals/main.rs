@@ -13,6 +13,7 @@ mod impostors;
 mod interactive;
 mod local_time;
 mod logout;
+mod lost_replies;
 mod missing;
 mod pty;
 mod renamed_users;
