@@ -144,8 +144,8 @@ struct Connection {
 }
 
 /// Serves one connection until its peer closes it, violates the protocol, uses ids of a store epoch
-/// that has ended, because a backup was restored, or sends a command whose outcome stays unknown. In
-/// the last two cases the peer connects again, and gets the current store epoch.
+/// that has ended, because a backup was restored, or sends a command whose outcome stays unknown.
+/// In the last two cases the peer connects again, and gets the current store epoch.
 async fn serve_connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
     let (replies, mut queued_replies) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
@@ -218,8 +218,8 @@ impl Connection {
                     let result = execute(&connection.client, kind).await;
                     let has_ended = matches!(connection.client.status(), Status::Ended(_));
                     match result {
-                        // No reply code says this. The peer learns it from a lost reply, as it would
-                        // from a server.
+                        // No reply code says this. The peer learns it from a lost reply, as it
+                        // would from a server.
                         Err(ClientError::Interrupted) if !has_ended => connection.end.notify_one(),
                         result => connection.reply(id, result).await,
                     }

@@ -62,7 +62,7 @@ impl Impostor {
                     Self::Sc1 => serve_sc1(stream, &presented),
                     Self::Tls => serve_tls(stream, &tls, &presented),
                 };
-                // An error is the end of the connection, after which nothing more arrives.
+                // An error ends the connection before the handshake is over.
                 disclosed.lock().unwrap().extend(received.unwrap_or_default());
             }
         });
@@ -99,7 +99,7 @@ fn serve_sc1(mut stream: TcpStream, presented: &AtomicUsize) -> io::Result<Vec<u
     stream.write_all(&hello.accept(&KEYS, Instant::now()).unwrap().reply)?;
     presented.fetch_add(1, Ordering::SeqCst);
     let mut rest = Vec::new();
-    stream.read_to_end(&mut rest)?;
+    let _ = stream.read_to_end(&mut rest); // a reset ends the connection like a close
     Ok(rest)
 }
 
@@ -138,7 +138,7 @@ fn serve_tls(mut stream: TcpStream, config: &Arc<ServerConfig>, presented: &Atom
         }
     }
     let mut rest = Vec::new();
-    rustls::Stream::new(&mut connection, &mut stream).read_to_end(&mut rest)?;
+    let _ = rustls::Stream::new(&mut connection, &mut stream).read_to_end(&mut rest); // as above
     Ok(rest)
 }
 
