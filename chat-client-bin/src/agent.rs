@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::BytesMut;
 use chat_core::client::{
     AccountState, Client, ClientError, ClientOptions, Credentials, Dial, Endpoint, Receive, Scheme, SendHandle,
-    SendOutcome, ServerAddress,
+    SendOutcome, ServerAddress, Status,
 };
 use chat_core::codec::{
     Answer, DecodeError, Failure, LoggedIn, Request, RequestId, RequestKind, Welcome, frame, server, version,
@@ -144,9 +144,9 @@ struct Connection {
     end: Arc<Notify>,
 }
 
-/// Serves one connection until its peer closes it, violates the protocol, or uses ids of a store
-/// epoch that has ended, because a backup was restored. In the last case the peer connects again,
-/// and gets the current store epoch.
+/// Serves one connection until its peer closes it, violates the protocol, uses ids of a store epoch
+/// that has ended, because a backup was restored, or sends a command whose outcome stays unknown.
+/// In the last two cases the peer connects again, and gets the current store epoch.
 async fn serve_connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
     let (replies, mut queued_replies) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
@@ -217,7 +217,13 @@ impl Connection {
             kind => {
                 jobs.spawn(async move {
                     let result = execute(&connection.client, kind).await;
-                    connection.reply(id, result).await;
+                    let has_ended = matches!(connection.client.status(), Status::Ended(_));
+                    match result {
+                        // No reply code says this. The peer learns it from a lost reply, as it
+                        // would from a server.
+                        Err(ClientError::Interrupted) if !has_ended => connection.end.notify_one(),
+                        result => connection.reply(id, result).await,
+                    }
                 });
             }
         }

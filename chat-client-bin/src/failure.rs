@@ -107,10 +107,13 @@ impl Failure {
         Self::new(Kind::Usage, text.to_string())
     }
 
-    /// Turns a failure without an answer into that of a command that may have taken effect.
+    /// Turns a timeout into the failure of a command that may have taken effect. Leaves other
+    /// failures as they are.
     pub(crate) fn with_unknown_outcome(mut self) -> Self {
-        self.kind = Kind::OutcomeUnknown;
-        self.text.push_str("; it is unknown whether the command took effect");
+        if self.kind == Kind::Timeout {
+            self.kind = Kind::OutcomeUnknown;
+            self.text.push_str("; it is unknown whether the command took effect");
+        }
         self
     }
 

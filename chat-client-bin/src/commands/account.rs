@@ -27,7 +27,16 @@ pub(super) async fn register(
         return Err(Failure::usage("give the name of the new account with --user NAME"));
     }
     let display_name = parse_display_name(display_name)?;
-    log_in(global, LoginMode::Register(display_name), output).await
+    let registered = log_in(global, LoginMode::Register(display_name), output).await;
+    registered.map_err(|failure| {
+        let mut failure = failure.with_unknown_outcome();
+        if failure.kind == Kind::OutcomeUnknown {
+            failure
+                .text
+                .push_str("; try `chat-client login`, and `register` again if that is refused");
+        }
+        failure
+    })
 }
 
 pub(super) async fn login(global: &Global, output: &mut Output) -> Result<(), Failure> {
@@ -111,10 +120,7 @@ pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut 
     let change = async { Ok(session.client.change_password(old, new).await?) };
     let changed = session.within(change).await;
     session.finish().await;
-    changed.map_err(|failure| match failure.kind {
-        Kind::Timeout => failure.with_unknown_outcome(),
-        _ => failure,
-    })?;
+    changed.map_err(Failure::with_unknown_outcome)?;
     output.print(&DoneLine::new(
         "passwd",
         "password changed; other devices are logged out",

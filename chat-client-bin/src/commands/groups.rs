@@ -91,10 +91,7 @@ async fn leave_in(session: &mut Session, group: ConversationRef, name: &str, yes
     }
     let leave = client.execute(Command::LeaveGroup(leaver.reference(group)));
     let left = session.within(leave).await;
-    left.map(drop).map_err(|failure| match failure.kind {
-        Kind::Timeout => failure.with_unknown_outcome(),
-        _ => failure,
-    })
+    left.map(drop).map_err(Failure::with_unknown_outcome)
 }
 
 /// Returns the command for the server, with the name and text of its confirmation.

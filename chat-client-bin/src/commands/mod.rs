@@ -98,10 +98,10 @@ async fn in_session(global: &Global, command: Command, output: &mut Output) -> R
     let is_read_only = reads_only(&command);
     let result = session.within(run_in(&session, command, output)).await;
     session.finish().await;
-    result.map_err(|failure| match failure.kind {
-        Kind::Timeout if !is_read_only => failure.with_unknown_outcome(),
-        _ => failure,
-    })
+    if is_read_only {
+        return result;
+    }
+    result.map_err(Failure::with_unknown_outcome)
 }
 
 /// Returns `true` for a command that changes nothing on the server.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use chat_core::secure::Fingerprint;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData as _};
@@ -163,6 +163,66 @@ fn certificate_for_another_name_is_refused() {
     let error = alice.fails(76, &["--tls", "--ca", &ca, "register"]);
     assert!(error.contains("certificate") && error.contains("127.0.0.1"), "{error}");
     assert!(!alice.profile.join("known_hosts").exists());
+}
+
+/// Runs a command with the file of `SSL_CERT_FILE` in place of the authorities of the platform.
+fn run_with_authorities(alice: &TestDevice, file: &str, command: &str) -> Output {
+    let mut process = alice.command(&["--tls", command]);
+    process
+        .env("SSL_CERT_FILE", file)
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn authority_of_ssl_cert_file_is_trusted_without_a_pin() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path());
+    authority.issue("127.0.0.1");
+    let (server, alice) = authority.serve(0);
+    let file = authority.authority_file();
+    let registered = run_with_authorities(&alice, &file, "register");
+    assert!(registered.status.success(), "{registered:?}");
+    assert!(registered.stderr.is_empty(), "no key is announced: {registered:?}");
+    let known_hosts = || fs::read_to_string(alice.profile.join("known_hosts")).unwrap();
+    let known = format!("{} authority\n", alice.server);
+    assert_eq!(known_hosts(), known, "no key is pinned");
+
+    // The certificate may be renewed with another key, but not be for another name.
+    server.kill();
+    authority.issue("127.0.0.1");
+    let (server, _) = authority.serve(alice.server.port());
+    assert!(run_with_authorities(&alice, &file, "whoami").status.success());
+    server.kill();
+    authority.issue("chat.example");
+    let (_server, _) = authority.serve(alice.server.port());
+    for command in ["whoami", "login"] {
+        let refused = run_with_authorities(&alice, &file, command);
+        let errors = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(76), "{errors}");
+        assert!(
+            errors.contains("certificate") && errors.contains("127.0.0.1"),
+            "{errors}"
+        );
+    }
+    assert_eq!(known_hosts(), known);
+}
+
+#[test]
+fn certificate_for_another_name_by_an_authority_of_ssl_cert_file_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path());
+    authority.issue("chat.example");
+    let (_server, alice) = authority.serve(0);
+    let refused = run_with_authorities(&alice, &authority.authority_file(), "register");
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(76), "{errors}");
+    assert!(
+        errors.contains("certificate") && errors.contains("127.0.0.1"),
+        "{errors}"
+    );
+    assert!(!alice.profile.join("known_hosts").exists(), "no key is pinned");
 }
 
 #[test]

@@ -1,15 +1,14 @@
 //! Tests of a logout whose connection breaks before the server's reply, and of a logout after the
 //! session has ended.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
-use bytes::BytesMut;
-use chat_core::codec::{Answer, Failure, LoggedIn, Request, RequestKind, Welcome, frame, server, version};
-use chat_core::model::{Command, MessageText, Outcome, ReplyCode, Secret, StoreEpoch, Timestamp, UserId, UserInfo};
+use chat_core::codec::{Failure, RequestKind};
+use chat_core::model::{Command, ReplyCode};
 
+use super::scripted_server::{Reply, accept, device_of, handle};
 use super::support::TestDevice;
 
 /// What a server does in one connection.
@@ -27,67 +26,23 @@ enum Behavior {
 /// thread, and a device that uses it.
 fn serve(behaviors: &[Behavior], directory: &Path) -> (JoinHandle<()>, TestDevice) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let device = TestDevice {
-        name: "alice".to_owned(),
-        profile: directory.join("profile"),
-        server: listener.local_addr().unwrap(),
-    };
+    let device = device_of(&listener, directory);
     let behaviors = behaviors.to_vec();
     let server = thread::spawn(move || {
         for behavior in behaviors {
-            handle(listener.accept().unwrap().0, behavior);
+            handle(listener.accept().unwrap().0, |kind| reply_to(kind, behavior));
         }
     });
     (server, device)
 }
 
-fn handle(mut stream: TcpStream, behavior: Behavior) {
-    let mut frames = frame::FrameDecoder::new(frame::DEFAULT_MAX_PACKET_BYTES);
-    let mut buffer = [0; 4096];
-    loop {
-        while let Some(packet) = frames.next_packet().unwrap() {
-            let Request { id, kind } = server::decode_request(packet, MessageText::MAX_BYTES).unwrap();
-            let is_logout = matches!(kind, RequestKind::Command(Command::Logout));
-            if is_logout && behavior == Behavior::CloseAtLogout {
-                return;
-            }
-            if id.wants_reply() {
-                let mut reply = BytesMut::new();
-                server::encode_reply(id, &answer(&kind, behavior), &mut reply);
-                stream.write_all(&reply).unwrap();
-            }
+fn reply_to(kind: &RequestKind, behavior: Behavior) -> Reply {
+    match (kind, behavior) {
+        (RequestKind::Command(Command::Logout), Behavior::CloseAtLogout) => None,
+        (RequestKind::Resume(_), Behavior::SessionExpired) => {
+            Some(Err(Failure::new(ReplyCode::SessionExpired, "no session")))
         }
-        match stream.read(&mut buffer) {
-            Ok(read) if read > 0 => frames.feed(BytesMut::from(&buffer[..read])),
-            _ => return,
-        }
-    }
-}
-
-fn answer(kind: &RequestKind, behavior: Behavior) -> Result<Answer, Failure> {
-    match kind {
-        RequestKind::Hello(_) => Ok(Answer::Welcome(Welcome {
-            version: version::MAX,
-            server: "test".to_owned(),
-            server_time: Timestamp(1),
-            max_packet_bytes: 1 << 20,
-            max_text_bytes: 1 << 14,
-            heartbeat_ms: 30_000,
-            store_epoch: StoreEpoch([1; 16]),
-        })),
-        RequestKind::Resume(_) if behavior == Behavior::SessionExpired => {
-            Err(Failure::new(ReplyCode::SessionExpired, "no session"))
-        }
-        RequestKind::Login(_) | RequestKind::Resume(_) => Ok(Answer::LoggedIn(Box::new(LoggedIn {
-            user: UserInfo::new(UserId(1), "alice"),
-            session_token: Some(Secret::new([7; 32])),
-            device_token: None,
-            store_epoch: StoreEpoch([1; 16]),
-            conversations: Vec::new(),
-            server_time: Timestamp(1),
-            has_more: false,
-        }))),
-        _ => Ok(Answer::Outcome(Outcome::Done)),
+        _ => Some(accept(kind)),
     }
 }
 

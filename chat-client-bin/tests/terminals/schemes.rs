@@ -10,12 +10,12 @@ const WRONG_FINGERPRINT: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 
 /// Starts a server with this scheme. Returns the server, an unregistered device that uses it, and
 /// the fingerprint of the server.
-fn serve(scheme: &str, directory: &Path) -> (Running, TestDevice, String) {
+pub(super) fn serve(scheme: &str, directory: &Path) -> (Running, TestDevice, String) {
     serve_at(scheme, 0, directory)
 }
 
 /// Starts a server like [`serve`], at this port; 0 chooses a free one.
-fn serve_at(scheme: &str, port: u16, directory: &Path) -> (Running, TestDevice, String) {
+pub(super) fn serve_at(scheme: &str, port: u16, directory: &Path) -> (Running, TestDevice, String) {
     let mut command = Command::new(server_program());
     command
         .args(["--listen", &format!("{scheme}://127.0.0.1:{port}"), "--data-dir"])
@@ -85,7 +85,7 @@ fn scheme_option_that_contradicts_the_stored_server_is_refused() {
 }
 
 /// Returns the command-line options that select a scheme.
-fn option(scheme: &str) -> Vec<String> {
+pub(super) fn option(scheme: &str) -> Vec<String> {
     match scheme {
         "sc1" => Vec::new(),
         other => vec![format!("--{other}")],

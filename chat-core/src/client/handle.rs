@@ -207,6 +207,8 @@ impl Client {
     /// # Errors
     /// The client ended: for example, because its credentials or the server's key were refused,
     /// after [`ClientOptions::max_rounds`], or because it was closed.
+    /// [`ClientError::Interrupted`]: after `max_rounds`, it is unknown whether the account of
+    /// [`Credentials::Register`](super::Credentials::Register) was created.
     pub async fn ready(&self) -> Result<(), ClientError> {
         let mut status = self.inner.shared.status.subscribe();
         let decided = |status: &Status| !matches!(status, Status::Connecting(_));

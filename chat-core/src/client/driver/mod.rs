@@ -240,7 +240,11 @@ impl Driver {
         let explained = self
             .wait_serving(scheme_probe::explain(reason, &endpoint, &options, &*store))
             .await;
-        explained.unwrap_or(ClientError::Closed)
+        match explained {
+            // The server that is unreachable now may have registered the account before.
+            Some(ClientError::Unreachable(_)) if self.machine.is_registration_unanswered() => ClientError::Interrupted,
+            explained => explained.unwrap_or(ClientError::Closed),
+        }
     }
 
     /// Connects to a server, unless the tokens of this device must not be sent to it unencrypted.

@@ -101,7 +101,7 @@ pub struct Machine {
     phase: Phase,
     /// True if the account of [`Credentials::Register`] need not be registered again.
     registered: bool,
-    /// True if a connection broke during the registration.
+    /// True if a connection broke during a registration.
     register_interrupted: bool,
     requests: Requests,
     /// Commands that wait for a session, with their ids.
@@ -334,6 +334,12 @@ impl Machine {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Opening(_) | Phase::Online(_))
+    }
+
+    /// Returns whether the client has sent a registration, and does not know its outcome.
+    #[must_use]
+    pub fn is_registration_unanswered(&self) -> bool {
+        self.register_interrupted && !self.registered
     }
 
     /// Returns whether the client has a session.
