@@ -11,19 +11,8 @@ use chat_core::model::{ConversationId, DeviceId};
 use chat_core::store::{ConversationStore as _, Store as _};
 use chat_core::testkit::assert_fast_logins_with_many_conversations;
 use chat_core::testkit::store::{open_directs, register};
-use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, Options};
-use support::server;
-
-/// Returns the number of rows that statements have read from tables and indexes since the server
-/// started.
-fn rows_read(server: &MariaDb) -> u64 {
-    let sql = "SELECT SUM(VARIABLE_VALUE) FROM information_schema.GLOBAL_STATUS \
-               WHERE VARIABLE_NAME IN ('HANDLER_READ_KEY', 'HANDLER_READ_NEXT', 'HANDLER_READ_PREV', \
-                                       'HANDLER_READ_RND', 'HANDLER_READ_RND_NEXT')";
-    let sum = server.sql(sql).unwrap();
-    sum.trim().parse::<f64>().unwrap() as u64
-}
+use support::{rows_read, server};
 
 #[tokio::test]
 async fn page_of_memberships_reads_few_rows_of_other_pages() {

@@ -29,6 +29,9 @@ mod messages;
 mod migrate;
 mod open;
 mod operators;
+// Linux counts the bytes that a thread reads.
+#[cfg(all(test, target_os = "linux"))]
+mod page_reads;
 mod pairing;
 #[cfg(test)]
 mod plans;

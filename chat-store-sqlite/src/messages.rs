@@ -111,7 +111,7 @@ fn events_by_sender(
     conn.prepare_cached(&sql)?.query_map(range, rows::event)?.collect()
 }
 
-fn events_for(
+pub(crate) fn events_for(
     conn: &Connection,
     reader: UserId,
     conversation: ConversationId,

@@ -3,12 +3,12 @@
 //! would not start.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use super::support::{PROGRAM, program, run_program, stderr, stdout};
+use super::support::{PROGRAM, exit_code_and_log, program, run_program, signal, start, stderr, stdout};
 
 #[test]
 fn shown_configuration_contains_no_password() {
@@ -193,6 +193,86 @@ fn unreadable_store_is_not_reported_as_absent() {
     fs::set_permissions(data.join("chat.db"), Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(data.join("lock"), Permissions::from_mode(0o0)).unwrap();
     check(&data.join("lock"), &[&["user", "list"], &["migrate"]]);
+}
+
+/// Id of a user who is neither root nor `nobody`.
+const OTHER_USER: u32 = 65_533;
+
+fn set_owner_and_mode(path: &Path, owner: u32, mode: u32) {
+    chown(path, Some(owner), None).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// The server runs as `nobody` in the group of root, which has access to the files.
+#[test]
+fn data_directory_and_keys_of_another_user_are_refused() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!(
+            "data_directory_and_keys_of_another_user_are_refused checks nothing, because it does not run as root"
+        );
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let (data, key) = (directory.path().join("chat-data"), directory.path().join("key.pem"));
+    let generated = run_program(directory.path(), &["keygen", "--out", "key.pem", "--bits", "2048"]);
+    assert!(generated.status.success(), "{}", stderr(&generated));
+    fs::create_dir(&data).unwrap();
+    fs::write(directory.path().join("chat.toml"), "[identity]\nkey_file = \"key.pem\"").unwrap();
+    let other = format!("belongs to the user with the id {OTHER_USER}");
+    for (owner_of_data, key_owner, key_mode, expected) in [
+        (OTHER_USER, NOBODY, 0o600, ["the data directory ", other.as_str()]),
+        (NOBODY, OTHER_USER, 0o640, ["the key ", other.as_str()]),
+        (NOBODY, NOBODY, 0o660, ["can replace the key ", "chmod go-w"]),
+        (NOBODY, NOBODY, 0o602, ["can replace the key ", "chmod go-w"]),
+    ] {
+        set_owner_and_mode(&data, owner_of_data, 0o770);
+        set_owner_and_mode(&key, key_owner, key_mode);
+        for command in [&["check-config"][..], &["run", "--listen", "sc1://127.0.0.1:0"]] {
+            let arguments = [&["-c", "chat.toml"][..], command].concat();
+            let refused = run_without_rights(directory.path(), &arguments);
+            let text = stderr(&refused);
+            assert_eq!(refused.status.code(), Some(78), "{command:?}: {text}");
+            assert!(expected.iter().all(|part| text.contains(part)), "{command:?}: {text}");
+        }
+    }
+    // The owner of the files, or root, may use them.
+    for owner in [NOBODY, 0] {
+        set_owner_and_mode(&data, owner, 0o770);
+        set_owner_and_mode(&key, NOBODY, 0o600);
+        let accepted = run_without_rights(directory.path(), &["-c", "chat.toml", "check-config"]);
+        assert!(accepted.status.success(), "{owner}: {}", stderr(&accepted));
+    }
+}
+
+#[test]
+fn start_warns_of_access_of_other_users_to_the_data_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("chat-data");
+    fs::create_dir(&data).unwrap();
+    let access = "other users have access to the data directory";
+    let replace = "those of its group can replace its files";
+    let owner = "the server runs as root on the data directory of another user";
+    let user = rustix::process::geteuid().as_raw();
+    let mut cases = vec![
+        (user, 0o700, vec![]),
+        (user, 0o750, vec![access]),
+        (user, 0o770, vec![access, replace]),
+    ];
+    if user == 0 {
+        cases.push((OTHER_USER, 0o700, vec![owner]));
+    }
+    for (owner_of_data, mode, expected) in cases {
+        set_owner_and_mode(&data, owner_of_data, mode);
+        let (child, _) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
+        signal(&child, "TERM");
+        let (code, log) = exit_code_and_log(child);
+        assert_eq!(code, Some(0), "{log}");
+        for warning in [access, replace, owner] {
+            let is_expected = expected.contains(&warning);
+            assert_eq!(log.contains(warning), is_expected, "{owner_of_data} {mode:o}: {log}");
+        }
+    }
 }
 
 #[test]

@@ -20,3 +20,30 @@ pub(crate) async fn world(url: &str) -> (World, Arc<MysqlStore>) {
     let store = Arc::new(MysqlStore::open(url, Options::default()).await.unwrap());
     (World::new(store.clone()).await, store)
 }
+
+/// Returns the sum of these status variables of the server. They count from its start, over all
+/// connections.
+#[allow(dead_code)] // not every test program uses it
+pub(crate) fn status_sum(server: &MariaDb, variables: &[&str]) -> u64 {
+    let names: Vec<String> = variables.iter().map(|name| format!("'{name}'")).collect();
+    let sql = format!(
+        "SELECT SUM(VARIABLE_VALUE) FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME IN ({})",
+        names.join(", ")
+    );
+    let sum = server.sql(&sql).unwrap();
+    sum.trim().parse::<f64>().unwrap() as u64
+}
+
+/// Returns the number of rows that statements have read from tables and indexes since the server
+/// started.
+#[allow(dead_code)] // not every test program uses it
+pub(crate) fn rows_read(server: &MariaDb) -> u64 {
+    let variables = [
+        "HANDLER_READ_KEY",
+        "HANDLER_READ_NEXT",
+        "HANDLER_READ_PREV",
+        "HANDLER_READ_RND",
+        "HANDLER_READ_RND_NEXT",
+    ];
+    status_sum(server, &variables)
+}

@@ -224,6 +224,36 @@ fn ipv6_network_of_64_bits_is_one_source() {
 }
 
 #[test]
+fn ipv6_network_of_48_bits_has_eight_times_the_limits() {
+    let gate = gate(|limits| {
+        limits.max_unauthenticated_per_source = 3;
+        limits.max_authenticated_per_source = 2;
+    });
+    let now = Instant::now();
+    // Address of a host in a network of 64 bits, which is in the given network of 48 bits.
+    let address = |site: u16, network: u16, host: u16| {
+        Source::Ip(std::net::Ipv6Addr::from([0x2001, 0xdb8, site, network, 0, 0, 0, host]).into())
+    };
+    let mut open = Vec::new();
+    for network in 0..8 {
+        for host in 0..3 {
+            open.push(gate.admit(now, address(0, network, host)).unwrap());
+        }
+    }
+    let refused = gate.admit(now, address(0, 8, 0)).unwrap_err();
+    assert_eq!(refused, ConnectionRefused::SourceFull, "the network of 48 bits is full");
+    assert!(gate.admit(now, address(1, 0, 0)).is_ok(), "another network of 48 bits");
+    open.pop();
+    open.push(gate.admit(now, address(0, 8, 0)).unwrap());
+    let logged_in = open.iter_mut().filter_map(|permit| permit.authenticate().ok()).count();
+    assert_eq!(logged_in, 16, "two in each network of 64 bits but the last");
+    let mut late = gate.admit(now, address(0, 9, 0)).unwrap();
+    assert_eq!(late.authenticate(), Err(ConnectionRefused::SourceFull));
+    open.clear();
+    assert_eq!(late.authenticate(), Ok(()));
+}
+
+#[test]
 fn source_is_limited_in_authenticated_connections() {
     let gate = gate(|limits| limits.max_authenticated_per_source = 2);
     let now = Instant::now();

@@ -182,3 +182,26 @@ async fn wrong_tokens_are_limited_and_do_not_lock_out_known_devices() {
     assert!(refused.retry_after.is_some());
     engine.resume(source, Resume::new(alice, device, token)).await.unwrap();
 }
+
+/// An IPv6 network of 48 bits may try eight times as many wrong tokens as one of 64 bits, however
+/// many addresses and devices it uses.
+#[tokio::test(start_paused = true)]
+async fn wrong_tokens_are_limited_in_ipv6_networks_of_48_bits() {
+    let mut config = config();
+    config.throttle.login_rate_per_source = Rate::new(5, Duration::from_secs(3600));
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let attempt = async |site: u16, network: u16| {
+        let source = Source::Ip(std::net::Ipv6Addr::from([0x2001, 0xdb8, site, network, 0, 0, 0, 1]).into());
+        let wrong = Resume::new(alice, DeviceId::random(), Secret::new([7; 32]));
+        error_code(engine.resume(source, wrong).await)
+    };
+    for network in 0..8 {
+        for _ in 0..5 {
+            assert_eq!(attempt(0, network).await, ReplyCode::SessionExpired);
+        }
+        assert_eq!(attempt(0, network).await, ReplyCode::Throttled, "a network of 64 bits");
+    }
+    assert_eq!(attempt(0, 8).await, ReplyCode::Throttled, "the network of 48 bits");
+    assert_eq!(attempt(1, 0).await, ReplyCode::SessionExpired, "another one");
+}

@@ -81,6 +81,19 @@ fn identity_has_the_vector_fingerprint() {
 }
 
 #[test]
+fn specification_shows_the_fingerprint_of_the_vectors() {
+    let specification = include_str!("../../../../docs/sc1.md");
+    let mut samples = specification
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with("sha256:"));
+    let sample: Fingerprint = samples.next().unwrap().parse().unwrap();
+    assert_eq!(sample, identity().fingerprint());
+    assert_eq!(sample.to_string(), "sha256:g1DrklWQYbNAC0U1sc3Afv947hXsjzYfdyCZyJKuJAg");
+    assert_eq!(samples.next(), None);
+}
+
+#[test]
 fn credential_is_reproduced() {
     let keys = vector_keys();
     let message = signed_message(

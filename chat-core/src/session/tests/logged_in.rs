@@ -61,6 +61,23 @@ fn session_overlaps_sends_and_serialises_other_commands() {
 }
 
 #[test]
+fn session_answers_a_packet_with_two_commands_once() {
+    let time = Time::new();
+    let now = time.now();
+    let mut session = admitted(config(), &time);
+    // Concatenated protobuf messages are one message with the fields of both.
+    let both = [command(10, send(1)), command(11, Command::ListDevices)].concat();
+    assert_eq!(feed(&mut session, now, &[both.into()]), 1);
+    assert!(matches!(
+        session.poll_action(),
+        Some(Action::Run(RequestId(11), Command::ListDevices))
+    ));
+    session.handle_outcome(now.instant, RequestId(11), done());
+    assert_eq!(drain(&mut session), (vec![], vec![(11, 0)], None));
+    assert_eq!(session.in_flight(), 0);
+}
+
+#[test]
 fn session_bounds_requests_in_flight() {
     let time = Time::new();
     let now = time.now();

@@ -25,6 +25,8 @@ pub mod conversations;
 pub mod counts;
 #[allow(missing_docs)]
 pub mod cursors;
+#[allow(missing_docs)]
+pub mod engine;
 mod faulty;
 #[allow(missing_docs)]
 pub mod feeds;
@@ -154,6 +156,10 @@ macro_rules! store_conformance {
             cancellation:
                 dropped_units_commit_completely_or_not_at_all, dropped_reads_do_not_answer_later_reads,
                 dropped_cursor_moves_leave_a_valid_cursor, dropped_unit_does_not_block_the_next;
+            engine:
+                former_members_see_the_group_as_they_left_it,
+                hundred_simultaneous_first_messages_reach_every_session_of_the_recipient,
+                session_survives_lost_replies_to_resumes;
         }
     };
     (@cases $fresh:expr; $($family:ident: $($case:ident),+;)+) => {

@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::samples;
 use crate::codec::proto::{self, client_packet::Command as WireCommand};
-use crate::codec::{DecodeError, Malformed, RequestId, server};
+use crate::codec::{DecodeError, Malformed, RequestId, client, server};
 use crate::model::{MessageText, ReplyCode};
 
 /// Request id of the packets in these tests.

@@ -89,6 +89,82 @@ fn decode_request_rejects_unknown_commands() {
     }
 }
 
+/// Decodes the packet that consists of these packets one after another: protobuf merges them, so
+/// that it holds the commands of all of them. Returns the request as a client encodes it, because
+/// requests with secrets cannot be compared otherwise.
+fn decode_merged(packets: &[Vec<u8>]) -> Result<BytesMut, DecodeError> {
+    let request = server::decode_request(packets.concat().into(), MessageText::MAX_BYTES)?;
+    let mut encoded = BytesMut::new();
+    client::encode_request(&request, &mut encoded);
+    Ok(encoded)
+}
+
+#[test]
+fn decode_request_takes_the_last_of_several_commands() {
+    let commands = [
+        WireCommand::SendMessage(send()),
+        WireCommand::Ping(proto::Ping {}),
+        WireCommand::CreateGroup(create()),
+        WireCommand::Login(login()),
+        WireCommand::ReadHistory(history()),
+    ];
+    for (position, first) in commands.iter().enumerate() {
+        for last in commands[..position].iter().chain(&commands[position + 1..]) {
+            let alone = decode_merged(&[packet(ID, last.clone())]).unwrap();
+            // The former id is replaced too, and a repeated id is no second request.
+            for id in [3, ID] {
+                let both = decode_merged(&[packet(id, first.clone()), packet(ID, last.clone())]);
+                assert_eq!(both.as_ref(), Ok(&alone), "{first:?}, {last:?}");
+            }
+            // A command that is replaced is not checked.
+            let kick = proto::KickMember::default();
+            let replaced = packet(ID, WireCommand::KickMember(kick));
+            let both = decode_merged(&[replaced, packet(ID, last.clone())]);
+            assert_eq!(both.as_ref(), Ok(&alone), "{last:?}");
+            // The first command again after another one is not merged with its earlier form.
+            let again = [first, last, first].map(|command| packet(ID, command.clone()));
+            assert_eq!(decode_merged(&again), decode_merged(&again[..1]), "{first:?}, {last:?}");
+        }
+    }
+}
+
+#[test]
+fn decode_request_merges_a_repeated_command_field_by_field() {
+    let first = proto::SendMessage {
+        reply_to: 7,
+        mentions: vec![1],
+        ..send()
+    };
+    let second = proto::SendMessage {
+        text: "later".into(),
+        mentions: vec![2],
+        mention_all: true,
+        ..Default::default()
+    };
+    let merged = proto::SendMessage {
+        text: "later".into(),
+        mentions: vec![1, 2],
+        mention_all: true,
+        ..first.clone()
+    };
+    let [first, second, merged] = [first, second, merged].map(|send| packet(ID, WireCommand::SendMessage(send)));
+    let expected = decode_merged(&[merged]).unwrap();
+    assert_eq!(decode_merged(&[first.clone(), second.clone()]), Ok(expected));
+    // The conversation of the second packet replaces that of the first, whatever its form.
+    let by_name = proto::SendMessage {
+        conversation: group("rust"),
+        ..Default::default()
+    };
+    let by_name = packet(ID, WireCommand::SendMessage(by_name));
+    let in_group = proto::SendMessage {
+        conversation: group("rust"),
+        ..send()
+    };
+    let in_group = decode_merged(&[packet(ID, WireCommand::SendMessage(in_group))]).unwrap();
+    let plain = packet(ID, WireCommand::SendMessage(send()));
+    assert_eq!(decode_merged(&[plain, by_name]), Ok(in_group));
+}
+
 #[test]
 fn decode_request_requires_ids_of_sixteen_bytes() {
     for length in [0, 1, 15, 17, 32, 4096] {

@@ -1,0 +1,97 @@
+//! Test of how much a page of a log reads.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chat_core::model::{EventKind, Page, PageFrom, Seq};
+use chat_core::store::Store;
+use chat_core::testkit::store::{NewEvent, World, append_to, transact};
+
+use crate::messages::events_for;
+use crate::{Options, SqliteStore};
+
+/// Number of messages. Each has an edit.
+const MESSAGES: u64 = 320;
+/// Size of the body of an edit.
+const EDIT_BYTES: usize = 4096;
+
+/// Returns the number of bytes that system calls of this thread have read.
+fn bytes_read() -> u64 {
+    let counters = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let read = counters.lines().find_map(|line| line.strip_prefix("rchar: "));
+    read.unwrap().parse().unwrap()
+}
+
+/// Returns the number of bytes that reading the counter itself adds to it.
+fn cost_of_measuring() -> u64 {
+    let before = bytes_read();
+    bytes_read() - before
+}
+
+/// Appends messages, at the positions 1 to [`MESSAGES`], and then an edit of each.
+async fn append_edited_messages(world: &World) {
+    let (group, alice) = (world.group, world.alice);
+    let work = transact(&*world.store, move |tx| {
+        Box::pin(async move {
+            let messages: Vec<_> = (0..MESSAGES).map(|_| NewEvent::message("short")).collect();
+            append_to(tx, group, alice, &messages).await?;
+            let edits: Vec<_> = (1..=MESSAGES)
+                .map(|target| NewEvent {
+                    body: Bytes::from(vec![b'e'; EDIT_BYTES]),
+                    ..NewEvent::of(EventKind::Edit, Some(Seq(target)))
+                })
+                .collect();
+            for edit in append_to(tx, group, alice, &edits).await? {
+                let target = edit.target.expect("an edit has a target");
+                tx.mark_edited(group, target, edit.seq).await?;
+            }
+            Ok(())
+        })
+    });
+    work.await.unwrap();
+}
+
+/// All edits together have 1.25 MiB. A page of 16 KiB that read them all before it applied its
+/// limit would read about 80 times as much as it returns.
+#[tokio::test]
+async fn page_of_messages_with_large_edits_reads_about_as_much_as_it_returns() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).await.unwrap());
+    let world = World::new(store.clone() as Arc<dyn Store>).await;
+    append_edited_messages(&world).await;
+    store.close().await;
+    let (bob, group, direct) = (world.bob, world.group, world.direct);
+    drop((store, world));
+
+    // The query runs on this thread, on a connection whose cache is empty.
+    let opened = crate::open::open(directory.path(), &Options::default()).unwrap();
+    for (conn, from) in opened
+        .readers
+        .iter()
+        .zip([PageFrom::After(Seq::ZERO), PageFrom::Before(Seq(MESSAGES + 1))])
+    {
+        let page = |max_bytes| Page {
+            from,
+            max_events: 500,
+            max_bytes,
+        };
+        // Reads the schema, and compiles the statements.
+        events_for(conn, bob, direct, page(u32::MAX)).unwrap().unwrap();
+        let cost_of = |max_bytes| {
+            let before = bytes_read() + cost_of_measuring();
+            let page = events_for(conn, bob, group, page(max_bytes)).unwrap().unwrap();
+            let read = bytes_read() - before;
+            let bodies = page.events.iter().chain(&page.edits).map(|event| event.body.len());
+            (read, bodies.sum::<usize>() as u64, page.events.len())
+        };
+        let (read, returned, events) = cost_of(16 * 1024);
+        assert_eq!(events, 3, "{from:?}");
+        assert!(
+            read > 0 && read < 8 * returned,
+            "{from:?}: {read} bytes read, {returned} returned"
+        );
+        // The measurement sees what an unlimited page reads.
+        let (read, _, _) = cost_of(u32::MAX);
+        assert!(read > MESSAGES * EDIT_BYTES as u64 / 2, "{from:?}: {read} bytes read");
+    }
+}
