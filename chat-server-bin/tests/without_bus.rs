@@ -1,5 +1,5 @@
 //! Tests of nodes on one database that cannot reach each other over the bus, because one node has
-//! lost Redis or no bus is configured.
+//! lost Redis, Redis was never up, or no bus is configured.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use chat_core::codec::body;
-use chat_core::model::{Command, ConversationRef, Draft, EventBody, MessageText, Note, Push, UserName, UserRef};
+use chat_core::commands::Commands as _;
+use chat_core::model::{
+    Command, ConversationId, ConversationRef, Draft, EventBody, MessageText, Note, Push, UserName, UserRef,
+};
 use chat_core::testkit::Peer;
 use chat_harness::Cluster;
 use tokio::time::timeout;
@@ -94,5 +97,63 @@ async fn messages_of_a_node_without_redis_arrive_before_and_after_its_lease_expi
     assert!(
         restored.iter().all(|delay| *delay < Duration::from_secs(1)),
         "{restored:?}"
+    );
+}
+
+/// Waits until Bob's session is notified that Alice types. Nodes tell each other only over the bus.
+async fn until_typing_crosses_nodes(alice: &mut Peer, bob: &mut Peer, conversation: ConversationId) {
+    let started = Instant::now();
+    loop {
+        alice.commands().set_typing(conversation, true).await.unwrap();
+        let typing = async { while !matches!(bob.next_push().await.unwrap(), Push::Typing { .. }) {} };
+        if timeout(Duration::from_millis(500), typing).await.is_ok() {
+            return;
+        }
+        assert!(
+            started.elapsed() < WAIT_TIMEOUT,
+            "the nodes do not use Redis after its start"
+        );
+        alice.commands().set_typing(conversation, false).await.unwrap();
+    }
+}
+
+/// Number of logins that [`time_of_logins`] measures.
+const LOGINS: u32 = 20;
+
+/// Returns the time of some logins of Alice on the first node, one after the other.
+async fn time_of_logins(cluster: &Cluster) -> Duration {
+    let started = Instant::now();
+    for _ in 0..LOGINS {
+        let node = cluster.nodes[0].address();
+        let mut peer = Peer::connect(node, cluster.fingerprint()).await.unwrap();
+        peer.login("alice").await.unwrap();
+    }
+    started.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_before_redis_serve_and_use_it_once_it_runs() {
+    let mut cluster = Cluster::start(&PROGRAM, 0).unwrap();
+    cluster.redis.kill();
+    for _ in 0..2 {
+        // Returns once the node says that it is ready.
+        cluster.add_node().unwrap();
+    }
+    let (mut alice, mut bob) = connect_friends(&cluster).await;
+    let without_redis = time_of_logins(&cluster).await;
+    let delays = measure_delays(&mut alice, &mut bob, 3).await;
+    assert!(delays.iter().all(|delay| *delay < MAX_DELAY), "{delays:?}");
+
+    cluster.redis.restart().unwrap();
+    let to_bob = ConversationRef::Direct(named("bob"));
+    let conversation = alice.commands().send_text(to_bob, "again").await.unwrap().conversation;
+    until_typing_crosses_nodes(&mut alice, &mut bob, conversation).await;
+    let with_redis = time_of_logins(&cluster).await;
+    println!("{LOGINS} logins without Redis: {without_redis:?}, with Redis: {with_redis:?}");
+    // If each login waited a second for Redis, the difference would be 20 s. Half of that leaves
+    // room for a machine that was busier at first.
+    assert!(
+        without_redis < with_redis + Duration::from_secs(10),
+        "{without_redis:?} {with_redis:?}"
     );
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::console::OperatorConsole;
 use super::printer::Printer;
-use super::text::{describe_group, group_row};
+use super::text::{account_name, describe_group, group_row};
 use super::{Call, PAGE_SIZE, group_ref, refused, user_ref};
 use crate::failure::Failure;
 
@@ -40,10 +40,11 @@ pub(super) async fn run(
             let is_owner = |member: &MemberInfo| member.user.id == new_owner.id && member.role == Role::Owner;
             let is_changed = !before.members.iter().any(is_owner);
             let object = json!({ "group": &group, "owner": &user, "changed": is_changed });
+            let name = account_name(&new_owner);
             let text = if is_changed {
-                format!("made user {} the owner of group {group}", new_owner.name)
+                format!("made user {name} the owner of group {group}")
             } else {
-                format!("user {} was already the owner of group {group}", new_owner.name)
+                format!("user {name} was already the owner of group {group}")
             };
             operator_console.announce_and_print(printer, &object, &text).await
         }

@@ -29,7 +29,7 @@ pub(crate) use reference::{group_ref as parse_group, user_name as parse_user_nam
 
 use self::console::OperatorConsole;
 use self::executor::Executor;
-use self::text::audit_row;
+use self::text::{account_name, audit_row};
 use crate::args::{AuditArgs, GroupCommand, OperatorArgs, OperatorCommand, SessionCommand, StatsArgs, UserCommand};
 use crate::config::Checked;
 use crate::failure::{Failure, chain};
@@ -117,7 +117,7 @@ async fn end_sessions(
         .end_sessions(user_ref(user)?)
         .await
         .map_err(refused)?;
-    let text = format!("ended all sessions of user {}", account.name);
+    let text = format!("ended all sessions of user {}", account_name(&account));
     operator_console.announce_and_print(printer, &account, &text).await
 }
 

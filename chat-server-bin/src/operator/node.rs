@@ -1,7 +1,7 @@
 //! Commands about the server that runs on the data directory.
 
 use chat_core::engine::operator::SessionListing;
-use chat_core::model::{ReplyCode, SessionId};
+use chat_core::model::{ReplyCode, SessionId, escape_for_log};
 use serde_json::{Value, json};
 
 use super::console::{Console, OperatorConsole, RunningNode};
@@ -133,7 +133,8 @@ fn line(name: &str, value: &Value) -> String {
             format!("{name} {}", fields.collect::<Vec<_>>().join(" "))
         }
         Value::Array(values) if values.iter().all(Value::is_string) => {
-            let values = values.iter().filter_map(Value::as_str).collect::<Vec<_>>();
+            // Other nodes announce their addresses.
+            let values: Vec<_> = values.iter().filter_map(Value::as_str).map(escape_for_log).collect();
             format!(
                 "{name} {}",
                 if values.is_empty() {

@@ -1,4 +1,8 @@
-//! Accounts, sessions, groups and audit records as lines of text.
+//! Accounts, sessions, groups and audit records as lines of text. Text that others wrote is escaped,
+//! so that it cannot add a row or a column. This includes names: another program may have written
+//! them into the store.
+
+use std::borrow::Cow;
 
 use chat_core::engine::operator::{AccountDetails, AccountInfo, GroupDetails, GroupListing, SessionListing};
 use chat_core::model::{DeviceInfo, Timestamp, escape_for_log};
@@ -12,15 +16,21 @@ pub(super) const fn account_state(account: &AccountInfo) -> &'static str {
     }
 }
 
+/// Returns the name of an account, escaped.
+pub(super) fn account_name(account: &AccountInfo) -> Cow<'_, str> {
+    escape_for_log(&account.name)
+}
+
 pub(super) fn account_row(account: &AccountInfo) -> String {
-    format!("#{}\t{}\t{}", account.id, account.name, account_state(account))
+    let (id, name, state) = (account.id, account_name(account), account_state(account));
+    format!("#{id}\t{name}\t{state}")
 }
 
 pub(super) fn describe_account(details: &AccountDetails) -> String {
     let account = &details.account;
     let mut lines = vec![
         format!("id {}", account.id),
-        format!("name {}", account.name),
+        format!("name {}", account_name(account)),
         format!("display name {}", escape_for_log(&account.display_name)),
         format!("state {}", account_state(account)),
         format!("password {}", if account.has_password { "set" } else { "none" }),
@@ -42,7 +52,7 @@ fn device_row(device: &DeviceInfo) -> String {
 }
 
 pub(super) fn session_row(session: &SessionListing) -> String {
-    let name = session.name.as_deref().unwrap_or("deleted user");
+    let name = escape_for_log(session.name.as_deref().unwrap_or("deleted user"));
     let device = session.device.map(|device| device.to_string()).unwrap_or_default();
     let address = session
         .address
@@ -70,7 +80,8 @@ pub(super) fn describe_group(details: &GroupDetails) -> String {
     let mut lines = vec![group_row(&details.group)];
     for member in &details.members {
         let role = format!("{:?} {:?}", member.state, member.role).to_lowercase();
-        lines.push(format!("user #{} {} {role}", member.user.id, member.user.name));
+        let (id, name) = (member.user.id, escape_for_log(&member.user.name));
+        lines.push(format!("user #{id} {name} {role}"));
     }
     lines.join("\n")
 }

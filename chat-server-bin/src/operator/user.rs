@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::call::NewAccount;
 use super::console::OperatorConsole;
 use super::printer::Printer;
-use super::text::{account_row, describe_account};
+use super::text::{account_name, account_row, describe_account};
 use super::{Call, PAGE_SIZE, invalid, parse_user_name, refused, user_ref};
 use crate::failure::Failure;
 
@@ -34,16 +34,19 @@ pub(super) async fn run(
             let account = operator.rename_account(before.id, new_name).await.map_err(refused)?;
             let is_changed = before.name != account.name;
             let text = if is_changed {
-                format!("renamed user {} to {}", before.name, account.name)
+                format!("renamed user {} to {}", account_name(&before), account_name(&account))
             } else {
-                format!("user {} already had this name", account.name)
+                format!("user {} already had this name", account_name(&account))
             };
             printer.result(&with_change(&account, is_changed), &text, None).await
         }
         Call::UserPasswd { user, password } => {
             let changed = operator.set_password(user_ref(&user)?, password.0);
             let account = changed.await.map_err(refused)?;
-            let text = format!("changed the password of user {} and ended all sessions", account.name);
+            let text = format!(
+                "changed the password of user {} and ended all sessions",
+                account_name(&account)
+            );
             operator_console.announce_and_print(printer, &account, &text).await
         }
         Call::UserDisable { user } => {
@@ -52,9 +55,12 @@ pub(super) async fn run(
             let text = if before.disabled {
                 // An earlier command may have been interrupted after it disabled the account. Then
                 // this one ends the sessions that are left.
-                format!("user {} was already disabled; ended all sessions", account.name)
+                format!(
+                    "user {} was already disabled; ended all sessions",
+                    account_name(&account)
+                )
             } else {
-                format!("disabled user {} and ended all sessions", account.name)
+                format!("disabled user {} and ended all sessions", account_name(&account))
             };
             operator_console
                 .announce_and_print(printer, &with_change(&account, !before.disabled), &text)
@@ -64,9 +70,9 @@ pub(super) async fn run(
             let before = find(operator_console, &user).await?;
             let account = operator.enable(before.id).await.map_err(refused)?;
             let text = if before.disabled {
-                format!("enabled user {}", account.name)
+                format!("enabled user {}", account_name(&account))
             } else {
-                format!("user {} was already enabled", account.name)
+                format!("user {} was already enabled", account_name(&account))
             };
             printer
                 .result(&with_change(&account, before.disabled), &text, None)
@@ -105,7 +111,7 @@ async fn add(
         .map_err(|error| Failure::Failed(format!("the display name: {error}")))?;
     new.password = account.password.map(|password| password.0);
     let created = operator_console.operator.create_account(new).await.map_err(refused)?;
-    let text = format!("created user {} with id {}", created.name, created.id);
+    let text = format!("created user {} with id {}", account_name(&created), created.id);
     printer.result(&created, &text, None).await
 }
 
@@ -136,7 +142,7 @@ async fn delete(
     let account = operator.account(id).await.map_err(refused)?.account;
     let is_changed = before.deleted.is_none();
     let text = if is_changed {
-        format!("deleted user {} with id {id}", before.name)
+        format!("deleted user {} with id {id}", account_name(&before))
     } else {
         format!("user #{id} was already deleted; completed the deletion and applied the options")
     };

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // these are tests
 
+mod database;
 mod groups;
 mod operators;
 mod scenarios;

@@ -1,16 +1,20 @@
 //! Tests of operator commands such as `chat-server user disable` while nodes run.
 
 use std::process::Command as Process;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chat_bus_redis::RedisBackend;
+use chat_core::cluster::{Discovery as _, NodeInfo};
 use chat_core::commands::Commands;
-use chat_core::model::{CloseCode, ConversationRef, EventKind, GroupName, Push};
+use chat_core::model::{CloseCode, ConversationRef, EventKind, GroupName, NodeId, Push};
+use chat_core::store::Store as _;
 use chat_core::testkit::Peer;
 use chat_harness::Cluster;
+use chat_store_mysql::MysqlStore;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::support::{PROGRAM, create_group, join};
+use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, join};
 
 /// Maximum time until nodes act on a change that a command announces on the bus. Without the
 /// announcement, a node finds the change when it next compares its sessions with the store, after
@@ -188,4 +192,91 @@ async fn command_reports_that_nodes_were_not_notified() {
     let object = tokio::task::block_in_place(|| run_command_with_bus(&cluster, &unreachable, &enable));
     let object: Value = serde_json::from_str(&object).unwrap();
     assert_eq!(object.get("nodes_notified"), None);
+}
+
+/// Text that would add a row, and clear the screen, if a terminal showed it unescaped.
+const FORGED_ROW: &str = "x\n#9\tmallory\tactive\r\u{1b}[2J\u{202e}";
+
+/// Returns a text as a literal of SQL.
+fn sql_literal(text: &str) -> String {
+    let digits: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+    format!("X'{digits}'")
+}
+
+/// Clients cannot set such names, but another program may have written them into the database, and
+/// a node that has the cluster key may announce such an address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn output_of_commands_escapes_foreign_text() {
+    let cluster = Cluster::start(&PROGRAM, 1).unwrap();
+    let mut alice = cluster.new_user(0, "alice").await.unwrap();
+    let mut bob = cluster.new_user(0, "bob").await.unwrap();
+    let group = create_group(&mut alice, "rust").await;
+    join(&mut bob, ConversationRef::Id(group)).await;
+    let database = cluster.database.url("chat");
+    let mysql = MysqlStore::open(&database, chat_store_mysql::Options::default());
+    let cluster_key = mysql.await.unwrap().cluster_key().await.unwrap();
+    let redis = RedisBackend::open(&cluster.redis.url(), cluster_key, chat_bus_redis::Options::default()).unwrap();
+    let discovery = redis.discovery();
+    let mut announced = NodeInfo::new(NodeId([7; 16]), 1);
+    // Nodes separate addresses by line feeds, so an address contains none.
+    announced.addresses = vec![FORGED_ROW.replace('\n', " ")];
+    let _view = discovery.join(announced).await.unwrap();
+    let forged = sql_literal(FORGED_ROW);
+    let sql = format!(
+        "USE chat; UPDATE account SET name = {forged}, display_name = {forged}, subject = {forged} WHERE name = 'alice';
+         UPDATE device SET name = {forged};
+         UPDATE group_profile SET name = {forged}, description = {forged} WHERE conversation_id = {group}",
+        group = group.0,
+    );
+    cluster.database.sql(&sql).unwrap();
+
+    let node = cluster.nodes[0].data_dir().to_str().unwrap();
+    let unused = tempfile::tempdir().unwrap();
+    let without_node = unused.path().to_str().unwrap();
+    let group = &*format!("#{}", group.0);
+    let started = Instant::now();
+    while !run_command(&cluster, &["--data-dir", node, "stats"])
+        .await
+        .contains("mallory")
+    {
+        assert!(started.elapsed() < WAIT_TIMEOUT, "the announced address is not shown");
+    }
+    let escaped = "x\\n#9\\tmallory\\tactive\\r\\u{1b}[2J\\u{202e}";
+    for (arguments, lines, shows_name) in [
+        (&["user", "list"][..], Some(2), true),
+        (&["user", "show", "#1"], None, true),
+        (&["group", "list"], Some(1), true),
+        (&["group", "show", group], Some(3), true),
+        // Nodes know the names of their users from before.
+        (&["session", "list"], Some(2), false),
+        (&["session", "list", "#1"], Some(1), false),
+        (&["stats"], None, false),
+        (&["group", "transfer", group, "#2"], Some(1), false),
+        (&["group", "transfer", group, "#1"], Some(1), true),
+        (&["session", "end", "#1"], Some(1), true),
+        (&["user", "disable", "#1"], Some(1), true),
+        (&["user", "enable", "#1"], Some(1), true),
+        (&["user", "passwd", "#1"], Some(1), true),
+        (&["user", "rename", "#1", "alicia"], Some(1), true),
+        (&["audit"], None, true),
+    ] {
+        for directory in [node, without_node] {
+            if arguments.starts_with(&["session", "list"]) && directory == without_node {
+                continue; // only nodes know their sessions
+            }
+            if arguments.contains(&"rename") {
+                let name_again = format!("UPDATE chat.account SET name = {forged} WHERE id = 1");
+                cluster.database.sql(&name_again).unwrap();
+            }
+            let output = run_command(&cluster, &[&["--data-dir", directory], arguments].concat()).await;
+            let is_harmful = |c: char| c == '\u{202e}' || c.is_control() && !matches!(c, '\n' | '\t');
+            assert!(!output.contains(is_harmful), "{arguments:?}: {output:?}");
+            assert!(!output.contains("mallory\tactive"), "{arguments:?}: {output:?}");
+            if let Some(lines) = lines {
+                assert_eq!(output.lines().count(), lines, "{arguments:?}: {output:?}");
+            }
+            assert!(!shows_name || output.contains(escaped), "{arguments:?}: {output:?}");
+        }
+    }
+    drop((alice, bob));
 }

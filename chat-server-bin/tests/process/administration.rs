@@ -5,11 +5,12 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use chat_core::codec::{Answer, RequestKind};
 use chat_core::commands::Commands as _;
-use chat_core::model::{CloseCode, GroupName, NewGroup, Note, Push};
+use chat_core::model::{CloseCode, DeviceId, GroupName, Login, NewGroup, Note, Push, Secret, UserName};
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{PASSWORD, Peer};
 use serde_json::Value;
@@ -68,12 +69,16 @@ impl Running {
         stderr(&output)
     }
 
-    /// Connects and logs in the user with [`PASSWORD`].
-    async fn log_in(&self, name: &str) -> std::io::Result<Peer> {
+    async fn connect(&self) -> Peer {
         let value = |prefix| self.lines.iter().find_map(|line| line.strip_prefix(prefix)).unwrap();
         let address = value("listening sc1 ").parse().unwrap();
         let fingerprint: Fingerprint = value("fingerprint ").parse().unwrap();
-        let mut peer = Peer::connect(address, fingerprint).await.unwrap();
+        Peer::connect(address, fingerprint).await.unwrap()
+    }
+
+    /// Connects and logs in the user with [`PASSWORD`].
+    async fn log_in(&self, name: &str) -> std::io::Result<Peer> {
+        let mut peer = self.connect().await;
         peer.login(name).await?;
         Ok(peer)
     }
@@ -143,6 +148,43 @@ async fn accounts_are_managed_while_the_server_runs() {
             .all(|record| record["source"] == source && record["operator"] == system_user),
         "{actions:?}"
     );
+    server.stop();
+}
+
+/// A change of an account that takes long, such as a new password, whose hash is computed, must not
+/// write back what it has read before another change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_changes_of_an_account_undo_none_of_each_other() {
+    let server = Running::start();
+    server.run(&["user", "add", "alice"]);
+    let [mut name, mut next_name] = ["alice", "alicia"];
+    for round in 0..8 {
+        let password = format!("password of round {round}");
+        let changes = [
+            &["user", "passwd", "#1"][..],
+            &["user", "disable", "#1"],
+            &["user", "rename", "#1", next_name],
+        ];
+        let started = changes.map(|arguments| {
+            let mut command = program(server.path(), arguments);
+            command.env("CHAT_PASSWORD", &password);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        });
+        for (change, arguments) in started.into_iter().zip(changes) {
+            let output = change.wait_with_output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        }
+        std::mem::swap(&mut name, &mut next_name);
+        let account = &server.json(&["user", "show", "#1"])[0];
+        assert_eq!(account["disabled"], true, "round {round}: {account}");
+        assert_eq!(account["name"], name, "round {round}: {account}");
+        server.run(&["user", "enable", "#1"]);
+        let mut peer = server.connect().await;
+        let account = UserName::parse(name).unwrap();
+        let login = Login::new(account, Secret::new(password), DeviceId::random());
+        let answer = peer.ask(RequestKind::Login(login)).await.unwrap();
+        assert!(matches!(answer, Ok(Answer::LoggedIn(_))), "round {round}: {answer:?}");
+    }
     server.stop();
 }
 

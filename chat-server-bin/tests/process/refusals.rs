@@ -77,6 +77,11 @@ fn check_config_refuses_what_the_start_refuses() {
         ("[store]\nurl = \"mysql://chat:S@e/cret@127.0.0.1/chat\"", "store.url"),
         ("[store]\nurl = \"mysql://chat:secret@127.0.0.1\"", "store.url"),
         (
+            "[store]\nurl = \"mysql://chat:secret@127.0.0.1/chat?no_such=1\"",
+            "store.url",
+        ),
+        ("[store]\nurl = \"mysql:chat:secret@127.0.0.1/chat\"", "store.url"),
+        (
             "[store]\nurl = \"mysql://chat@127.0.0.1/chat\"\n[bus]\nurl = \"redis://:se/cret@127.0.0.1/\"",
             "bus.url",
         ),
@@ -109,6 +114,49 @@ fn check_config_refuses_what_the_start_refuses() {
         assert!(matches!(started.status.code(), Some(69 | 78)), "{text}");
         assert!(stderr(&started).contains(expected), "{text}: {}", stderr(&started));
         let _ = fs::remove_dir_all(data);
+    }
+}
+
+#[test]
+fn check_config_names_a_certificate_that_does_not_match_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    };
+    let certified = || rcgen::generate_simple_self_signed(vec!["chat.example".to_owned()]).unwrap();
+    let (one, other) = (certified(), certified());
+    write("certificate.pem", &one.cert.pem());
+    write("key.pem", &one.signing_key.serialize_pem());
+    write("other-key.pem", &other.signing_key.serialize_pem());
+    let run = |arguments: &[&str], key: &str| {
+        let mut command = program(directory.path(), arguments);
+        command.args(["--listen", "tls://127.0.0.1:0"]);
+        command.env("CHAT_TLS__CERTIFICATE_FILE", "certificate.pem");
+        command.env("CHAT_TLS__KEY_FILE", key).output().unwrap()
+    };
+    let valid = run(&["check-config"], "key.pem");
+    assert!(valid.status.success(), "{}", stderr(&valid));
+    for command in ["check-config", "run"] {
+        let refused = run(&[command], "other-key.pem");
+        let text = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(78), "{command}: {text}");
+        assert!(
+            text.contains("tls.certificate_file certificate.pem")
+                && text.contains("tls.key_file other-key.pem")
+                && text.to_lowercase().contains("match"),
+            "{command}: {text}"
+        );
+    }
+    // The certificate is no key, and the key is no certificate.
+    for (certificate, key) in [("key.pem", "key.pem"), ("certificate.pem", "certificate.pem")] {
+        let mut command = program(directory.path(), &["check-config", "--listen", "tls://127.0.0.1:0"]);
+        command.env("CHAT_TLS__CERTIFICATE_FILE", certificate);
+        let refused = command.env("CHAT_TLS__KEY_FILE", key).output().unwrap();
+        let text = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(78), "{certificate} {key}: {text}");
+        assert!(text.contains("tls.certificate_file"), "{text}");
     }
 }
 
