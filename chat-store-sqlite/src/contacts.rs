@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Contact, ContactState, Timestamp, UserId};
-use chat_core::store::sql_support::{CONTACT, Code, distinct, int};
+use chat_core::store::sql_support::{CONTACT_COLUMNS, Code, distinct, int};
 use chat_core::store::{ContactStore, ContactTx, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,7 +11,7 @@ use crate::rows;
 use crate::tx::SqliteTx;
 
 pub(crate) fn contact_sql() -> String {
-    format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 AND peer_id = ?2")
+    format!("SELECT {CONTACT_COLUMNS} FROM contact WHERE owner_id = ?1 AND peer_id = ?2")
 }
 
 fn contact(conn: &Connection, owner: UserId, peer: UserId) -> rusqlite::Result<Option<Contact>> {
@@ -22,7 +22,7 @@ fn contact(conn: &Connection, owner: UserId, peer: UserId) -> rusqlite::Result<O
 }
 
 fn contacts(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<Contact>> {
-    let sql = format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 ORDER BY peer_id");
+    let sql = format!("SELECT {CONTACT_COLUMNS} FROM contact WHERE owner_id = ?1 ORDER BY peer_id");
     conn.prepare_cached(&sql)?
         .query_map([int(owner.0)], rows::contact)?
         .collect()
@@ -95,7 +95,7 @@ impl ContactTx for SqliteTx<'_> {
     }
 
     async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
-        let sql = format!("INSERT OR REPLACE INTO contact ({CONTACT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+        let sql = format!("INSERT OR REPLACE INTO contact ({CONTACT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
         let values = params![
             int(contact.owner.0),
             int(contact.peer.0),
