@@ -9,7 +9,7 @@ use chat_core::model::{CloseCode, DisplayName, ProfileChanges, ReplyCode};
 
 use crate::args::Global;
 use crate::command_client::CommandClient;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::login::LoginMode;
 use crate::output::{DoneLine, Output, WhoLine};
 use crate::secrets;
@@ -78,7 +78,7 @@ async fn end_session(session: &Session) -> Result<(), Failure> {
         Err(error) if means_no_session(&error) => Ok(()),
         Err(error @ (ClientError::Timeout | ClientError::Interrupted | ClientError::Unreachable(_))) => {
             let text = format!("{error}; this device may still be logged in, run `chat-client logout` again");
-            Err(Failure::new(Kind::OutcomeUnknown, text))
+            Err(Failure::new(FailureKind::OutcomeUnknown, text))
         }
         Err(error) => Err(error.into()),
     }
@@ -112,7 +112,7 @@ pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut 
     let changed = session.within(change).await;
     session.finish().await;
     changed.map_err(|failure| match failure.kind {
-        Kind::Timeout => failure.with_unknown_outcome(),
+        FailureKind::Timeout => failure.with_unknown_outcome(),
         _ => failure,
     })?;
     output.print(&DoneLine::new(

@@ -18,7 +18,7 @@ use clap::CommandFactory as _;
 
 use crate::args::{Args, Command, FriendCommand, Global, GroupCommand, SearchCommand};
 use crate::command_client::CommandClient;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::interactive;
 use crate::login::LoginMode;
 use crate::output::{ConversationLine, GroupLine, Output, UserLine};
@@ -99,7 +99,7 @@ async fn in_session(global: &Global, command: Command, output: &mut Output) -> R
     let result = session.within(run_in(&session, command, output)).await;
     session.finish().await;
     result.map_err(|failure| match failure.kind {
-        Kind::Timeout if !is_read_only => failure.with_unknown_outcome(),
+        FailureKind::Timeout if !is_read_only => failure.with_unknown_outcome(),
         _ => failure,
     })
 }
@@ -129,7 +129,10 @@ async fn run_in(session: &Session, command: Command, output: &mut Output) -> Res
         Command::Group(group) => groups::group(client, group, output).await,
         Command::Search(search) => print_search(client, search, output).await,
         Command::Devices { command } => devices::devices(client, command, output).await,
-        _ => Err(Failure::new(Kind::Failed, "internal error: the command is not handled")),
+        _ => Err(Failure::new(
+            FailureKind::Failed,
+            "internal error: the command is not handled",
+        )),
     }
 }
 
