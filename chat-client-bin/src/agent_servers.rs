@@ -12,7 +12,7 @@ use crate::failure::Failure;
 
 /// Servers, keys and authorities given on the command line.
 #[derive(Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct RequestedServers {
     pub(crate) servers: Vec<ServerAddress>,
     pub(crate) pins: Vec<Fingerprint>,
     /// File given with `--ca`.
@@ -54,18 +54,18 @@ impl AgentServers {
     /// Refuses servers that the agent does not use, and authorities unless the agent was started
     /// with a file of the same content. Refuses keys if the agent accepts another key or pins none,
     /// or if one of its servers is not encrypted.
-    pub(crate) fn check(&self, wanted: &Wanted) -> Result<(), Failure> {
+    pub(crate) fn check(&self, requested: &RequestedServers) -> Result<(), Failure> {
         let refuse = |option: &str, used: String| {
             Err(Failure::usage(format!(
                 "another chat-client has this account open and uses {used}: end that process first, or leave {option} out"
             )))
         };
-        if let Some(other) = wanted.servers.iter().find(|server| !self.servers.contains(server)) {
+        if let Some(other) = requested.servers.iter().find(|server| !self.servers.contains(server)) {
             let used: BTreeSet<_> = self.servers.iter().map(ServerAddress::to_string).collect();
             let used: Vec<_> = used.into_iter().collect();
             return refuse("--server", format!("{}, not {other}", used.join(" and ")));
         }
-        if let Some(ca) = &wanted.ca
+        if let Some(ca) = &requested.ca
             && self.authorities != Some(authorities::digest(ca)?)
         {
             let used = match self.authorities {
@@ -74,7 +74,7 @@ impl AgentServers {
             };
             return refuse("--ca", used.to_owned());
         }
-        if wanted.pins.is_empty() {
+        if requested.pins.is_empty() {
             return Ok(());
         }
         if self.servers.iter().any(|server| server.scheme == Scheme::Plain) {
@@ -83,7 +83,7 @@ impl AgentServers {
         if self.pins.is_empty() {
             return refuse("--pin", "a server without --pin".to_owned());
         }
-        if !self.pins.iter().all(|pin| wanted.pins.contains(pin)) {
+        if !self.pins.iter().all(|pin| requested.pins.contains(pin)) {
             let used: Vec<_> = self.pins.iter().map(Fingerprint::to_string).collect();
             return refuse("--pin", format!("a server whose key is {}", used.join(" or ")));
         }
@@ -124,12 +124,12 @@ mod tests {
             ..AgentServers::default()
         };
         let check = |addresses: &[&str], pins: &[Fingerprint]| {
-            let wanted = Wanted {
+            let requested = RequestedServers {
                 servers: servers(addresses),
                 pins: pins.to_vec(),
                 ca: None,
             };
-            used.check(&wanted).map_err(|failure| failure.text)
+            used.check(&requested).map_err(|failure| failure.text)
         };
         assert!(check(&[], &[]).is_ok());
         assert!(check(&["sc1://b:1"], &[key('A'), key('B')]).is_ok());
@@ -145,11 +145,11 @@ mod tests {
             servers: servers(&["sc1://a:1"]),
             ..AgentServers::default()
         };
-        let wanted = Wanted {
+        let requested = RequestedServers {
             pins: vec![key('A')],
-            ..Wanted::default()
+            ..RequestedServers::default()
         };
-        let refused = unpinned.check(&wanted).unwrap_err().text;
+        let refused = unpinned.check(&requested).unwrap_err().text;
         assert!(refused.contains("without --pin: end that process"), "{refused}");
         let plain = AgentServers {
             servers: servers(&["plain://a:1"]),
@@ -159,9 +159,9 @@ mod tests {
         let pins = vec![key('A')];
         assert!(
             plain
-                .check(&Wanted {
+                .check(&RequestedServers {
                     pins,
-                    ..Wanted::default()
+                    ..RequestedServers::default()
                 })
                 .is_err()
         );
@@ -179,13 +179,13 @@ mod tests {
             authorities: ca.map(|content| authorities::digest(&file("used", content)).unwrap()),
             ..AgentServers::default()
         };
-        let wanted = Wanted {
+        let requested = RequestedServers {
             ca: Some(file("wanted", "one")),
-            ..Wanted::default()
+            ..RequestedServers::default()
         };
-        assert!(used(Some("one")).check(&wanted).is_ok());
-        assert!(used(Some("one")).check(&Wanted::default()).is_ok());
-        let refused = |ca: Option<&str>| used(ca).check(&wanted).unwrap_err().text;
+        assert!(used(Some("one")).check(&requested).is_ok());
+        assert!(used(Some("one")).check(&RequestedServers::default()).is_ok());
+        let refused = |ca: Option<&str>| used(ca).check(&requested).unwrap_err().text;
         assert!(refused(None).contains("without --ca: end that process"));
         assert!(refused(Some("two")).contains("other authorities"));
     }

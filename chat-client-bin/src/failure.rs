@@ -24,7 +24,7 @@ use crate::signals::StopSignal;
 /// A failure with its message.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FailureKind,
     pub(crate) text: String,
     /// Reply code, if the server refused a request, or the client did in its place.
     pub(crate) code: Option<u32>,
@@ -34,7 +34,7 @@ pub(crate) struct Failure {
 
 /// Kind of a failure, by what a script can do about it. The table of the module explains the kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FailureKind {
     Refused,
     Failed,
     Usage,
@@ -55,7 +55,7 @@ pub(crate) enum Kind {
     OutputClosed,
 }
 
-impl Kind {
+impl FailureKind {
     /// Returns the name of the kind in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl Kind {
 }
 
 impl Failure {
-    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: FailureKind, text: impl Into<String>) -> Self {
         Self {
             kind,
             text: text.into(),
@@ -104,14 +104,14 @@ impl Failure {
 
     /// Creates the failure of a wrong command line.
     pub(crate) fn usage(text: impl fmt::Display) -> Self {
-        Self::new(Kind::Usage, text.to_string())
+        Self::new(FailureKind::Usage, text.to_string())
     }
 
     /// Turns a timeout into the failure of a command that may have taken effect. Leaves other
     /// failures as they are.
     pub(crate) fn with_unknown_outcome(mut self) -> Self {
-        if self.kind == Kind::Timeout {
-            self.kind = Kind::OutcomeUnknown;
+        if self.kind == FailureKind::Timeout {
+            self.kind = FailureKind::OutcomeUnknown;
             self.text.push_str("; it is unknown whether the command took effect");
         }
         self
@@ -152,7 +152,7 @@ impl std::error::Error for Failure {}
 /// Removes repeated causes from the text of an error, which names a chain of causes with `: `
 /// between them. An error that contains another may print the text of that error too, and then the
 /// chain contains a cause more than once.
-pub(crate) fn each_cause_once(text: &str) -> String {
+pub(crate) fn without_repeated_causes(text: &str) -> String {
     let mut causes: Vec<&str> = text.split(": ").collect();
     let mut start = 0;
     while start < causes.len() {
@@ -176,21 +176,21 @@ impl From<ClientError> for Failure {
                 "this name belongs to another account (id {user}) than the one whose messages and session this profile \
                  keeps (id {saved}): that one was renamed or deleted; nothing was sent: give another --profile"
             ),
-            error => each_cause_once(&error.to_string()),
+            error => without_repeated_causes(&error.to_string()),
         };
         let kind = match &error {
-            ClientError::Unreachable(_) => Kind::Unreachable,
-            ClientError::WrongKey { .. } | ClientError::Trust(_) => Kind::WrongKey,
+            ClientError::Unreachable(_) => FailureKind::Unreachable,
+            ClientError::WrongKey { .. } | ClientError::Trust(_) => FailureKind::WrongKey,
             ClientError::Refused(failure) => kind_of_reply(failure.code()),
-            ClientError::StoreReplaced => Kind::Refused,
-            ClientError::NoCredentials | ClientError::OtherUser { .. } => Kind::Auth,
+            ClientError::StoreReplaced => FailureKind::Refused,
+            ClientError::NoCredentials | ClientError::OtherUser { .. } => FailureKind::Auth,
             ClientError::Ended(code) => kind_of_close(*code),
-            ClientError::Interrupted => Kind::OutcomeUnknown,
-            ClientError::Protocol(_) => Kind::Protocol,
-            ClientError::OutboxFull(_) => Kind::Temporary,
+            ClientError::Interrupted => FailureKind::OutcomeUnknown,
+            ClientError::Protocol(_) => FailureKind::Protocol,
+            ClientError::OutboxFull(_) => FailureKind::Temporary,
             ClientError::Store(error) => kind_of_store_error(error),
-            ClientError::Timeout => Kind::Timeout,
-            _ => Kind::Failed,
+            ClientError::Timeout => FailureKind::Timeout,
+            _ => FailureKind::Failed,
         };
         let code = match &error {
             ClientError::Refused(failure) => Some(failure.number()),
@@ -205,7 +205,7 @@ impl From<ClientError> for Failure {
     }
 }
 
-fn kind_of_reply(code: Option<ReplyCode>) -> Kind {
+fn kind_of_reply(code: Option<ReplyCode>) -> FailureKind {
     match code {
         Some(
             ReplyCode::BadCredentials
@@ -215,26 +215,30 @@ fn kind_of_reply(code: Option<ReplyCode>) -> Kind {
             | ReplyCode::TooManyDevices
             | ReplyCode::Fenced
             | ReplyCode::NotLoggedIn,
-        ) => Kind::Auth,
-        Some(ReplyCode::Throttled | ReplyCode::TryAgain | ReplyCode::Busy | ReplyCode::ShuttingDown) => Kind::Temporary,
-        Some(ReplyCode::UnsupportedVersion) => Kind::Protocol,
-        _ => Kind::Refused,
+        ) => FailureKind::Auth,
+        Some(ReplyCode::Throttled | ReplyCode::TryAgain | ReplyCode::Busy | ReplyCode::ShuttingDown) => {
+            FailureKind::Temporary
+        }
+        Some(ReplyCode::UnsupportedVersion) => FailureKind::Protocol,
+        _ => FailureKind::Refused,
     }
 }
 
 /// Returns the kind of failure for a session that the server has ended with this code.
-fn kind_of_close(code: CloseCode) -> Kind {
+fn kind_of_close(code: CloseCode) -> FailureKind {
     match code {
-        CloseCode::Replaced | CloseCode::Revoked | CloseCode::LoggedOut | CloseCode::AccountDisabled => Kind::Auth,
-        CloseCode::ProtocolError | CloseCode::PacketTooLarge | CloseCode::UnsupportedVersion => Kind::Protocol,
-        _ => Kind::Temporary,
+        CloseCode::Replaced | CloseCode::Revoked | CloseCode::LoggedOut | CloseCode::AccountDisabled => {
+            FailureKind::Auth
+        }
+        CloseCode::ProtocolError | CloseCode::PacketTooLarge | CloseCode::UnsupportedVersion => FailureKind::Protocol,
+        _ => FailureKind::Temporary,
     }
 }
 
-fn kind_of_store_error(error: &ClientStoreError) -> Kind {
+fn kind_of_store_error(error: &ClientStoreError) -> FailureKind {
     match error {
-        ClientStoreError::InUse(_) => Kind::Temporary,
-        _ => Kind::Storage,
+        ClientStoreError::InUse(_) => FailureKind::Temporary,
+        _ => FailureKind::Storage,
     }
 }
 
@@ -258,7 +262,7 @@ impl From<ClientStoreError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::new(Kind::Failed, error.to_string())
+        Self::new(FailureKind::Failed, error.to_string())
     }
 }
 
@@ -307,7 +311,7 @@ mod tests {
             ("", ""),
         ];
         for (text, once) in cases {
-            assert_eq!(each_cause_once(text), once);
+            assert_eq!(without_repeated_causes(text), once);
         }
         let failure = Failure::from(ClientError::Unreachable("x:1: refused: refused".into()));
         assert_eq!(failure.text, "not connected to a server: x:1: refused");

@@ -71,15 +71,18 @@ pub(crate) fn report(
 }
 
 /// Reports the number of messages that stay in the outbox, if there are any.
-pub(crate) fn report_rest(client: &Client, output: Output) {
+pub(crate) fn report_unsettled(client: &Client, output: Output) {
     let count = client.unsettled();
     if count > 0 {
-        output.outbox(&describe_rest(count), json!({"outcome": "waiting", "count": count}));
+        output.outbox(
+            &describe_unsettled(count),
+            json!({"outcome": "waiting", "count": count}),
+        );
     }
 }
 
 /// Says that `count` messages stay in the outbox.
-pub(crate) fn describe_rest(count: usize) -> String {
+pub(crate) fn describe_unsettled(count: usize) -> String {
     match count {
         1 => "1 message is kept in the outbox until a run of the client can send it".to_owned(),
         _ => format!("{count} messages are kept in the outbox until a run of the client can send them"),

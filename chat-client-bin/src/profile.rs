@@ -22,10 +22,10 @@ use chat_core::model::UserRef;
 use chat_core::secure::{Fingerprint, KnownHosts, KnownHostsFile};
 
 use crate::agent;
-use crate::agent_servers::{AgentServers, Wanted};
+use crate::agent_servers::{AgentServers, RequestedServers};
 use crate::args::{Global, user_ref};
 use crate::authorities;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::output::Output;
 use crate::spool::{self, Spool};
 
@@ -36,7 +36,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// An opened account.
 #[derive(Debug)]
-pub(crate) enum Opened {
+pub(crate) enum OpenedAccount {
     /// This process has the account open.
     Exclusive(FileStore),
     /// Another process has the account open and serves as the agent. This process keeps its
@@ -135,9 +135,9 @@ impl Profile {
     pub(crate) async fn open(
         &self,
         account: &str,
-        through_agent: Option<&Wanted>,
+        through_agent: Option<&RequestedServers>,
         (timeout, output): (Duration, &Output),
-    ) -> Result<Opened, Failure> {
+    ) -> Result<OpenedAccount, Failure> {
         let (known_hosts, spools) = (
             self.directory.join("known_hosts"),
             self.account_directory(account).join("spool"),
@@ -149,19 +149,19 @@ impl Profile {
                 opened => {
                     let store = opened?;
                     spool::adopt(&store, &spools, &known_hosts, output).await?;
-                    return Ok(Opened::Exclusive(store));
+                    return Ok(OpenedAccount::Exclusive(store));
                 }
             };
-            if let Some(wanted) = through_agent
+            if let Some(requested) = through_agent
                 && agent::is_running(&self.agent_socket(account)).await
             {
-                self.agent_servers(account)?.check(wanted)?;
+                self.agent_servers(account)?.check(requested)?;
                 let saved = FileStore::peek(self.account_directory(account))?.unwrap_or_default();
                 let (spool, store) = Spool::create(&spools, &agent::client_state(saved), &known_hosts, output).await?;
-                return Ok(Opened::ThroughAgent(spool, store));
+                return Ok(OpenedAccount::ThroughAgent(spool, store));
             }
             if Instant::now() >= deadline {
-                return Err(Failure::new(Kind::Temporary, error.to_string()));
+                return Err(Failure::new(FailureKind::Temporary, error.to_string()));
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -261,12 +261,15 @@ fn create_private(path: &Path) -> io::Result<fs::File> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Kind::Storage, format!("cannot access {}: {error}", path.display()))
+    Failure::new(
+        FailureKind::Storage,
+        format!("cannot access {}: {error}", path.display()),
+    )
 }
 
 fn damaged(path: &Path, problem: impl fmt::Display) -> Failure {
     let text = format!("{} is damaged: {problem}; remove the file to continue", path.display());
-    Failure::new(Kind::Storage, text)
+    Failure::new(FailureKind::Storage, text)
 }
 
 #[cfg(test)]
@@ -326,13 +329,13 @@ mod tests {
             for (failure, file) in failures.iter().zip(["current", "server"]) {
                 assert_eq!(
                     (failure.kind, failure.text.contains(file)),
-                    (Kind::Storage, true),
+                    (FailureKind::Storage, true),
                     "{bytes:?}"
                 );
             }
         }
         let (directory, profile) = profile();
         fs::create_dir(directory.path().join("current")).unwrap();
-        assert_eq!(profile.current().unwrap_err().kind, Kind::Storage);
+        assert_eq!(profile.current().unwrap_err().kind, FailureKind::Storage);
     }
 }

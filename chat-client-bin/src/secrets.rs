@@ -10,7 +10,7 @@ use std::{
 use chat_core::auth::Password;
 use chat_core::model::Secret;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::signals::{StopSignal, StopSignals};
 use crate::terminal::TerminalGuard;
 
@@ -80,14 +80,14 @@ pub(crate) const NEW_PASSWORD_SOURCES: &str = "set CHAT_NEW_PASSWORD or use --ne
 pub(crate) async fn prompt(label: &str, twice: bool, sources: &str) -> Result<Secret, Failure> {
     if !can_prompt() {
         let text = format!("the {} is missing: {sources}", label.to_lowercase());
-        return Err(Failure::new(Kind::Auth, text));
+        return Err(Failure::new(FailureKind::Auth, text));
     }
     let typed = read_hidden(format!("{label}: ")).await?;
     if twice {
         check_length(&typed)?;
     }
     if twice && read_hidden(format!("{label}, again: ")).await? != typed {
-        return Err(Failure::new(Kind::Auth, "the two passwords differ"));
+        return Err(Failure::new(FailureKind::Auth, "the two passwords differ"));
     }
     Ok(typed)
 }

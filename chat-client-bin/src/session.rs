@@ -12,16 +12,16 @@ use chat_core::secure::{Fingerprint, Trust};
 use tokio::time::Instant;
 
 use crate::agent::{self, Agent};
-use crate::agent_servers::Wanted;
+use crate::agent_servers::RequestedServers;
 use crate::args::Global;
 use crate::args::user_ref;
 use crate::authorities;
 use crate::command_client::CommandClient;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::login::{LoginMode, credentials, device_name};
 use crate::outbox::{self, Reporter};
 use crate::output::{EventLine, Output, users_in};
-use crate::profile::{Opened, Profile, account_name};
+use crate::profile::{OpenedAccount, Profile, account_name};
 use crate::servers;
 use crate::spool::Spool;
 
@@ -100,11 +100,11 @@ impl Session {
         let account = account_name(&user);
         let servers = servers::choose(global, &profile, &account)?;
         let may_use_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic | LoginMode::Stored);
-        let wanted = may_use_agent.then(|| wanted(global, &servers));
+        let requested = may_use_agent.then(|| requested_servers(global, &servers));
         let timeout = global.timeout_or(DEFAULT_TIMEOUT);
-        let store = match profile.open(&account, wanted.as_ref(), (timeout, output)).await? {
-            Opened::Exclusive(store) => store,
-            Opened::ThroughAgent(spool, store) => {
+        let store = match profile.open(&account, requested.as_ref(), (timeout, output)).await? {
+            OpenedAccount::Exclusive(store) => store,
+            OpenedAccount::ThroughAgent(spool, store) => {
                 let options = agent::options(&profile.agent_socket(&account));
                 let client = Client::start(options, store).await?;
                 let servers = profile.agent_servers(&account)?.servers;
@@ -196,7 +196,8 @@ impl Session {
             .store_agent_servers(&self.account, &servers, &self.pins, self.ca.as_deref())
             .and_then(|()| {
                 let failed = |error| format!("cannot listen at {}: {error}", path.display());
-                Agent::start(&path, self.client.clone()).map_err(|error| Failure::new(Kind::Storage, failed(error)))
+                Agent::start(&path, self.client.clone())
+                    .map_err(|error| Failure::new(FailureKind::Storage, failed(error)))
             });
         let report = |failure: Failure| {
             let text = format!(
@@ -249,11 +250,11 @@ impl Session {
         };
         let text = format!("no answer within {} s", self.deadline.limit.as_secs_f32());
         match problem.map(Failure::from) {
-            None => Failure::new(Kind::Timeout, text),
+            None => Failure::new(FailureKind::Timeout, text),
             Some(problem) => {
                 let kind = match problem.kind {
-                    Kind::Protocol => Kind::Protocol,
-                    _ => Kind::Timeout,
+                    FailureKind::Protocol => FailureKind::Protocol,
+                    _ => FailureKind::Timeout,
                 };
                 Failure::new(kind, format!("{text}; the last problem was: {}", problem.text))
             }
@@ -318,7 +319,7 @@ impl Session {
             let end = self.deadline.at.min(Instant::now() + FLUSH_TIMEOUT);
             let _ = tokio::time::timeout_at(end, self.client.flush()).await; // unsent messages wait for the next run
         }
-        outbox::report_rest(&self.client, self.output);
+        outbox::report_unsettled(&self.client, self.output);
         self.close().await;
     }
 
@@ -367,8 +368,8 @@ fn options(
 
 /// Returns the servers, keys and authorities given on the command line. The command is refused if
 /// an agent has the account open and does not use them.
-fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
-    Wanted {
+fn requested_servers(global: &Global, servers: &[ServerAddress]) -> RequestedServers {
+    RequestedServers {
         servers: if global.server.is_empty() {
             Vec::new()
         } else {
@@ -387,7 +388,7 @@ fn explain(error: ClientError, has_pins: bool) -> Failure {
         ClientError::NoCredentials => failure.text.push_str(
             "; run `chat-client login` or set CHAT_PASSWORD, or run `chat-client register` to create an account",
         ),
-        ClientError::Refused(_) if failure.kind == Kind::Auth => {}
+        ClientError::Refused(_) if failure.kind == FailureKind::Auth => {}
         ClientError::WrongKey { .. } if has_pins => failure.text.push_str("; it differs from the key given with --pin"),
         ClientError::WrongKey { .. } => {
             failure.text.push_str(

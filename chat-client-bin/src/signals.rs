@@ -6,7 +6,7 @@ use chat_core::sync::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::AbortHandle;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 
 /// A signal that asks the client to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl StopSignal {
 
 impl From<StopSignal> for Failure {
     fn from(signal: StopSignal) -> Self {
-        Self::new(Kind::Stopped(signal), format!("stopped by {}", signal.name()))
+        Self::new(FailureKind::Stopped(signal), format!("stopped by {}", signal.name()))
     }
 }
 

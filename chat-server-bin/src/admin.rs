@@ -8,13 +8,13 @@ use chat_store_sqlite::{BackupError, OpenError};
 
 use crate::args::KeygenArgs;
 use crate::compose::{create_private_dir, explain_lock, open_store, renew_epoch};
-use crate::config::Checked;
+use crate::config::CheckedConfig;
 use crate::failure::Failure;
 use crate::output::report;
 use crate::signals::unless_stopped;
 
 /// Creates the identity key, and prints its path and fingerprint. Fails if the file already exists.
-pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Failure> {
+pub(crate) fn keygen(config: &CheckedConfig, arguments: &KeygenArgs) -> Result<(), Failure> {
     let path = arguments.out.clone().unwrap_or_else(|| config.identity_file());
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         create_private_dir(directory).map_err(|error| {
@@ -46,7 +46,7 @@ fn key_exists(path: &Path) -> Failure {
 }
 
 /// Creates the store if it is missing, and migrates it to this version's schema.
-pub(crate) async fn migrate(config: &Checked) -> Result<(), Failure> {
+pub(crate) async fn migrate(config: &CheckedConfig) -> Result<(), Failure> {
     let store = open_store(config).await?;
     store.close().await;
     report("the schema of the store is up to date")
@@ -54,7 +54,7 @@ pub(crate) async fn migrate(config: &Checked) -> Result<(), Failure> {
 
 /// Gives the store a new epoch, the id of its history. Clients that see another epoch delete their
 /// cursors and read the whole history again.
-pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
+pub(crate) async fn new_epoch(config: &CheckedConfig) -> Result<(), Failure> {
     let epoch = renew_epoch(config).await?;
     report(&format!(
         "epoch {epoch}\nclients will read the whole history again at their next login; start the servers now"
@@ -63,7 +63,7 @@ pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
 
 /// Copies the embedded store to the new file `target`. A server may use the store meanwhile. Fails
 /// if the store is a database server, or if `target` exists.
-pub(crate) async fn backup(config: &Checked, target: &Path) -> Result<(), Failure> {
+pub(crate) async fn backup(config: &CheckedConfig, target: &Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(
             "the store is a database server: back it up with the tool of the database, such as mariadb-dump --single-transaction; \
@@ -79,7 +79,7 @@ pub(crate) async fn backup(config: &Checked, target: &Path) -> Result<(), Failur
 
 /// Replaces the embedded store by the backup `file`. Fails if the store is a database server, or
 /// while a server uses the store.
-pub(crate) async fn restore(config: &Checked, file: &Path) -> Result<(), Failure> {
+pub(crate) async fn restore(config: &CheckedConfig, file: &Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(
             "the store is a database server: stop all nodes, restore it with the tool of the database, and run chat-server \

@@ -27,9 +27,9 @@ use chat_store_sqlite::{OpenError, SqliteStore};
 use self::options::{engine_config, server_config};
 use self::tls::tls_acceptor;
 use crate::admin_socket::AdminSocket;
-use crate::config::{Checked, Scheme, StoreUrl};
+use crate::config::{CheckedConfig, Scheme, StoreUrl};
 use crate::failure::{Failure, chain};
-use crate::operator::{Console, RunningNode};
+use crate::operator::{CommandTarget, RunningNode};
 use crate::{files, hardening, limits};
 
 /// A running node: its open store, the engine on the store, and the server of the engine.
@@ -48,7 +48,7 @@ pub(crate) struct Composition {
 
 /// Opens the store, builds the engine and binds the listeners. If a step fails, it closes what the
 /// earlier steps opened.
-pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
+pub(crate) async fn compose(config: &CheckedConfig) -> Result<Composition, Failure> {
     // This check comes first: with too few file descriptors, later steps fail with errors that do
     // not name the cause.
     let max_connections = limits::max_connections(config)?;
@@ -71,7 +71,7 @@ pub(crate) fn create_private_dir(directory: &Path) -> std::io::Result<()> {
 
 /// Opens the configured store, creates it if it is missing, and migrates it to this version's
 /// schema.
-pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
+pub(crate) async fn open_store(config: &CheckedConfig) -> Result<Arc<dyn Store>, Failure> {
     make_data_dir(config)?;
     Ok(match &config.store {
         StoreUrl::Sqlite(directory) => {
@@ -85,7 +85,7 @@ pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failu
 /// Opens the configured store for a command of an operator. Does not create a store, because the
 /// path may be mistyped, and does not migrate it, because running nodes may need the present
 /// schema.
-pub(crate) async fn open_existing_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
+pub(crate) async fn open_existing_store(config: &CheckedConfig) -> Result<Arc<dyn Store>, Failure> {
     Ok(match &config.store {
         StoreUrl::Sqlite(directory) => {
             let directory = directory.as_deref().unwrap_or(&config.settings.server.data_dir);
@@ -116,7 +116,7 @@ pub(crate) fn explain_lock(error: OpenError) -> Failure {
 }
 
 /// Gives the store a new epoch and returns it.
-pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure> {
+pub(crate) async fn renew_epoch(config: &CheckedConfig) -> Result<StoreEpoch, Failure> {
     Ok(match &config.store {
         StoreUrl::Sqlite(directory) => {
             let directory = directory.as_deref().unwrap_or(&config.settings.server.data_dir);
@@ -128,7 +128,7 @@ pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure>
 
 /// Creates the data directory, and the directory of the embedded store, if they are missing, and
 /// checks who has access to them.
-fn make_data_dir(config: &Checked) -> Result<(), Failure> {
+fn make_data_dir(config: &CheckedConfig) -> Result<(), Failure> {
     for directory in config.directories() {
         create_private_dir(directory).map_err(|error| unusable_data_dir(directory, &error))?;
         hardening::check_directory(directory)?;
@@ -146,7 +146,7 @@ fn unusable_data_dir(directory: &Path, error: &std::io::Error) -> Failure {
 
 /// Returns the options of the database. Half of the connections are for writes, the others for
 /// reads.
-fn mysql_options(config: &Checked) -> chat_store_mysql::Options {
+fn mysql_options(config: &CheckedConfig) -> chat_store_mysql::Options {
     let settings = &config.settings.store;
     let mut options = chat_store_mysql::Options::default();
     options.write_connections = settings.max_connections / 2;
@@ -158,7 +158,7 @@ fn mysql_options(config: &Checked) -> chat_store_mysql::Options {
 
 /// Builds an engine on this store for a command of an operator. The engine does not join the
 /// cluster as a node. It announces its changes on the bus if one is configured.
-pub(crate) async fn build_operator_engine(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
+pub(crate) async fn build_operator_engine(config: &CheckedConfig, store: Arc<dyn Store>) -> Result<Engine, Failure> {
     let mut builder = Engine::builder(Arc::clone(&store))
         .config(engine_config(&config.settings))
         .operator_only();
@@ -169,7 +169,7 @@ pub(crate) async fn build_operator_engine(config: &Checked, store: Arc<dyn Store
 }
 
 /// Builds the engine of a node on this store, and on the bus if one is configured.
-async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
+async fn build_node(config: &CheckedConfig, store: Arc<dyn Store>) -> Result<Engine, Failure> {
     let mut builder = Engine::builder(Arc::clone(&store)).config(engine_config(&config.settings));
     if let Some(redis) = open_bus(config, &*store).await? {
         builder = builder
@@ -187,7 +187,7 @@ async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, F
 
 /// Opens the bus if one is configured. `store` contains the cluster key, with which its nodes
 /// authenticate what they send over the bus.
-async fn open_bus(config: &Checked, store: &dyn Store) -> Result<Option<RedisBackend>, Failure> {
+async fn open_bus(config: &CheckedConfig, store: &dyn Store) -> Result<Option<RedisBackend>, Failure> {
     let Some(options) = bus_options(config)? else {
         return Ok(None);
     };
@@ -200,7 +200,7 @@ async fn open_bus(config: &Checked, store: &dyn Store) -> Result<Option<RedisBac
 }
 
 /// Returns the options of the bus, or `None` if no bus is configured.
-fn bus_options(config: &Checked) -> Result<Option<chat_bus_redis::Options>, Failure> {
+fn bus_options(config: &CheckedConfig) -> Result<Option<chat_bus_redis::Options>, Failure> {
     let bus = &config.settings.bus;
     if bus.url.is_empty() {
         return Ok(None);
@@ -221,7 +221,7 @@ async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
 /// Loads or generates the identity key, builds the engine and binds the listeners to `addresses`,
 /// one for each configured URL.
 async fn build_on_store(
-    config: &Checked,
+    config: &CheckedConfig,
     addresses: &[SocketAddr],
     store: Arc<dyn Store>,
     max_connections: u32,
@@ -293,7 +293,7 @@ async fn build_on_store(
 /// Opens the admin socket. The server works without it too, for example on a file system that has
 /// no sockets.
 fn open_admin_socket(
-    config: &Checked,
+    config: &CheckedConfig,
     engine: &Engine,
     server: &Arc<Server>,
     fingerprint: &str,
@@ -303,9 +303,9 @@ fn open_admin_socket(
         fingerprint: fingerprint.to_owned(),
         started: Instant::now(),
     };
-    let console = Console::new(config, engine.clone(), Some(Arc::new(node)));
+    let target = CommandTarget::new(config, engine.clone(), Some(Arc::new(node)));
     let directory = &config.settings.server.data_dir;
-    let opened = AdminSocket::open(directory, console);
+    let opened = AdminSocket::open(directory, target);
     let warn = |error: &std::io::Error| {
         tracing::warn!(
             directory = %directory.display(),
@@ -330,7 +330,7 @@ async fn is_used(store: &dyn Store) -> bool {
 
 /// Returns the addresses at which clients reach this node: `server.advertise` if it is set,
 /// otherwise those addresses of the listeners to which clients can connect.
-fn advertised_addresses(config: &Checked, server: &Server) -> Vec<String> {
+fn advertised_addresses(config: &CheckedConfig, server: &Server) -> Vec<String> {
     let configured = &config.settings.server.advertise;
     if !configured.is_empty() {
         return configured.clone();

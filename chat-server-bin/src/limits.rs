@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{Checked, StoreUrl};
+use crate::config::{CheckedConfig, StoreUrl};
 use crate::failure::Failure;
 
 /// File descriptors for the SQLite store, the log and the runtime (21 in an idle server), and a
@@ -32,7 +32,7 @@ const ADVICE: &str =
 /// # Errors
 /// The limit of open files allows fewer than [`MIN_CONNECTIONS`] and, if a number is configured,
 /// fewer than that.
-pub(crate) fn max_connections(config: &Checked) -> Result<u32, Failure> {
+pub(crate) fn max_connections(config: &CheckedConfig) -> Result<u32, Failure> {
     let open_files = raise_open_files();
     let capacity = Capacity::new(config.settings.limits.max_connections, open_files, own_files(config));
     let (connections, open_files) = (capacity.connections(), open_files.unwrap_or(u64::MAX));
@@ -71,7 +71,7 @@ fn raise_open_files() -> Option<u64> {
 }
 
 /// Returns the number of file descriptors that this server needs besides client connections.
-fn own_files(config: &Checked) -> u64 {
+fn own_files(config: &CheckedConfig) -> u64 {
     let settings = &config.settings;
     let listeners = u64::try_from(config.listen.len()).unwrap_or(u64::MAX);
     let store = match config.store {

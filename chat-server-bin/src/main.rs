@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser as _};
 
 use crate::args::{Cli, Command, ConfigCommand};
-use crate::config::Checked;
+use crate::config::CheckedConfig;
 use crate::failure::Failure;
 
 #[global_allocator]
@@ -77,7 +77,7 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
         let settings = loaded.into_settings().map_err(Failure::Config)?;
         return print(config::show(&settings).as_bytes());
     }
-    let config = Checked::new(loaded).map_err(Failure::Config)?;
+    let config = CheckedConfig::new(loaded).map_err(Failure::Config)?;
     match cli.command() {
         Command::CheckConfig => match compose::preflight::problems(&config) {
             problems if problems.is_empty() => print(b"the configuration is valid\n"),
@@ -89,7 +89,7 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
 }
 
 /// Starts logging and the tokio runtime, and runs a command that needs them.
-fn run_on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
+fn run_on_runtime(config: CheckedConfig, command: Command) -> Result<ExitCode, Failure> {
     let telemetry = telemetry::start(&config.settings).map_err(Failure::Failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What the commands have to contain so that clients reach the server that has started.
 #[derive(Debug)]
-pub(crate) struct Listening<'a> {
+pub(crate) struct StartedServer<'a> {
     /// Listeners to which clients connect without a proxy: protocol and address.
     pub(crate) listeners: Vec<(&'static str, SocketAddr)>,
     /// Fingerprint of the identity key.
@@ -17,18 +17,18 @@ pub(crate) struct Listening<'a> {
 }
 
 /// Returns the next steps, or an empty text if clients connect through a proxy only.
-pub(crate) fn next_steps(listening: &Listening<'_>) -> String {
-    let Some((protocol, address)) = listening.best_listener() else {
+pub(crate) fn next_steps(started_server: &StartedServer<'_>) -> String {
+    let Some((protocol, address)) = started_server.best_listener() else {
         return String::new();
     };
-    let pin = match (protocol, &listening.tls_fingerprint) {
+    let pin = match (protocol, &started_server.tls_fingerprint) {
         ("plain", _) => String::new(),
         ("tls", Some(fingerprint)) => format!(" --pin {fingerprint}"),
-        _ => format!(" --pin {}", listening.fingerprint),
+        _ => format!(" --pin {}", started_server.fingerprint),
     };
     let server = format!("--server {protocol}://{}{pin}", reachable(address));
     let mut text = "\nTo connect, in another terminal:\n".to_owned();
-    if listening.is_registration_open {
+    if started_server.is_registration_open {
         text.push_str(&format!("  chat-client {server} --user NAME register\n"));
     } else {
         text.push_str("  chat-server user add NAME    with the -c or --data-dir of this server\n");
@@ -41,7 +41,7 @@ pub(crate) fn next_steps(listening: &Listening<'_>) -> String {
     text
 }
 
-impl Listening<'_> {
+impl StartedServer<'_> {
     /// Returns the listener that the commands name: one of SC1 if there is one, otherwise one of
     /// TLS, otherwise a plain one.
     fn best_listener(&self) -> Option<(&'static str, SocketAddr)> {
@@ -64,9 +64,9 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
-    fn listening(listeners: &[(&'static str, &str)]) -> Listening<'static> {
+    fn started_server(listeners: &[(&'static str, &str)]) -> StartedServer<'static> {
         let listeners = listeners.iter();
-        Listening {
+        StartedServer {
             listeners: listeners
                 .map(|(protocol, address)| (*protocol, address.parse().unwrap()))
                 .collect(),
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn command_pins_the_key_of_the_listener() {
-        let mut both = listening(&[("tls", "192.0.2.1:7401"), ("sc1", "127.0.0.1:7400")]);
+        let mut both = started_server(&[("tls", "192.0.2.1:7401"), ("sc1", "127.0.0.1:7400")]);
         let command = "chat-client --server sc1://127.0.0.1:7400 --pin sha256:identity --user NAME register\n";
         assert!(next_steps(&both).contains(command), "{}", next_steps(&both));
         both.tls_fingerprint = Some("sha256:certificate".to_owned());
@@ -86,13 +86,13 @@ mod tests {
         both.listeners.pop();
         let command = "chat-client --server tls://192.0.2.1:7401 --pin sha256:certificate --user NAME register\n";
         assert!(next_steps(&both).contains(command), "{}", next_steps(&both));
-        let plain = next_steps(&listening(&[("plain", "127.0.0.1:7402")]));
+        let plain = next_steps(&started_server(&[("plain", "127.0.0.1:7402")]));
         assert!(plain.contains("--server plain://127.0.0.1:7402 --user NAME"), "{plain}");
     }
 
     #[test]
     fn closed_registration_and_unspecified_addresses_are_explained() {
-        let mut unspecified = listening(&[("sc1", "[::]:7400")]);
+        let mut unspecified = started_server(&[("sc1", "[::]:7400")]);
         unspecified.is_registration_open = false;
         let text = next_steps(&unspecified);
         assert!(text.contains("chat-server user add NAME"), "{text}");
@@ -101,6 +101,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("other machines"), "{text}");
-        assert_eq!(next_steps(&listening(&[])), "");
+        assert_eq!(next_steps(&started_server(&[])), "");
     }
 }

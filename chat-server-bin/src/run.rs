@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::compose::{Composition, compose};
-use crate::config::Checked;
+use crate::config::CheckedConfig;
 use crate::failure::Failure;
-use crate::next_steps::{Listening, next_steps};
+use crate::next_steps::{StartedServer, next_steps};
 use crate::output::print;
 use crate::signals::{Signals, StopSignal};
 use crate::telemetry::Telemetry;
@@ -23,7 +23,7 @@ const REPEATED_SIGNAL_WINDOW: Duration = Duration::from_millis(500);
 /// Serves until SIGTERM or SIGINT, then drains the connections. A second signal ends the process at
 /// once, unless it follows within [`REPEATED_SIGNAL_WINDOW`]. At SIGHUP, the files of the TLS
 /// certificate are read again.
-pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(config: CheckedConfig, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
     // The handlers are installed before any slow step, so that no signal is missed.
     let mut signals =
         Signals::install().map_err(|error| Failure::Failed(format!("cannot install signal handlers: {error}")))?;
@@ -64,7 +64,7 @@ async fn second_signal(signals: &mut Signals) -> StopSignal {
 /// Prints to standard output: the listeners, `ready`, and the fingerprints that clients pin, which
 /// are those of the identity key and of the key of the configured TLS certificate. On a terminal,
 /// also prints how to connect; a program that starts the server needs no such text.
-fn print_ready(composition: &Composition, config: &Checked) -> Result<(), Failure> {
+fn print_ready(composition: &Composition, config: &CheckedConfig) -> Result<(), Failure> {
     let mut lines = String::new();
     for (protocol, address) in composition.server.addresses() {
         lines.push_str(&format!("listening {protocol} {address}\n"));
@@ -74,7 +74,7 @@ fn print_ready(composition: &Composition, config: &Checked) -> Result<(), Failur
         lines.push_str(&format!("tls-fingerprint {}\n", acceptor.fingerprint()));
     }
     if std::io::stdout().is_terminal() {
-        lines.push_str(&next_steps(&listening(composition, config)));
+        lines.push_str(&next_steps(&started_server(composition, config)));
     }
     match print(lines.as_bytes()) {
         // The parent process has closed the pipe. The server keeps running.
@@ -83,11 +83,11 @@ fn print_ready(composition: &Composition, config: &Checked) -> Result<(), Failur
     }
 }
 
-fn listening<'a>(composition: &'a Composition, config: &Checked) -> Listening<'a> {
+fn started_server<'a>(composition: &'a Composition, config: &CheckedConfig) -> StartedServer<'a> {
     let addresses = composition.server.addresses().iter().zip(&config.listen);
     let direct = addresses.filter(|(_, listen)| !listen.is_behind_proxy);
     let acceptor = composition.certificate_acceptor.as_ref();
-    Listening {
+    StartedServer {
         listeners: direct.map(|(address, _)| *address).collect(),
         fingerprint: &composition.fingerprint,
         tls_fingerprint: acceptor.map(|acceptor| acceptor.fingerprint().to_string()),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chat_core::model::{Account, Device, DeviceId, UserId};
 use chat_core::store::sql_support::{
-    self as sql, ACCOUNT, Code, DEVICE, NEW_DEVICE, distinct, int, prefix_end, unknown_account,
+    self as sql, ACCOUNT_COLUMNS, Code, DEVICE_COLUMNS, NEW_DEVICE_COLUMNS, distinct, int, prefix_end, unknown_account,
 };
 use chat_core::store::{AccountStore, AccountTx, NewAccount, StoreError};
 use mysql_async::Params;
@@ -16,23 +16,23 @@ use crate::rows;
 use crate::tx::MysqlTx;
 
 fn account_by_id_sql() -> String {
-    format!("SELECT {ACCOUNT} FROM account WHERE id = ?")
+    format!("SELECT {ACCOUNT_COLUMNS} FROM account WHERE id = ?")
 }
 
 fn account_by_subject_sql() -> String {
-    format!("SELECT {ACCOUNT} FROM account WHERE subject = ?")
+    format!("SELECT {ACCOUNT_COLUMNS} FROM account WHERE subject = ?")
 }
 
 fn account_by_name_sql() -> String {
-    format!("SELECT {ACCOUNT} FROM account WHERE name = ?")
+    format!("SELECT {ACCOUNT_COLUMNS} FROM account WHERE name = ?")
 }
 
 fn device_sql() -> String {
-    format!("SELECT {DEVICE} FROM device WHERE user_id = ? AND id = ?")
+    format!("SELECT {DEVICE_COLUMNS} FROM device WHERE user_id = ? AND id = ?")
 }
 
 fn devices_sql() -> String {
-    format!("SELECT {DEVICE} FROM device WHERE user_id = ? ORDER BY created, id")
+    format!("SELECT {DEVICE_COLUMNS} FROM device WHERE user_id = ? ORDER BY created, id")
 }
 
 #[async_trait]
@@ -76,7 +76,7 @@ impl AccountStore for MysqlStore {
             let mut found = Vec::new();
             for ids in distinct(ids).chunks(MAX_KEYS_PER_STATEMENT) {
                 let ids = integers(ids.iter().map(|id| int(id.0)));
-                let sql = format!("SELECT {ACCOUNT} FROM account WHERE id IN ({ids})");
+                let sql = format!("SELECT {ACCOUNT_COLUMNS} FROM account WHERE id IN ({ids})");
                 found.extend(rows::all(conn.query(sql).await.map_err(store_error)?, sql::account)?);
             }
             Ok(found)
@@ -86,7 +86,7 @@ impl AccountStore for MysqlStore {
 
     async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
         let sql = format!(
-            "SELECT {ACCOUNT} FROM account
+            "SELECT {ACCOUNT_COLUMNS} FROM account
              WHERE name >= ? AND (? IS NULL OR name < ?) AND NOT disabled ORDER BY name LIMIT ?"
         );
         let end = prefix_end(prefix);
@@ -137,7 +137,7 @@ impl AccountStore for MysqlStore {
 fn devices_in_sql(devices: &[(UserId, DeviceId)]) -> String {
     let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
     let keys = joined(devices.iter().map(key), " OR ");
-    format!("SELECT {DEVICE} FROM device WHERE {keys}")
+    format!("SELECT {DEVICE_COLUMNS} FROM device WHERE {keys}")
 }
 
 impl MysqlTx<'_> {
@@ -256,7 +256,7 @@ impl AccountTx for MysqlTx<'_> {
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
-        let sql = format!("REPLACE INTO device ({NEW_DEVICE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        let sql = format!("REPLACE INTO device ({NEW_DEVICE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
         let values = (
             int(device.user.0),
             &device.id.0[..],

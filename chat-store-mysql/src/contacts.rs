@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Contact, ContactState, Timestamp, UserId};
-use chat_core::store::sql_support::{self as sql, CONTACT, Code, ColumnReader, distinct, int};
+use chat_core::store::sql_support::{self as sql, CONTACT_COLUMNS, Code, ColumnReader, distinct, int};
 use chat_core::store::{ContactStore, ContactTx, StoreError};
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
@@ -14,7 +14,7 @@ use crate::rows;
 use crate::tx::MysqlTx;
 
 fn contact_sql() -> String {
-    format!("SELECT {CONTACT} FROM contact WHERE owner_id = ? AND peer_id = ?")
+    format!("SELECT {CONTACT_COLUMNS} FROM contact WHERE owner_id = ? AND peer_id = ?")
 }
 
 #[async_trait]
@@ -32,7 +32,9 @@ impl ContactStore for MysqlStore {
     }
 
     async fn contacts(&self, owner: UserId, after: UserId, limit: u32) -> Result<Vec<Contact>, StoreError> {
-        let sql = format!("SELECT {CONTACT} FROM contact WHERE owner_id = ? AND peer_id > ? ORDER BY peer_id LIMIT ?");
+        let sql = format!(
+            "SELECT {CONTACT_COLUMNS} FROM contact WHERE owner_id = ? AND peer_id > ? ORDER BY peer_id LIMIT ?"
+        );
         let work = async {
             let mut conn = self.connections.reader().await?;
             let values = (int(owner.0), int(after.0), limit);
@@ -61,8 +63,8 @@ impl ContactStore for MysqlStore {
                 let peers = integers(peers.iter().map(|peer| int(peer.0)));
                 // UNION drops the second copy of a user's contact with itself.
                 let sql = format!(
-                    "SELECT {CONTACT} FROM contact WHERE owner_id = {user} AND peer_id IN ({peers})
-                     UNION SELECT {CONTACT} FROM contact WHERE peer_id = {user} AND owner_id IN ({peers})"
+                    "SELECT {CONTACT_COLUMNS} FROM contact WHERE owner_id = {user} AND peer_id IN ({peers})
+                     UNION SELECT {CONTACT_COLUMNS} FROM contact WHERE peer_id = {user} AND owner_id IN ({peers})"
                 );
                 found.extend(rows::all(conn.query(sql).await.map_err(store_error)?, sql::contact)?);
             }
@@ -100,7 +102,7 @@ impl ContactTx for MysqlTx<'_> {
     }
 
     async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
-        let sql = format!("REPLACE INTO contact ({CONTACT}) VALUES (?, ?, ?, ?, ?, ?)");
+        let sql = format!("REPLACE INTO contact ({CONTACT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)");
         let values = (
             int(contact.owner.0),
             int(contact.peer.0),

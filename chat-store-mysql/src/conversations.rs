@@ -6,7 +6,7 @@ use chat_core::model::{
     Seq, UserId,
 };
 use chat_core::store::sql_support::{
-    self as sql, CONVERSATION, Code, ColumnReader, MEMBER, distinct, int, kind_columns, prefix_end,
+    self as sql, CONVERSATION_COLUMNS, Code, ColumnReader, MEMBER_COLUMNS, distinct, int, kind_columns, prefix_end,
 };
 use chat_core::store::{
     ConversationStore, ConversationTx, LogVersion, MembershipView, NamedGroup, NewConversation, StoreError,
@@ -26,7 +26,7 @@ const BY_KIND: &str = "SELECT id FROM conversation WHERE low_id = ? AND high_id 
 
 fn conversation_sql() -> String {
     format!(
-        "SELECT {CONVERSATION} FROM conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id
+        "SELECT {CONVERSATION_COLUMNS} FROM conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id
          WHERE c.id = ?"
     )
 }
@@ -37,7 +37,7 @@ fn kind_key(kind: &ConversationKind) -> Params {
 }
 
 pub(crate) fn member_sql() -> String {
-    format!("SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ? AND m.user_id = ?")
+    format!("SELECT {MEMBER_COLUMNS} FROM member AS m WHERE m.conversation_id = ? AND m.user_id = ?")
 }
 
 #[async_trait]
@@ -74,7 +74,8 @@ impl ConversationStore for MysqlStore {
 
     async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError> {
         let sql = format!(
-            "SELECT {CONVERSATION}, {MEMBER} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
+            "SELECT {CONVERSATION_COLUMNS}, {MEMBER_COLUMNS} FROM group_profile AS g
+             JOIN conversation AS c ON c.id = g.conversation_id
              LEFT JOIN member AS m ON m.conversation_id = c.id AND m.user_id = ?
              WHERE g.open_key = ?"
         );
@@ -88,7 +89,7 @@ impl ConversationStore for MysqlStore {
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
         let sql = format!(
-            "SELECT {CONVERSATION} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
+            "SELECT {CONVERSATION_COLUMNS} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
              WHERE NOT g.unlisted AND g.open_key >= ? AND (? IS NULL OR g.open_key < ?)
              ORDER BY g.open_key LIMIT ?"
         );
@@ -139,7 +140,7 @@ impl ConversationStore for MysqlStore {
 
     async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
         let sql = format!(
-            "SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ? AND m.user_id > ? AND m.state <> ?
+            "SELECT {MEMBER_COLUMNS} FROM member AS m WHERE m.conversation_id = ? AND m.user_id > ? AND m.state <> ?
              ORDER BY m.user_id LIMIT ?"
         );
         let work = async {
@@ -157,7 +158,7 @@ impl ConversationStore for MysqlStore {
         limit: u32,
     ) -> Result<Vec<Member>, StoreError> {
         let sql = format!(
-            "SELECT {MEMBER} FROM member AS m WHERE m.user_id = ? AND m.conversation_id > ?
+            "SELECT {MEMBER_COLUMNS} FROM member AS m WHERE m.user_id = ? AND m.conversation_id > ?
              ORDER BY m.conversation_id LIMIT ?"
         );
         let work = async {
@@ -211,7 +212,7 @@ impl ConversationTx for MysqlTx<'_> {
         }
         let row = new.into_row(id);
         self.contract.after_create_conversation(&row);
-        self.rows.insert(id, row);
+        self.locked_conversations.insert(id, row);
         Ok(Some(id))
     }
 
@@ -221,7 +222,7 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         if self.contract.before_lock_conversation(id)? {
-            return Ok(self.rows.get(&id).cloned());
+            return Ok(self.locked_conversations.get(&id).cloned());
         }
         // The profile changes under the same lock, so one statement can lock and read both.
         let sql = format!("{} FOR UPDATE", conversation_sql());
@@ -230,13 +231,13 @@ impl ConversationTx for MysqlTx<'_> {
             return Ok(None);
         };
         self.contract.after_lock_conversation(&row);
-        self.rows.insert(id, row.clone());
+        self.locked_conversations.insert(id, row.clone());
         Ok(Some(row))
     }
 
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
         let id = conversation.id;
-        let stored = self.rows.get(&id);
+        let stored = self.locked_conversations.get(&id);
         let is_profile_changed =
             stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
         if let Some(group) = conversation.group.as_ref().filter(|_| is_profile_changed) {
@@ -263,7 +264,7 @@ impl ConversationTx for MysqlTx<'_> {
             int(id.0),
         );
         self.execute(sql, values).await?;
-        if let Some(row) = self.rows.get_mut(&id) {
+        if let Some(row) = self.locked_conversations.get_mut(&id) {
             let kind = row.kind.clone();
             *row = Conversation {
                 kind,
@@ -283,8 +284,9 @@ impl ConversationTx for MysqlTx<'_> {
         for users in distinct(users).chunks(MAX_KEYS_PER_STATEMENT) {
             let users = integers(users.iter().map(|user| int(user.0)));
             let id = int(id.0);
-            let sql =
-                format!("SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = {id} AND m.user_id IN ({users})");
+            let sql = format!(
+                "SELECT {MEMBER_COLUMNS} FROM member AS m WHERE m.conversation_id = {id} AND m.user_id IN ({users})"
+            );
             found.extend(rows::all(self.query_unprepared(sql).await?, sql::member)?);
         }
         Ok(found)
@@ -292,7 +294,7 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
         let sql = format!(
-            "SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ? AND m.state = ? AND m.role >= ?
+            "SELECT {MEMBER_COLUMNS} FROM member AS m WHERE m.conversation_id = ? AND m.state = ? AND m.role >= ?
              ORDER BY m.user_id"
         );
         let wanted = (int(id.0), MemberState::Active.code(), role.code());
@@ -301,7 +303,7 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn members_by_seniority(&mut self, id: ConversationId, limit: u32) -> Result<Vec<Member>, StoreError> {
         let sql = format!(
-            "SELECT {MEMBER} FROM member AS m JOIN account AS a ON a.id = m.user_id AND NOT a.disabled
+            "SELECT {MEMBER_COLUMNS} FROM member AS m JOIN account AS a ON a.id = m.user_id AND NOT a.disabled
              WHERE m.conversation_id = ? AND m.state = ? ORDER BY m.role DESC, m.first_seq, m.user_id LIMIT ?"
         );
         let wanted = (int(id.0), MemberState::Active.code(), limit);
@@ -437,8 +439,9 @@ impl MysqlTx<'_> {
             "open_key" => (!deleted).then_some(group.key.as_bytes()),
             "open_skeleton" => (!deleted).then_some(group.skeleton.as_bytes()),
         };
-        // `create_conversation` calls this before it adds the conversation to `rows`.
-        let is_new = !self.rows.contains_key(&id);
+        // `create_conversation` calls this before it adds the conversation to
+        // `locked_conversations`.
+        let is_new = !self.locked_conversations.contains_key(&id);
         let written = self
             .execute_unique(if is_new { insert } else { update }, values)
             .await?;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, Seq, Timestamp};
 use chat_core::store::sql_support::{
-    self as sql, ColumnReader, DELETE_FEED, FEED_LEASE, SELECT_FEED_POSITIONS, distinct, int,
+    self as sql, ColumnReader, DELETE_FEED, FEED_LEASE_COLUMNS, SELECT_FEED_POSITIONS, distinct, int,
 };
 use chat_core::store::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, FeedTx, StoreError};
 use mysql_async::params;
@@ -56,7 +56,7 @@ impl FeedStore for MysqlStore {
     }
 
     async fn feed_leases(&self, feed: &str) -> Result<Vec<FeedLease>, StoreError> {
-        let sql = format!("SELECT {FEED_LEASE} FROM feed_lease WHERE feed = ? AND expires > {NOW}");
+        let sql = format!("SELECT {FEED_LEASE_COLUMNS} FROM feed_lease WHERE feed = ? AND expires > {NOW}");
         let work = async {
             let mut conn = self.connections.reader().await?;
             let rows = conn.exec(sql, (feed.as_bytes(),)).await.map_err(store_error)?;
@@ -80,7 +80,7 @@ impl FeedTx for MysqlTx<'_> {
                       ON DUPLICATE KEY UPDATE shard = VALUES(shard)";
         let key = (feed.as_bytes(), shard.number());
         self.execute(insert, (key.0, key.1, &[0_u8; 16][..])).await?;
-        let sql = format!("SELECT {FEED_LEASE}, {NOW} FROM feed_lease WHERE feed = ? AND shard = ? FOR UPDATE");
+        let sql = format!("SELECT {FEED_LEASE_COLUMNS}, {NOW} FROM feed_lease WHERE feed = ? AND shard = ? FOR UPDATE");
         let row = self.first(&sql, key).await?;
         let found = rows::one(row, |columns| Ok((sql::feed_lease(columns)?, columns.time()?)))?;
         let missing = || StoreError::Corrupt(format!("the row of the lease of shard {} is missing", shard.number()));

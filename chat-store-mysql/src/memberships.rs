@@ -1,7 +1,9 @@
 //! Memberships of a user, with the cursors of one of the user's devices.
 
 use chat_core::model::{ConversationId, DeviceId, UserId};
-use chat_core::store::sql_support::{self as sql, CONVERSATION, DIRECT, MEMBER, MEMBER_OF_PEER, SNAPSHOT, int};
+use chat_core::store::sql_support::{
+    self as sql, CONVERSATION_COLUMNS, DIRECT_KIND_CODE, MEMBER_COLUMNS, PEER_MEMBER_COLUMNS, SNAPSHOT_COLUMNS, int,
+};
 use chat_core::store::{MembershipView, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, params};
@@ -18,7 +20,7 @@ use crate::rows;
 /// user has read to its end, the number is 0 without a lookup.
 fn query(condition: &str) -> String {
     format!(
-        "SELECT {CONVERSATION}, {MEMBER}, {MEMBER_OF_PEER},
+        "SELECT {CONVERSATION_COLUMNS}, {MEMBER_COLUMNS}, {PEER_MEMBER_COLUMNS},
              IFNULL((SELECT seq FROM device_cursor
                      WHERE user_id = :user AND device_id = :device AND conversation_id = c.id), 0),
              CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
@@ -31,7 +33,7 @@ fn query(condition: &str) -> String {
              CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
                  (SELECT COUNT(DISTINCT seq) FROM mention
                   WHERE conversation_id = c.id AND user_id IN (0, :user) AND seq > m.last_read AND seq <= m.last_readable)
-             END, {SNAPSHOT}
+             END, {SNAPSHOT_COLUMNS}
          FROM (SELECT m.*, GREATEST(m.read_seq, m.first_seq - 1) AS last_read,
                       LEAST(c.last_seq, IFNULL(m.until_seq, c.last_seq)) AS last_readable
                FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
@@ -42,7 +44,8 @@ fn query(condition: &str) -> String {
          LEFT JOIN group_snapshot AS s ON s.conversation_id = c.id
               AND s.user_id = CASE WHEN m.until_seq IS NULL THEN NULL ELSE :user END
          LEFT JOIN member AS p ON p.conversation_id = c.id AND p.user_id <> :user
-              AND p.user_id = CASE WHEN c.kind <> {DIRECT} THEN NULL WHEN c.low_id = :user THEN c.high_id ELSE c.low_id END"
+              AND p.user_id = CASE WHEN c.kind <> {DIRECT_KIND_CODE} THEN NULL
+                  WHEN c.low_id = :user THEN c.high_id ELSE c.low_id END"
     )
 }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Member, Page, Seq, UserId};
 use chat_core::store::sql_support::{
-    self as sql, ColumnReader, EVENT, EVENT_COLUMN_COUNT, LogRange, PageBudget, distinct, int, unknown_event,
+    self as sql, ColumnReader, EVENT_COLUMN_COUNT, EVENT_COLUMNS, LogRange, PageBudget, distinct, int, unknown_event,
 };
 use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 use mysql_async::prelude::Queryable;
@@ -22,7 +22,7 @@ fn find_sent_sql(ids: &[(UserId, ClientMessageId)]) -> String {
         format!("(sender_id = {} AND client_message_id = {})", int(sender.0), hex(&id.0))
     };
     let keys = joined(ids.iter().map(key), " OR ");
-    format!("SELECT {EVENT} FROM event WHERE {keys}")
+    format!("SELECT {EVENT_COLUMNS} FROM event WHERE {keys}")
 }
 
 fn sent_event(columns: &mut Columns) -> Result<SentEvent, StoreError> {
@@ -42,14 +42,15 @@ fn sent_event(columns: &mut Columns) -> Result<SentEvent, StoreError> {
 fn events_at_sql(conversation: ConversationId, seqs: &[Seq]) -> String {
     let seqs = integers(seqs.iter().map(|seq| int(seq.0)));
     let id = int(conversation.0);
-    format!("SELECT {EVENT} FROM event WHERE conversation_id = {id} AND seq IN ({seqs})")
+    format!("SELECT {EVENT_COLUMNS} FROM event WHERE conversation_id = {id} AND seq IN ({seqs})")
 }
 
 /// Reads the events of `range` up to its maximum number, whatever their size, in ascending order.
 async fn events_in(conn: &mut impl Queryable, range: &LogRange) -> Result<Vec<Event>, StoreError> {
     let order = if range.is_backwards { "DESC" } else { "ASC" };
     let sql = format!(
-        "SELECT {EVENT} FROM event WHERE conversation_id = ? AND seq BETWEEN ? AND ? ORDER BY seq {order} LIMIT ?"
+        "SELECT {EVENT_COLUMNS} FROM event WHERE conversation_id = ? AND seq BETWEEN ? AND ?
+         ORDER BY seq {order} LIMIT ?"
     );
     let bounds = (
         int(range.conversation.0),
@@ -260,7 +261,7 @@ impl MessageStore for MysqlStore {
         last: Seq,
     ) -> Result<Vec<Event>, StoreError> {
         let sql = format!(
-            "SELECT {EVENT} FROM event WHERE conversation_id = ? AND seq BETWEEN ? AND ? AND sender_id = ?
+            "SELECT {EVENT_COLUMNS} FROM event WHERE conversation_id = ? AND seq BETWEEN ? AND ? AND sender_id = ?
              ORDER BY seq"
         );
         let range = (int(conversation.0), int(first.0), int(last.0), int(sender.0));
@@ -313,7 +314,7 @@ impl MessageTx for MysqlTx<'_> {
         while !left.is_empty() {
             let (batch, rest) = left.split_at(insert_size(left.len()));
             let sql = format!(
-                "INSERT INTO event ({EVENT}) VALUES {}",
+                "INSERT INTO event ({EVENT_COLUMNS}) VALUES {}",
                 placeholders(batch.len(), EVENT_COLUMN_COUNT)
             );
             let values: Vec<Value> = batch.iter().flat_map(event_values).collect();

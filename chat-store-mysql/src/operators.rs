@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Account, ConversationId, MemberState, Role};
-use chat_core::store::sql_support::{self as sql, ACCOUNT, AUDIT, CONVERSATION, Code, STATS, int, prefix_end};
+use chat_core::store::sql_support::{
+    self as sql, ACCOUNT_COLUMNS, AUDIT_COLUMNS, CONVERSATION_COLUMNS, Code, SELECT_STATS, int, prefix_end,
+};
 use chat_core::store::{
     AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreError, StoreStats,
 };
@@ -17,7 +19,7 @@ use crate::tx::MysqlTx;
 impl OperatorStore for MysqlStore {
     async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
         let sql = format!(
-            "SELECT {ACCOUNT} FROM account
+            "SELECT {ACCOUNT_COLUMNS} FROM account
              WHERE name >= ? AND (? IS NULL OR name < ?) AND name > ? ORDER BY name LIMIT ?"
         );
         let end = prefix_end(prefix);
@@ -32,7 +34,7 @@ impl OperatorStore for MysqlStore {
 
     async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError> {
         let sql = format!(
-            "SELECT {CONVERSATION}, EXISTS (SELECT 1 FROM member AS m JOIN account AS a
+            "SELECT {CONVERSATION_COLUMNS}, EXISTS (SELECT 1 FROM member AS m JOIN account AS a
                                             ON a.id = m.user_id AND NOT a.disabled
                                             WHERE m.conversation_id = c.id AND m.state = ? AND m.role = ?)
              FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
@@ -49,7 +51,7 @@ impl OperatorStore for MysqlStore {
     async fn stats(&self) -> Result<StoreStats, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let row = conn.query_first(STATS).await.map_err(store_error)?;
+            let row = conn.query_first(SELECT_STATS).await.map_err(store_error)?;
             Ok(rows::one(row, sql::stats)?.unwrap_or_default())
         };
         self.connections.with_deadline(work).await
@@ -61,7 +63,7 @@ impl OperatorStore for MysqlStore {
             AuditPage::Before(id) => ("id < ?", id, "DESC"),
             AuditPage::After(id) => ("id > ?", id, "ASC"),
         };
-        let sql = format!("SELECT {AUDIT} FROM audit WHERE {condition} ORDER BY id {order} LIMIT ?");
+        let sql = format!("SELECT {AUDIT_COLUMNS} FROM audit WHERE {condition} ORDER BY id {order} LIMIT ?");
         let work = async {
             let mut conn = self.connections.reader().await?;
             let rows = conn.exec(sql, (int(id.0), limit)).await.map_err(store_error)?;

@@ -88,7 +88,8 @@ pub(crate) fn one<T>(
     row.map(|row| decode(&mut Columns::of(row))).transpose()
 }
 
-/// Returns the values of an event in the order of [`EVENT`](chat_core::store::sql_support::EVENT).
+/// Returns the values of an event in the order of
+/// [`EVENT_COLUMNS`](chat_core::store::sql_support::EVENT_COLUMNS).
 pub(crate) fn event_values(event: &Event) -> [Value; EVENT_COLUMN_COUNT] {
     let seq = |seq: Option<Seq>| seq.map_or(Value::NULL, |seq| int(seq.0).into());
     let id = |id: Option<[u8; 16]>| id.map_or(Value::NULL, |id| id.as_slice().into());

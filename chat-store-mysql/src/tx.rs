@@ -17,7 +17,7 @@ pub(crate) struct MysqlTx<'a> {
     /// Rejects units of work that break the rules of transactions, such as the order of locks.
     pub(crate) contract: TxContract,
     /// Current rows of the conversations that the transaction has locked or created.
-    pub(crate) rows: BTreeMap<ConversationId, Conversation>,
+    pub(crate) locked_conversations: BTreeMap<ConversationId, Conversation>,
     /// Users whose devices or memberships the transaction has written.
     pub(crate) changed_users: BTreeSet<UserId>,
     /// True after a conflict with another transaction: the store rolls this one back and runs its
@@ -32,7 +32,7 @@ impl<'a> MysqlTx<'a> {
         Self {
             tx,
             contract: TxContract::default(),
-            rows: BTreeMap::new(),
+            locked_conversations: BTreeMap::new(),
             changed_users: BTreeSet::new(),
             is_in_conflict: false,
             is_read_only: false,

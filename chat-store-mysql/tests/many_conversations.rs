@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chat_core::model::{ConversationId, DeviceId};
 use chat_core::store::{ConversationStore as _, Store as _};
 use chat_core::testkit::assert_fast_logins_with_many_conversations;
-use chat_core::testkit::store::{open_directs, register};
+use chat_core::testkit::store::{create_direct_conversations, register};
 use chat_store_mysql::{MysqlStore, Options};
 use support::{rows_read, server};
 
@@ -19,7 +19,7 @@ async fn page_of_memberships_reads_few_rows_of_other_pages() {
     let (server, url) = server(&[]);
     let store = MysqlStore::open(&url, Options::default()).await.unwrap();
     let user = register(&store, "alice".to_owned()).await;
-    open_directs(&store, user, 1000).await;
+    create_direct_conversations(&store, user, 1000).await;
     let cost_of = async |limit| {
         let before = rows_read(&server);
         let page = store

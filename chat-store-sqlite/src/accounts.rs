@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Account, Device, DeviceId, UserId};
-use chat_core::store::sql_support::{ACCOUNT, Code, DEVICE, NEW_DEVICE, distinct, int, prefix_end, unknown_account};
+use chat_core::store::sql_support::{
+    ACCOUNT_COLUMNS, Code, DEVICE_COLUMNS, NEW_DEVICE_COLUMNS, distinct, int, prefix_end, unknown_account,
+};
 use chat_core::store::{AccountStore, AccountTx, NewAccount, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,27 +13,29 @@ use crate::rows;
 use crate::tx::SqliteTx;
 
 fn account(conn: &Connection, id: UserId) -> rusqlite::Result<Option<Account>> {
-    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM account WHERE id = ?1"))?;
+    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT_COLUMNS} FROM account WHERE id = ?1"))?;
     statement.query_row([int(id.0)], rows::account).optional()
 }
 
 fn account_by_name(conn: &Connection, name: &str) -> rusqlite::Result<Option<Account>> {
-    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM account WHERE name = ?1"))?;
+    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT_COLUMNS} FROM account WHERE name = ?1"))?;
     statement.query_row([name], rows::account).optional()
 }
 
 fn account_by_subject(conn: &Connection, subject: &str) -> rusqlite::Result<Option<Account>> {
-    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM account WHERE subject = ?1"))?;
+    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT_COLUMNS} FROM account WHERE subject = ?1"))?;
     statement.query_row([subject], rows::account).optional()
 }
 
 fn device(conn: &Connection, user: UserId, id: DeviceId) -> rusqlite::Result<Option<Device>> {
-    let mut statement = conn.prepare_cached(&format!("SELECT {DEVICE} FROM device WHERE user_id = ?1 AND id = ?2"))?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {DEVICE_COLUMNS} FROM device WHERE user_id = ?1 AND id = ?2"
+    ))?;
     statement.query_row(params![int(user.0), id.0], rows::device).optional()
 }
 
 fn devices_of(conn: &Connection, user: UserId) -> rusqlite::Result<Vec<Device>> {
-    let sql = format!("SELECT {DEVICE} FROM device WHERE user_id = ?1 ORDER BY created, id");
+    let sql = format!("SELECT {DEVICE_COLUMNS} FROM device WHERE user_id = ?1 ORDER BY created, id");
     conn.prepare_cached(&sql)?
         .query_map([int(user.0)], rows::device)?
         .collect()
@@ -39,7 +43,7 @@ fn devices_of(conn: &Connection, user: UserId) -> rusqlite::Result<Vec<Device>> 
 
 fn search_accounts(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Result<Vec<Account>> {
     let sql = format!(
-        "SELECT {ACCOUNT} FROM account
+        "SELECT {ACCOUNT_COLUMNS} FROM account
          WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) AND NOT disabled ORDER BY name LIMIT ?3"
     );
     let range = params![prefix, prefix_end(prefix), limit];
@@ -187,7 +191,8 @@ impl AccountTx for SqliteTx<'_> {
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
-        let sql = format!("INSERT OR REPLACE INTO device ({NEW_DEVICE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+        let sql =
+            format!("INSERT OR REPLACE INTO device ({NEW_DEVICE_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
         let values = params![
             int(device.user.0),
             device.id.0,

@@ -1,7 +1,7 @@
 //! Backups: copies of a database, which a server may be using meanwhile.
 
 mod cancellation;
-mod partial;
+mod partial_copy;
 mod restore;
 
 use std::io;
@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
 use self::cancellation::Cancellation;
-use self::partial::Partial;
+use self::partial_copy::PartialCopy;
 pub use self::restore::{Restored, restore};
 use crate::lock::{CopyLock, DirectoryLock};
 use crate::open::{self, DATABASE_FILE};
@@ -124,10 +124,10 @@ fn copy_blocking(source: &Path, target: &Path, cancellation: &Cancellation) -> R
     let from = opened.map_err(|error| OpenError::sqlite(source, error))?;
     migrate::require_store(&from, source)?;
     let cannot_write = |error| BackupError::Write(target.to_owned(), error);
-    let partial = Partial::create(target).map_err(cannot_write)?;
-    copy_pages(&from, partial.path(), cancellation)?;
-    check_integrity(partial.path(), cancellation)?;
-    partial.finish(target, cancellation)
+    let copy = PartialCopy::create(target).map_err(cannot_write)?;
+    copy_pages(&from, copy.path(), cancellation)?;
+    check_integrity(copy.path(), cancellation)?;
+    copy.finish(target, cancellation)
 }
 
 /// Copies all pages of one snapshot, which does not delay writers. Then gives the copy a new

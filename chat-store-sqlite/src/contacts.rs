@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Contact, ContactState, Timestamp, UserId};
-use chat_core::store::sql_support::{CONTACT, Code, distinct, int};
+use chat_core::store::sql_support::{CONTACT_COLUMNS, Code, distinct, int};
 use chat_core::store::{ContactStore, ContactTx, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -15,7 +15,7 @@ pub(crate) const COUNT_IN_STATE: &str =
     "SELECT COUNT(*) FROM (SELECT 1 FROM contact WHERE owner_id = ?1 AND state = ?2 LIMIT ?3)";
 
 pub(crate) fn contact_sql() -> String {
-    format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 AND peer_id = ?2")
+    format!("SELECT {CONTACT_COLUMNS} FROM contact WHERE owner_id = ?1 AND peer_id = ?2")
 }
 
 fn contact(conn: &Connection, owner: UserId, peer: UserId) -> rusqlite::Result<Option<Contact>> {
@@ -26,7 +26,7 @@ fn contact(conn: &Connection, owner: UserId, peer: UserId) -> rusqlite::Result<O
 }
 
 pub(crate) fn contacts_sql() -> String {
-    format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 AND peer_id > ?2 ORDER BY peer_id LIMIT ?3")
+    format!("SELECT {CONTACT_COLUMNS} FROM contact WHERE owner_id = ?1 AND peer_id > ?2 ORDER BY peer_id LIMIT ?3")
 }
 
 fn contacts(conn: &Connection, owner: UserId, after: UserId, limit: u32) -> rusqlite::Result<Vec<Contact>> {
@@ -102,7 +102,7 @@ impl ContactTx for SqliteTx<'_> {
     }
 
     async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
-        let sql = format!("INSERT OR REPLACE INTO contact ({CONTACT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+        let sql = format!("INSERT OR REPLACE INTO contact ({CONTACT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
         let values = params![
             int(contact.owner.0),
             int(contact.peer.0),

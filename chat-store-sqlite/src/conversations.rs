@@ -6,7 +6,8 @@ use chat_core::model::{
     Seq, UserId,
 };
 use chat_core::store::sql_support::{
-    CONVERSATION, Code, DIRECT, MEMBER, MEMBER_OF_PEER, SNAPSHOT, distinct, int, kind_columns, prefix_end,
+    CONVERSATION_COLUMNS, Code, DIRECT_KIND_CODE, MEMBER_COLUMNS, PEER_MEMBER_COLUMNS, SNAPSHOT_COLUMNS, distinct, int,
+    kind_columns, prefix_end,
 };
 use chat_core::store::{
     ConversationStore, ConversationTx, LogVersion, MembershipView, NamedGroup, NewConversation, StoreError,
@@ -21,7 +22,7 @@ use crate::tx::SqliteTx;
 const WITH_PROFILE: &str = "conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id";
 
 fn conversation(conn: &Connection, id: ConversationId) -> rusqlite::Result<Option<Conversation>> {
-    let sql = format!("SELECT {CONVERSATION} FROM {WITH_PROFILE} WHERE c.id = ?1");
+    let sql = format!("SELECT {CONVERSATION_COLUMNS} FROM {WITH_PROFILE} WHERE c.id = ?1");
     let mut statement = conn.prepare_cached(&sql)?;
     statement.query_row([int(id.0)], rows::conversation).optional()
 }
@@ -46,7 +47,8 @@ fn group_by_key(conn: &Connection, key: &str) -> rusqlite::Result<Option<Convers
 /// Returns the query of the group with the key ?1, with the membership of user ?2.
 pub(crate) fn named_group_sql() -> String {
     format!(
-        "SELECT {CONVERSATION}, {MEMBER} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
+        "SELECT {CONVERSATION_COLUMNS}, {MEMBER_COLUMNS} FROM group_profile AS g
+         JOIN conversation AS c ON c.id = g.conversation_id
          LEFT JOIN member AS m ON m.conversation_id = c.id AND m.user_id = ?2
          WHERE g.open_key = ?1"
     )
@@ -71,7 +73,7 @@ fn is_group_key_taken(conn: &Connection, id: ConversationId, group: &GroupProfil
 
 fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Result<Vec<Conversation>> {
     let sql = format!(
-        "SELECT {CONVERSATION} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
+        "SELECT {CONVERSATION_COLUMNS} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
          WHERE NOT g.unlisted AND g.open_key >= ?1 AND (?2 IS NULL OR g.open_key < ?2)
          ORDER BY g.open_key LIMIT ?3"
     );
@@ -96,7 +98,7 @@ pub(crate) fn memberships_sql(condition: &str) -> String {
              FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
              WHERE m.user_id = ?1 AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq) {condition}
          )
-         SELECT {CONVERSATION}, {MEMBER}, {MEMBER_OF_PEER},
+         SELECT {CONVERSATION_COLUMNS}, {MEMBER_COLUMNS}, {PEER_MEMBER_COLUMNS},
              IFNULL((SELECT seq FROM device_cursor
                      WHERE user_id = ?1 AND device_id = ?2 AND conversation_id = c.id), 0),
              CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
@@ -109,13 +111,14 @@ pub(crate) fn memberships_sql(condition: &str) -> String {
              CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
                  (SELECT COUNT(DISTINCT seq) FROM mention
                   WHERE conversation_id = c.id AND user_id IN (0, ?1) AND seq > m.last_read AND seq <= m.last_readable)
-             END, {SNAPSHOT}
+             END, {SNAPSHOT_COLUMNS}
          FROM mine AS m JOIN conversation AS c ON c.id = m.conversation_id
          LEFT JOIN group_profile AS g ON g.conversation_id = c.id
          LEFT JOIN group_snapshot AS s ON s.conversation_id = c.id
               AND s.user_id = CASE WHEN m.until_seq IS NULL THEN NULL ELSE ?1 END
          LEFT JOIN member AS p ON p.conversation_id = c.id AND p.user_id <> ?1
-              AND p.user_id = CASE WHEN c.kind <> {DIRECT} THEN NULL WHEN c.low_id = ?1 THEN c.high_id ELSE c.low_id END"
+              AND p.user_id = CASE WHEN c.kind <> {DIRECT_KIND_CODE} THEN NULL
+                  WHEN c.low_id = ?1 THEN c.high_id ELSE c.low_id END"
     )
 }
 
@@ -147,14 +150,14 @@ fn membership(
 }
 
 pub(crate) fn member(conn: &Connection, id: ConversationId, user: UserId) -> rusqlite::Result<Option<Member>> {
-    let sql = format!("SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ?1 AND m.user_id = ?2");
+    let sql = format!("SELECT {MEMBER_COLUMNS} FROM member AS m WHERE m.conversation_id = ?1 AND m.user_id = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     statement.query_row([int(id.0), int(user.0)], rows::member).optional()
 }
 
 fn members(conn: &Connection, id: ConversationId, after: UserId, limit: u32) -> rusqlite::Result<Vec<Member>> {
     let sql = format!(
-        "SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ?1 AND m.user_id > ?2 AND m.state <> ?3
+        "SELECT {MEMBER_COLUMNS} FROM member AS m WHERE m.conversation_id = ?1 AND m.user_id > ?2 AND m.state <> ?3
          ORDER BY m.user_id LIMIT ?4"
     );
     let mut statement = conn.prepare_cached(&sql)?;
@@ -170,7 +173,7 @@ fn members_of_user(
     limit: u32,
 ) -> rusqlite::Result<Vec<Member>> {
     let sql = format!(
-        "SELECT {MEMBER} FROM member AS m WHERE m.user_id = ?1 AND m.conversation_id > ?2
+        "SELECT {MEMBER_COLUMNS} FROM member AS m WHERE m.user_id = ?1 AND m.conversation_id > ?2
          ORDER BY m.conversation_id LIMIT ?3"
     );
     let mut statement = conn.prepare_cached(&sql)?;
@@ -282,7 +285,7 @@ impl ConversationTx for SqliteTx<'_> {
         }
         let row = new.into_row(id);
         self.contract.after_create_conversation(&row);
-        self.rows.insert(id, row);
+        self.locked_conversations.insert(id, row);
         Ok(Some(id))
     }
 
@@ -292,19 +295,19 @@ impl ConversationTx for SqliteTx<'_> {
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         if self.contract.before_lock_conversation(id)? {
-            return Ok(self.rows.get(&id).cloned());
+            return Ok(self.locked_conversations.get(&id).cloned());
         }
         let Some(row) = self.query(|conn| conversation(conn, id))? else {
             return Ok(None);
         };
         self.contract.after_lock_conversation(&row);
-        self.rows.insert(id, row.clone());
+        self.locked_conversations.insert(id, row.clone());
         Ok(Some(row))
     }
 
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
         let id = conversation.id;
-        let stored = self.rows.get(&id);
+        let stored = self.locked_conversations.get(&id);
         let is_profile_changed =
             stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
         if let Some(group) = conversation.group.as_ref().filter(|_| is_profile_changed) {
@@ -329,7 +332,7 @@ impl ConversationTx for SqliteTx<'_> {
             conversation.deleted
         ];
         self.execute(sql, values)?;
-        if let Some(row) = self.rows.get_mut(&id) {
+        if let Some(row) = self.locked_conversations.get_mut(&id) {
             let kind = row.kind.clone();
             *row = Conversation {
                 kind,
@@ -345,7 +348,7 @@ impl ConversationTx for SqliteTx<'_> {
 
     async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
         let sql = format!(
-            "SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ?1 AND m.state = ?2 AND m.role >= ?3
+            "SELECT {MEMBER_COLUMNS} FROM member AS m WHERE m.conversation_id = ?1 AND m.state = ?2 AND m.role >= ?3
              ORDER BY m.user_id"
         );
         let wanted = params![int(id.0), MemberState::Active.code(), role.code()];
@@ -358,7 +361,7 @@ impl ConversationTx for SqliteTx<'_> {
 
     async fn members_by_seniority(&mut self, id: ConversationId, limit: u32) -> Result<Vec<Member>, StoreError> {
         let sql = format!(
-            "SELECT {MEMBER} FROM member AS m JOIN account AS a ON a.id = m.user_id AND NOT a.disabled
+            "SELECT {MEMBER_COLUMNS} FROM member AS m JOIN account AS a ON a.id = m.user_id AND NOT a.disabled
              WHERE m.conversation_id = ?1 AND m.state = ?2 ORDER BY m.role DESC, m.first_seq, m.user_id LIMIT ?3"
         );
         let wanted = params![int(id.0), MemberState::Active.code(), limit];

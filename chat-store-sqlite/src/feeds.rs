@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chat_core::clock::{Clock as _, SystemClock};
 use chat_core::model::{ConversationId, Seq, Timestamp};
-use chat_core::store::sql_support::{DELETE_FEED, FEED_LEASE, SELECT_FEED_POSITIONS, distinct, int};
+use chat_core::store::sql_support::{DELETE_FEED, FEED_LEASE_COLUMNS, SELECT_FEED_POSITIONS, distinct, int};
 use chat_core::store::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, FeedTx, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -37,7 +37,7 @@ fn scan(conn: &Connection, feed: &str, after: ConversationId, limit: u32) -> rus
 }
 
 fn live_leases(conn: &Connection, feed: &str) -> rusqlite::Result<Vec<FeedLease>> {
-    let sql = format!("SELECT {FEED_LEASE} FROM feed_lease WHERE feed = ?1 AND expires > ?2");
+    let sql = format!("SELECT {FEED_LEASE_COLUMNS} FROM feed_lease WHERE feed = ?1 AND expires > ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     let leases = statement.query_map(params![feed, now().0], rows::feed_lease)?;
     leases.collect()
@@ -88,14 +88,14 @@ impl FeedTx for SqliteTx<'_> {
         shard: FeedShard,
     ) -> Result<(Option<FeedLease>, Timestamp), StoreError> {
         self.contract.before_lock_feeds()?;
-        let sql = format!("SELECT {FEED_LEASE} FROM feed_lease WHERE feed = ?1 AND shard = ?2");
+        let sql = format!("SELECT {FEED_LEASE_COLUMNS} FROM feed_lease WHERE feed = ?1 AND shard = ?2");
         let key = params![feed, shard.number()];
         let latest = self.query(|conn| conn.prepare_cached(&sql)?.query_row(key, rows::feed_lease).optional())?;
         Ok((latest, now()))
     }
 
     async fn put_feed_lease(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
-        let sql = format!("INSERT OR REPLACE INTO feed_lease ({FEED_LEASE}) VALUES (?1, ?2, ?3, ?4, ?5)");
+        let sql = format!("INSERT OR REPLACE INTO feed_lease ({FEED_LEASE_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5)");
         let values = params![
             lease.feed,
             lease.shard.number(),

@@ -23,9 +23,9 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    /// Does the work in the open transaction of `conn`. Sets `erased` if it erased text. The writer
-    /// may call this again after a rollback.
-    pub(crate) fn run(&mut self, conn: &mut Connection, erased: &mut bool) -> Result<(), StoreError> {
+    /// Does the work in the open transaction of `conn`. Sets `has_erased_text` if it erased text.
+    /// The writer may call this again after a rollback.
+    pub(crate) fn run(&mut self, conn: &mut Connection, has_erased_text: &mut bool) -> Result<(), StoreError> {
         match self {
             Self::Unit(unit) => {
                 let mut tx = SqliteTx::new(conn);
@@ -34,7 +34,7 @@ impl Job {
                     Err(TxError::Abort) => Err(StoreError::Aborted),
                     Err(TxError::Store(error)) => Err(error),
                 };
-                *erased |= tx.erased;
+                *has_erased_text |= tx.has_erased_text;
                 result
             }
             Self::Cursors(moves) => cursor_sql::advance_cursors(conn, moves).map_err(store_error),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Member, Page, Seq, UserId};
-use chat_core::store::sql_support::{EVENT, LogRange, PageBudget, distinct, int, unknown_event};
+use chat_core::store::sql_support::{EVENT_COLUMNS, LogRange, PageBudget, distinct, int, unknown_event};
 use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -14,7 +14,7 @@ use crate::rows;
 use crate::tx::SqliteTx;
 
 fn find_sent(conn: &Connection, ids: Vec<(UserId, ClientMessageId)>) -> rusqlite::Result<Vec<SentEvent>> {
-    let sql = format!("SELECT {EVENT} FROM event WHERE client_message_id = ?1 AND sender_id = ?2");
+    let sql = format!("SELECT {EVENT_COLUMNS} FROM event WHERE client_message_id = ?1 AND sender_id = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     rows::find_each(ids, |(sender, id)| {
         let event = statement
@@ -29,7 +29,7 @@ fn find_sent(conn: &Connection, ids: Vec<(UserId, ClientMessageId)>) -> rusqlite
 }
 
 fn events_at(conn: &Connection, id: ConversationId, seqs: Vec<Seq>) -> rusqlite::Result<Vec<Event>> {
-    let sql = format!("SELECT {EVENT} FROM event WHERE conversation_id = ?1 AND seq = ?2");
+    let sql = format!("SELECT {EVENT_COLUMNS} FROM event WHERE conversation_id = ?1 AND seq = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     rows::find_each(seqs, |seq| {
         statement.query_row([int(id.0), int(seq.0)], rows::event).optional()
@@ -79,7 +79,8 @@ fn read_range(
 ) -> rusqlite::Result<()> {
     let order = if range.is_backwards { "DESC" } else { "ASC" };
     let sql = format!(
-        "SELECT {EVENT} FROM event WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq {order} LIMIT ?4"
+        "SELECT {EVENT_COLUMNS} FROM event WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3
+         ORDER BY seq {order} LIMIT ?4"
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let bounds = params![
@@ -104,7 +105,7 @@ fn events_by_sender(
     last: Seq,
 ) -> rusqlite::Result<Vec<Event>> {
     let sql = format!(
-        "SELECT {EVENT} FROM event WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 AND sender_id = ?4
+        "SELECT {EVENT_COLUMNS} FROM event WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 AND sender_id = ?4
          ORDER BY seq"
     );
     let range = [int(conversation.0), int(first.0), int(last.0), int(sender.0)];
@@ -228,7 +229,7 @@ impl MessageTx for SqliteTx<'_> {
                         SELECT conversation_id, seq FROM event WHERE conversation_id = ?1 AND seq = ?2 AND kind = ?3
                         ON CONFLICT DO NOTHING";
         self.execute(recalled, params![id, seq, EventKind::Message as u8])?;
-        self.erased = true;
+        self.has_erased_text = true;
         Ok(())
     }
 
@@ -249,8 +250,9 @@ impl MessageTx for SqliteTx<'_> {
 }
 
 fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
-    let sql =
-        format!("INSERT INTO event ({EVENT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)");
+    let sql = format!(
+        "INSERT INTO event ({EVENT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+    );
     let mut statement = conn.prepare_cached(&sql)?;
     for event in events {
         let seq = |seq: Option<Seq>| seq.map(|seq| int(seq.0));

@@ -142,7 +142,7 @@ fn open_if(
     };
     let epoch = epoch.map_err(sqlite)?;
     let cluster_key = cluster_key(&writer).map_err(sqlite)?;
-    pairing::begin(&writer, &path)?;
+    pairing::record_opening(&writer, &path)?;
     feeds::expire_leases(&writer).map_err(sqlite)?;
     let mut readers = Vec::new();
     for _ in 0..options.reader_threads.max(1) {

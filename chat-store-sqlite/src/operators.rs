@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Account, ConversationId, MemberState, Role};
-use chat_core::store::sql_support::{ACCOUNT, AUDIT, CONVERSATION, Code, STATS, int, prefix_end};
+use chat_core::store::sql_support::{
+    ACCOUNT_COLUMNS, AUDIT_COLUMNS, CONVERSATION_COLUMNS, Code, SELECT_STATS, int, prefix_end,
+};
 use chat_core::store::{
     AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreError, StoreStats,
 };
@@ -14,7 +16,7 @@ use crate::tx::SqliteTx;
 
 fn list_accounts(conn: &Connection, prefix: &str, after: &str, limit: u32) -> rusqlite::Result<Vec<Account>> {
     let sql = format!(
-        "SELECT {ACCOUNT} FROM account
+        "SELECT {ACCOUNT_COLUMNS} FROM account
          WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) AND name > ?3 ORDER BY name LIMIT ?4"
     );
     let range = params![prefix, prefix_end(prefix), after, limit];
@@ -23,7 +25,7 @@ fn list_accounts(conn: &Connection, prefix: &str, after: &str, limit: u32) -> ru
 
 fn list_groups(conn: &Connection, after: ConversationId, limit: u32) -> rusqlite::Result<Vec<ListedGroup>> {
     let sql = format!(
-        "SELECT {CONVERSATION}, EXISTS (SELECT 1 FROM member AS m JOIN account AS a
+        "SELECT {CONVERSATION_COLUMNS}, EXISTS (SELECT 1 FROM member AS m JOIN account AS a
                                         ON a.id = m.user_id AND NOT a.disabled
                                         WHERE m.conversation_id = c.id AND m.state = ?3 AND m.role = ?4)
          FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
@@ -41,7 +43,7 @@ fn audit_log(conn: &Connection, page: AuditPage, limit: u32) -> rusqlite::Result
         AuditPage::Before(id) => ("id < ?1", id, "DESC"),
         AuditPage::After(id) => ("id > ?1", id, "ASC"),
     };
-    let sql = format!("SELECT {AUDIT} FROM audit WHERE {condition} ORDER BY id {order} LIMIT ?2");
+    let sql = format!("SELECT {AUDIT_COLUMNS} FROM audit WHERE {condition} ORDER BY id {order} LIMIT ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     let records = statement.query_map(params![int(id.0), limit], rows::audit_record)?;
     records.collect()
@@ -61,7 +63,7 @@ impl OperatorStore for SqliteStore {
     }
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {
-        let stats = |conn: &Connection| conn.prepare_cached(STATS)?.query_row([], rows::stats);
+        let stats = |conn: &Connection| conn.prepare_cached(SELECT_STATS)?.query_row([], rows::stats);
         self.readers.read(stats).await
     }
 

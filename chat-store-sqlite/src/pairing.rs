@@ -144,8 +144,8 @@ pub(crate) fn has_foreign_log(database: &Path) -> io::Result<bool> {
 
 /// Returns whether `database` is another database than the one that was opened here last. If the
 /// log of that one is beside it, renames the log, so that SQLite does not replay it. The answer
-/// stays the same until [`begin`], so that an opening that fails before it does not hide the
-/// replacement from the next one. The caller holds the lock of the directory.
+/// stays the same until [`record_opening`], so that an opening that fails before it does not hide
+/// the replacement from the next one. The caller holds the lock of the directory.
 ///
 /// If the disk is full, fails before it changes anything.
 pub(crate) fn set_foreign_log_aside(database: &Path) -> io::Result<bool> {
@@ -204,13 +204,13 @@ fn move_log(database: &Path, target: &Path) -> io::Result<()> {
 /// Gives the open database a new generation, empties the log, and notes the generation and the
 /// salt. If a process that reads the log, such as a backup, keeps it from being emptied, notes
 /// nothing.
-pub(crate) fn begin(conn: &Connection, database: &Path) -> Result<(), OpenError> {
+pub(crate) fn record_opening(conn: &Connection, database: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(database, error);
     let not_writable = |error| OpenError::not_writable(database, error);
     // From the new generation to the new note, the log and the database may each have either
     // generation. If the opening is interrupted there, a note of the former one would make the log
     // look foreign.
-    let forgotten = forget(database).and_then(|()| private::sync_directory_of(database));
+    let forgotten = forget_opening(database).and_then(|()| private::sync_directory_of(database));
     forgotten.map_err(not_writable)?;
     let generation = random_generation();
     set_generation(conn, generation).map_err(sqlite)?;
@@ -235,7 +235,7 @@ pub(crate) fn renew_generation(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Removes the note about the last opening of `database`.
-pub(crate) fn forget(database: &Path) -> io::Result<()> {
+pub(crate) fn forget_opening(database: &Path) -> io::Result<()> {
     existing(std::fs::remove_file(private::beside(database, OPENING))).map(drop)
 }
 
@@ -296,10 +296,10 @@ mod tests {
         let conn = Connection::open(&database).unwrap();
         conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))
             .unwrap();
-        begin(&conn, &database).unwrap();
+        record_opening(&conn, &database).unwrap();
         assert!(Opening::read(&database).unwrap().is_some());
         conn.pragma_update(None, "query_only", true).unwrap();
-        begin(&conn, &database).unwrap_err();
+        record_opening(&conn, &database).unwrap_err();
         assert_eq!(Opening::read(&database).unwrap(), None);
     }
 

@@ -19,9 +19,9 @@ pub(crate) struct SqliteTx<'a> {
     /// Rejects units of work that break the rules of transactions, such as the order of locks.
     pub(crate) contract: TxContract,
     /// Current rows of the conversations that the transaction has locked or created.
-    pub(crate) rows: BTreeMap<ConversationId, Conversation>,
+    pub(crate) locked_conversations: BTreeMap<ConversationId, Conversation>,
     /// True if the transaction erased text, so that the writer clears the write-ahead log too.
-    pub(crate) erased: bool,
+    pub(crate) has_erased_text: bool,
 }
 
 impl<'a> SqliteTx<'a> {
@@ -29,8 +29,8 @@ impl<'a> SqliteTx<'a> {
         Self {
             conn,
             contract: TxContract::default(),
-            rows: BTreeMap::new(),
-            erased: false,
+            locked_conversations: BTreeMap::new(),
+            has_erased_text: false,
         }
     }
 

@@ -11,7 +11,7 @@ use chat_core::commands::Commands;
 use chat_core::engine::{Engine, EngineConfig, LocalSession};
 use chat_core::model::{Command, ConversationQuery, ConversationRef, DeviceId, Page, UserId, UserRef};
 use chat_core::rate::Rate;
-use chat_core::testkit::store::{open_directs, register};
+use chat_core::testkit::store::{create_direct_conversations, register};
 use chat_store_sqlite::{Options, SqliteStore};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -225,7 +225,7 @@ async fn users_who_list_in_a_loop_do_not_delay_a_bystander() {
     let mut looping = Vec::new();
     for n in 0..LOOPING_USERS {
         let user = register(&*store, format!("looping-{n}")).await;
-        open_directs(&*store, user, CONVERSATIONS_PER_USER).await;
+        create_direct_conversations(&*store, user, CONVERSATIONS_PER_USER).await;
         looping.push(user);
     }
     let mut exceeded = Vec::new();

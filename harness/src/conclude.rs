@@ -23,9 +23,9 @@ pub struct Conclusion {
     pub report: Report,
     /// Time after the end of the load until every message had its outcome and removed users had
     /// joined again.
-    pub settled: Duration,
+    pub settling_time: Duration,
     /// Time after that until all clients had received everything, or the maximum time.
-    pub caught_up: Duration,
+    pub catch_up_time: Duration,
 }
 
 /// Returns the last sequence number of each conversation, by its id, as the database has it.
@@ -56,10 +56,10 @@ pub async fn conclude(
     path: &Path,
     catch_up_timeout: Duration,
 ) -> io::Result<Conclusion> {
-    let settled = swarm.stop_sending(OUTCOME_TIMEOUT).await?;
+    let settling_time = swarm.stop_sending(OUTCOME_TIMEOUT).await?;
     let heads = heads(&cluster)?;
     let (reader_name, groups) = (swarm.member_of_all_groups().to_owned(), swarm.groups().to_vec());
-    let caught_up = swarm.finish(&heads, catch_up_timeout).await?;
+    let catch_up_time = swarm.finish(&heads, catch_up_timeout).await?;
     dump(&cluster, &reader_name, &groups, &history).await?;
     history.flush()?;
     drop(cluster);
@@ -68,7 +68,7 @@ pub async fn conclude(
     Ok(Conclusion {
         history,
         report,
-        settled,
-        caught_up,
+        settling_time,
+        catch_up_time,
     })
 }

@@ -146,7 +146,11 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history:
         }
         Fault::LockConversation => {
             let time = Duration::from_secs(1 + rng.below(5));
-            cluster.database.administrator().lock_busiest(time)?.wait()?;
+            cluster
+                .database
+                .administrator()
+                .lock_busiest_conversation(time)?
+                .wait()?;
         }
         Fault::Network(..) | Fault::Everywhere(..) => {}
     }

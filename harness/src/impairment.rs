@@ -11,7 +11,7 @@ use crate::{SeededRng, pause};
 
 /// Direction in which traffic is blocked, as seen from the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum BlockedDirection {
     /// Traffic to the node and from the node.
     Both,
     /// Traffic to the node.
@@ -25,7 +25,7 @@ pub enum Direction {
 pub enum Impairment {
     /// Traffic is blocked. Whether the blocked bytes arrive afterwards or are lost is chosen at
     /// random.
-    Blocked(Direction),
+    Blocked(BlockedDirection),
     /// Traffic is delayed.
     Slow,
     /// One packet in twenty is lost, and arrives later because TCP retransmits it.
@@ -67,9 +67,9 @@ impl Peers {
 pub(crate) fn describe(f: &mut fmt::Formatter<'_>, peers: Peers, impairment: Impairment) -> fmt::Result {
     let peers = peers.name();
     match impairment {
-        Impairment::Blocked(Direction::Both) => write!(f, "node cut off from {peers}"),
-        Impairment::Blocked(Direction::In) => write!(f, "node receives nothing from {peers}"),
-        Impairment::Blocked(Direction::Out) => write!(f, "node sends nothing to {peers}"),
+        Impairment::Blocked(BlockedDirection::Both) => write!(f, "node cut off from {peers}"),
+        Impairment::Blocked(BlockedDirection::In) => write!(f, "node receives nothing from {peers}"),
+        Impairment::Blocked(BlockedDirection::Out) => write!(f, "node sends nothing to {peers}"),
         Impairment::Slow => write!(f, "bytes delayed between node and {peers}"),
         Impairment::Lossy => write!(f, "packets lost between node and {peers}"),
         Impairment::Narrow => write!(f, "little bandwidth between node and {peers}"),
@@ -145,12 +145,12 @@ fn apply(proxies: &[&Proxy], peers: Peers, impairment: Impairment, rng: &mut See
                 Wire::dropping()
             };
             let (up, down) = match (direction, peers) {
-                (Direction::Both, _) => (blocked, blocked),
+                (BlockedDirection::Both, _) => (blocked, blocked),
                 // Clients connect to the node; the node connects to its other peers.
-                (Direction::In, Peers::Clients) => (blocked, Wire::clear()),
-                (Direction::Out, Peers::Clients) => (Wire::clear(), blocked),
-                (Direction::Out, _) => (blocked, Wire::clear()),
-                (Direction::In, _) => (Wire::clear(), blocked),
+                (BlockedDirection::In, Peers::Clients) => (blocked, Wire::clear()),
+                (BlockedDirection::Out, Peers::Clients) => (Wire::clear(), blocked),
+                (BlockedDirection::Out, _) => (blocked, Wire::clear()),
+                (BlockedDirection::In, _) => (Wire::clear(), blocked),
             };
             set_all(up, down);
             pause_up_to(rng, 8);

@@ -44,7 +44,7 @@ pub use deadline::with_deadline;
 pub use delays::Delays;
 pub use dump::{Database, DatabaseUrlError, dump, dump_as};
 pub use faults::{Fault, Plan, inject, inject_network};
-pub use impairment::{Direction, Impairment};
+pub use impairment::{BlockedDirection, Impairment};
 pub use network::{NodeLinks, Peers};
 pub use pause::pause;
 pub use rng::SeededRng;

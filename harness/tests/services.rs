@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chat_harness::process::{Reach, signal};
-use chat_harness::services::{MariaDb, Redis, State};
+use chat_harness::services::{MariaDb, ProcessState, Redis};
 
 /// Environment variable that tells a copy of this test program to start a service and wait to be
 /// ended.
@@ -37,7 +37,7 @@ fn lock_affects_only_one_conversation() {
     database
         .sql("CREATE DATABASE chat; CREATE TABLE chat.conversation (id BIGINT PRIMARY KEY, last_seq BIGINT)")
         .unwrap();
-    let lock = |time| database.administrator().lock_busiest(time);
+    let lock = |time| database.administrator().lock_busiest_conversation(time);
     let refused = lock(Duration::ZERO).unwrap_err().to_string();
     assert_eq!(refused, "there is no conversation to lock");
     database
@@ -57,7 +57,12 @@ fn lock_affects_only_one_conversation() {
     update(3).unwrap();
     database.kill();
     assert!(held.wait().is_err());
-    assert!(database.administrator().lock_busiest(Duration::ZERO).is_err());
+    assert!(
+        database
+            .administrator()
+            .lock_busiest_conversation(Duration::ZERO)
+            .is_err()
+    );
 }
 
 #[test]
@@ -141,14 +146,14 @@ fn service_ends_with_the_process_that_started_it() {
 #[test]
 fn ended_process_gets_no_signals() {
     let mut redis = Redis::start(&[]).unwrap();
-    assert_eq!(redis.process().state(), State::Runs);
+    assert_eq!(redis.process().state(), ProcessState::Runs);
     redis.process().signal("STOP").unwrap();
-    assert_eq!(redis.process().state(), State::Stopped);
+    assert_eq!(redis.process().state(), ProcessState::Stopped);
     redis.process().signal("CONT").unwrap();
     redis.process().signal("TERM").unwrap();
     redis.wait().unwrap();
     for _ in 0..2 {
-        assert_eq!(redis.process().state(), State::Ended);
+        assert_eq!(redis.process().state(), ProcessState::Ended);
         let refused = redis.process().signal("TERM").unwrap_err().to_string();
         assert!(refused.ends_with(" has ended"), "{refused}");
         redis.kill();

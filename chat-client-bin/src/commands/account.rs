@@ -9,7 +9,7 @@ use chat_core::model::{CloseCode, DisplayName, ProfileChanges, ReplyCode};
 
 use crate::args::Global;
 use crate::command_client::CommandClient;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::login::LoginMode;
 use crate::output::{DoneLine, Output, WhoLine};
 use crate::secrets;
@@ -30,7 +30,7 @@ pub(super) async fn register(
     let registered = log_in(global, LoginMode::Register(display_name), output).await;
     registered.map_err(|failure| {
         let mut failure = failure.with_unknown_outcome();
-        if failure.kind == Kind::OutcomeUnknown {
+        if failure.kind == FailureKind::OutcomeUnknown {
             failure
                 .text
                 .push_str("; try `chat-client login`, and `register` again if that is refused");
@@ -87,7 +87,7 @@ async fn end_session(session: &Session) -> Result<(), Failure> {
         Err(error) if means_no_session(&error) => Ok(()),
         Err(error @ (ClientError::Timeout | ClientError::Interrupted | ClientError::Unreachable(_))) => {
             let text = format!("{error}; this device may still be logged in, run `chat-client logout` again");
-            Err(Failure::new(Kind::OutcomeUnknown, text))
+            Err(Failure::new(FailureKind::OutcomeUnknown, text))
         }
         Err(error) => Err(error.into()),
     }

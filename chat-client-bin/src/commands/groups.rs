@@ -12,7 +12,7 @@ use chat_core::model::{
 
 use crate::args::{Global, Group, GroupCommand, GroupUser, group_ref, user_ref};
 use crate::command_client::CommandClient;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::leaving::Leaver;
 use crate::login::LoginMode;
 use crate::output::{DoneLine, GroupLine, MemberLine, Output};
@@ -59,7 +59,7 @@ fn print_group(info: &ConversationInfo, output: &mut Output) -> Result<(), Failu
     match &info.view {
         ConversationView::Group(group) => output.print(&GroupLine::new(group, Some(info.role))),
         _ => Err(Failure::new(
-            Kind::Protocol,
+            FailureKind::Protocol,
             "the server answered with a conversation that is not a group",
         )),
     }
@@ -85,7 +85,7 @@ async fn leave_in(session: &mut Session, group: ConversationRef, name: &str, yes
             return Err(Failure::usage(format!("{text}; give --yes to leave it")));
         }
         if !terminal::confirm(&format!("{text}. Leave it?")).await? {
-            return Err(Failure::new(Kind::Failed, "the group was not left"));
+            return Err(Failure::new(FailureKind::Failed, "the group was not left"));
         }
         session.restart_deadline();
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::agent::Agent;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::lines::{InvalidLine, Line, Lines};
 use crate::output::Output;
 
@@ -84,7 +84,7 @@ impl<'a> LineSender<'a> {
             1 => "1 line was not sent, or its outcome is unknown".to_owned(),
             lines => format!("{lines} lines were not sent, or their outcomes are unknown"),
         };
-        Err(Failure::new(Kind::Failed, text))
+        Err(Failure::new(FailureKind::Failed, text))
     }
 
     /// Puts a line into the outbox, unless it is empty. An invalid line is reported.

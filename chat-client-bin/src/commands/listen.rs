@@ -13,7 +13,7 @@ use chat_core::model::{ConversationId, ConversationQuery, ConversationRef, Event
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::args::{Global, Listen, group_ref, user_ref};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::login::LoginMode;
 use crate::missing::{self, Referents};
 use crate::outbox;
@@ -84,7 +84,10 @@ impl Filter {
             {
                 let users = async { Ok(session.client.users([user.clone()]).await?) };
                 let Some(found) = session.within(users).await?.pop() else {
-                    return Err(Failure::new(Kind::Refused, missing::no_user(&session.client, &user)));
+                    return Err(Failure::new(
+                        FailureKind::Refused,
+                        missing::no_user(&session.client, &user),
+                    ));
                 };
                 self.conversation = Some(ConversationRef::Direct(UserRef::Id(found.id)));
             }
@@ -170,7 +173,7 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     }
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
-            Kind::Failed,
+            FailureKind::Failed,
             "the events of this client have been taken already",
         ));
     };
@@ -191,7 +194,7 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     match (end?, args.count) {
         (End::TimedOut, Some(count)) => {
             let text = format!("{printed} of {count} events arrived before the timeout");
-            Err(Failure::new(Kind::Timeout, text))
+            Err(Failure::new(FailureKind::Timeout, text))
         }
         _ => Ok(()),
     }
@@ -231,7 +234,7 @@ async fn print_all(
             Err(end) => return Ok(end),
         };
         let Some(received) = received else {
-            return Err(Failure::new(Kind::Failed, "the client has ended"));
+            return Err(Failure::new(FailureKind::Failed, "the client has ended"));
         };
         if matches!(&received.event, ClientEvent::Event(delivery) if !filter.includes(session, delivery)) {
             continue; // another run prints it

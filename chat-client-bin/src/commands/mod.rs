@@ -18,7 +18,7 @@ use clap::CommandFactory as _;
 
 use crate::args::{Args, Command, FriendCommand, Global, GroupCommand, SearchCommand};
 use crate::command_client::CommandClient;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::interactive;
 use crate::login::LoginMode;
 use crate::output::{ConversationLine, GroupLine, Output, UserLine};
@@ -129,7 +129,10 @@ async fn run_in(session: &Session, command: Command, output: &mut Output) -> Res
         Command::Group(group) => groups::group(client, group, output).await,
         Command::Search(search) => print_search(client, search, output).await,
         Command::Devices { command } => devices::devices(client, command, output).await,
-        _ => Err(Failure::new(Kind::Failed, "internal error: the command is not handled")),
+        _ => Err(Failure::new(
+            FailureKind::Failed,
+            "internal error: the command is not handled",
+        )),
     }
 }
 

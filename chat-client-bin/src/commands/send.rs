@@ -8,7 +8,7 @@ use chat_core::model::{DraftContent, Emoji, MessageText, Seq};
 
 use crate::args::{Global, Modify, Send, seq};
 use crate::emoji;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::login::LoginMode;
 use crate::output::Output;
 use crate::session::Session;
@@ -98,7 +98,7 @@ fn read_text(name: &str, input: impl Read) -> Result<String, Failure> {
 /// Closes the session, without waiting again for a message that stays in the outbox.
 async fn finish(session: Session, sent: &Result<(), Failure>) {
     match sent {
-        Err(failure) if failure.kind == Kind::Queued => session.close().await,
+        Err(failure) if failure.kind == FailureKind::Queued => session.close().await,
         _ => session.finish().await,
     }
 }

@@ -8,7 +8,7 @@ use chat_core::model::{Appended, ClientMessageId, ConversationRef, DraftContent,
 use tokio::time::{Instant, timeout_at};
 
 use crate::args::{Send, user_ref};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::missing::{self, Referents};
 use crate::outbox;
 use crate::output::{ConversationName, Output, SentLine};
@@ -72,7 +72,10 @@ impl<'a> Sender<'a> {
             .await?;
         match users.first() {
             Some(user) => Ok(user.id),
-            None => Err(Failure::new(Kind::Refused, missing::no_user(&self.client, &user))),
+            None => Err(Failure::new(
+                FailureKind::Refused,
+                missing::no_user(&self.client, &user),
+            )),
         }
     }
 
@@ -184,10 +187,10 @@ fn queued_failure(client: &Client, reason: &ClientError) -> Failure {
     match failure.kind {
         // The next run cannot send the message either, unless the user logs in or accepts the key
         // of the server. `Session::finish` reports how many messages stay in the outbox.
-        Kind::Auth | Kind::WrongKey => failure,
+        FailureKind::Auth | FailureKind::WrongKey => failure,
         _ => {
-            let outbox = outbox::describe_rest(client.unsettled());
-            Failure::new(Kind::Queued, format!("{}; {outbox}", failure.text))
+            let outbox = outbox::describe_unsettled(client.unsettled());
+            Failure::new(FailureKind::Queued, format!("{}; {outbox}", failure.text))
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::command_client::CommandClient;
 use crate::failure::Failure;
 use crate::missing::Referents;
 use crate::outbox::{conversation_label, user_label};
-use crate::output::{ACTION_PREFIX, Row, Show};
+use crate::output::{ME_PREFIX, Row, Show};
 
 use super::command::Action;
 use super::mentions::Mentions;
@@ -85,7 +85,7 @@ fn start(state: &mut State, action: Action) -> Result<(), Failure> {
             Ok(())
         }
         Action::Me(text) => {
-            send_to_current(state, format!("{ACTION_PREFIX}{text}"), None);
+            send_to_current(state, format!("{ME_PREFIX}{text}"), None);
             Ok(())
         }
         Action::Edit(target, text) => sending::edit(state, target, text),
@@ -142,7 +142,7 @@ struct JobContext {
     screen: super::screen::Screen,
     style: crate::output::Style,
     /// `true` if typed messages appear as lines of their conversation once they are stored.
-    prints_own: bool,
+    prints_own_messages: bool,
     /// True if lists begin with the names of their columns.
     has_headings: bool,
 }
@@ -153,22 +153,22 @@ impl JobContext {
             client: state.client.clone(),
             screen: state.screen.clone(),
             style: state.style,
-            prints_own: state.has_line_editor(),
+            prints_own_messages: state.has_line_editor(),
             has_headings: state.script.is_none() && io::stdout().is_terminal(),
         }
     }
 
     /// Prints a list, on a terminal with the names of its columns, or `empty_text` if it is empty.
-    fn list<L: Row>(&self, rows: impl IntoIterator<Item = L>, empty_text: &str) {
+    fn print_list<L: Row>(&self, rows: impl IntoIterator<Item = L>, empty_text: &str) {
         let mut rows = rows.into_iter().peekable();
         if self.has_headings && rows.peek().is_some() {
             self.screen.line(self.style.dim(&L::heading()));
         }
-        self.show(rows, empty_text);
+        self.print_lines(rows, empty_text);
     }
 
     /// Prints `lines`, or `empty_text` if there are none.
-    fn show(&self, lines: impl IntoIterator<Item = impl Show>, empty_text: &str) {
+    fn print_lines(&self, lines: impl IntoIterator<Item = impl Show>, empty_text: &str) {
         let mut is_empty = true;
         for line in lines {
             is_empty = false;

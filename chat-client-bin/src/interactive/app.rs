@@ -55,7 +55,7 @@ pub(super) struct App {
     input: Input,
     output: Output,
     /// `true` once the client has received the events that this device missed before the start.
-    caught_up: bool,
+    has_caught_up: bool,
     /// Number of events of the inbox that this device missed before the start.
     missed_in_inbox: u32,
     /// `true` once the client has connected for the first time.
@@ -86,7 +86,7 @@ impl App {
                 style: output.style(),
                 conversations: Conversations::default(),
                 sent_texts: SentTexts::default(),
-                unconfirmed: None,
+                confirmation_request: None,
                 known,
                 jobs: JoinSet::new(),
                 members: GroupMembers::default(),
@@ -101,7 +101,7 @@ impl App {
             client: session.client.clone(),
             input,
             output,
-            caught_up: false,
+            has_caught_up: false,
             missed_in_inbox: 0,
             was_connected: false,
             is_quitting: false,
@@ -153,7 +153,7 @@ impl App {
                     self.handle_event(&received.event).await?;
                     received.done();
                 }
-                Some(done) = self.state.jobs.join_next() => self.job_done(done),
+                Some(ended) = self.state.jobs.join_next() => self.job_ended(ended),
                 Some(()) = self.continued.recv() => self.resume(),
                 () = expiry(&self.state.typists) => {}
                 typed = self.input.next() => self.handle_input(typed).await,
@@ -175,7 +175,7 @@ impl App {
     }
 
     /// Shows in the line editor who is typing in the current conversation, or else who has read the
-    /// user's last message in it, and whether the conversation that the prompt names was left
+    /// user's last message in it, and whether the conversation that the prompt names was closed
     /// since.
     fn show_status(&mut self) {
         if self.input.has_editor {
@@ -189,9 +189,9 @@ impl App {
                     typing
                 }
             });
-            let status = typing::Status {
+            let status = typing::EditorStatus {
                 text: single_line(&text),
-                is_prompt_stale: current.is_none() && self.input.was_prompted_open(),
+                is_prompt_stale: current.is_none() && self.input.prompt_names_conversation(),
             };
             if self.input.status.set(status) {
                 self.state.screen.repaint();
@@ -210,8 +210,8 @@ impl App {
     async fn finish_jobs(&mut self) {
         let client = self.state.client.clone();
         let finish = async {
-            while let Some(done) = self.state.jobs.join_next().await {
-                self.job_done(done);
+            while let Some(ended) = self.state.jobs.join_next().await {
+                self.job_ended(ended);
             }
             let _ = client.flush().await; // unsent messages stay in the outbox
         };
@@ -266,7 +266,7 @@ impl App {
         let deadline = Instant::now() + self.line_timeout;
         while !self.state.jobs.is_empty() {
             match timeout_at(deadline, self.state.jobs.join_next()).await {
-                Ok(Some(done)) => self.job_done(done),
+                Ok(Some(ended)) => self.job_ended(ended),
                 Ok(None) => break,
                 Err(_) => self.abandon_line().await,
             }
@@ -283,11 +283,11 @@ impl App {
         };
         let unsettled = self.state.client.unsettled();
         if unsettled > 0 {
-            text.push_str(&format!("; {}", outbox::describe_rest(unsettled)));
+            text.push_str(&format!("; {}", outbox::describe_unsettled(unsettled)));
         }
         self.state.show_error(&text);
         if std::mem::take(&mut self.state.input_is_held) {
-            self.state.conversations.leave();
+            self.state.conversations.close_current();
         }
     }
 

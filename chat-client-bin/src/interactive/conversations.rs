@@ -11,7 +11,7 @@ use crate::output::ConversationName;
 
 /// The conversation that typed lines are sent to.
 #[derive(Clone, Debug)]
-pub(super) struct Current {
+pub(super) struct CurrentConversation {
     /// Reference by id, or by name until the id is known.
     pub(super) reference: ConversationRef,
     /// Reference by name, by which the conversation is found after the server was restored from a
@@ -36,7 +36,7 @@ struct LastMessages {
 /// The current conversation, and the last messages of all conversations.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
-    pub(super) current: Option<Current>,
+    pub(super) current: Option<CurrentConversation>,
     last: BTreeMap<ConversationId, LastMessages>,
 }
 
@@ -49,26 +49,26 @@ impl Conversations {
         })
     }
 
-    /// Leaves the current conversation, so that none is current.
-    pub(super) fn leave(&mut self) {
+    /// Closes the current conversation, so that none is current.
+    pub(super) fn close_current(&mut self) {
         self.current = None;
     }
 
-    /// Leaves the current conversation if it has this id. Returns whether it was left.
-    pub(super) fn leave_if(&mut self, id: ConversationId) -> bool {
+    /// Closes the current conversation if it has this id. Returns whether it was closed.
+    pub(super) fn close_current_if(&mut self, id: ConversationId) -> bool {
         let is_current = self.current.as_ref().is_some_and(|current| current.id == Some(id));
         if is_current {
-            self.leave();
+            self.close_current();
         }
         is_current
     }
 
     /// Forgets all ids and message numbers, because the server was restored from a backup, and they
     /// may denote other conversations and messages now. The current conversation is addressed by
-    /// name again. If its name is unknown, leaves it and returns its label.
+    /// name again. If its name is unknown, closes it and returns its label.
     pub(super) fn forget_ids(&mut self) -> Option<String> {
         self.last.clear();
-        let Current { name, label, .. } = self.current.take()?;
+        let CurrentConversation { name, label, .. } = self.current.take()?;
         let Some(name) = name else { return Some(label) };
         self.enter(name.clone(), Some(name), label);
         None
@@ -81,7 +81,7 @@ impl Conversations {
             ConversationRef::Id(id) => Some(*id),
             _ => None,
         };
-        self.current = Some(Current {
+        self.current = Some(CurrentConversation {
             reference,
             name: name.filter(ConversationRef::is_by_name),
             label,

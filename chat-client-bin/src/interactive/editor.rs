@@ -29,9 +29,9 @@ use super::command::is_message;
 use super::completion::KnownNames;
 use super::input::{InputEvent, Prompt, PromptKind, SharedMode};
 use super::resize::PaintedPrompt;
-use super::screen::{PrintLock, PrintPause, Screen};
+use super::screen::{PrintGuard, PrintLock, Screen};
 use super::suspension;
-use super::typing::{SharedStatus, TypingNotices};
+use super::typing::{SharedEditorStatus, TypingNotices};
 
 /// How long Enter waits for a line that is being printed.
 const PAUSE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ type LineEditor = Editor<CommandHelper, MemHistory>;
 pub(super) fn new_editor(
     known: &KnownNames,
     mode: &SharedMode,
-    status: &SharedStatus,
+    status: &SharedEditorStatus,
 ) -> io::Result<(LineEditor, Screen)> {
     // The history is kept in memory only: typed messages are private.
     let config = Config::builder()
@@ -62,7 +62,7 @@ pub(super) fn new_editor(
         kind: PromptKind::Line { is_open: false },
         mode: Arc::clone(mode),
         printing: printing.clone(),
-        print_pause: Mutex::default(),
+        print_guard: Mutex::default(),
         typing: Mutex::default(),
         status: status.clone(),
         style: Style::of_stdout(),
@@ -137,9 +137,9 @@ pub(super) struct CommandHelper {
     printing: PrintLock,
     /// Present from the moment at which Enter ends a line that is sent as a message until the line
     /// is cleared: nothing is printed between the line and the cursor.
-    print_pause: Mutex<Option<PrintPause>>,
+    print_guard: Mutex<Option<PrintGuard>>,
     typing: Mutex<TypingNotices>,
-    status: SharedStatus,
+    status: SharedEditorStatus,
     style: Style,
     /// True once Enter was pressed: the line is painted for the last time, without the status.
     is_entered: AtomicBool,
@@ -167,8 +167,8 @@ impl CommandHelper {
     /// Clears a typed message from the terminal: it is printed as a line of the conversation once
     /// it is stored.
     fn clear_if_sent(&self, line: &str) {
-        let pause = self.print_pause.lock().take();
-        if pause.is_some()
+        let guard = self.print_guard.lock().take();
+        if guard.is_some()
             && let Some(sequence) = self.prompt.clear_above(line)
         {
             let mut out = io::stdout().lock();
@@ -206,8 +206,8 @@ impl Hinter for CommandHelper {
 }
 
 impl Highlighter for CommandHelper {
-    /// Removes the name of a conversation that was left from the prompt, whose width stays the
-    /// same.
+    /// Removes from the prompt the name of a conversation that was closed. The width of the prompt
+    /// stays the same.
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
         let is_line = matches!(self.kind, PromptKind::Line { .. });
         match prompt.strip_suffix("> ") {
@@ -253,7 +253,7 @@ impl Validator for CommandHelper {
         {
             // If a line is still being printed, it may appear below the typed line, which then
             // stays.
-            *self.print_pause.lock() = self.printing.pause(PAUSE_TIMEOUT);
+            *self.print_guard.lock() = self.printing.pause(PAUSE_TIMEOUT);
         }
         Ok(ValidationResult::Valid(None))
     }

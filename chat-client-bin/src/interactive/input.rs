@@ -8,14 +8,14 @@ use chat_core::model::Secret;
 use chat_core::sync::Mutex;
 use tokio::sync::mpsc;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::lines::{InvalidLine, Lines};
 use crate::terminal::{EditorMode, TerminalGuard};
 
 use super::completion::KnownNames;
 use super::editor::{new_editor, read_with_editor};
 use super::screen::Screen;
-use super::typing::SharedStatus;
+use super::typing::SharedEditorStatus;
 
 /// A line of the input, or another event of the input.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub(super) struct Input {
     /// Mode of the terminal while the line editor reads a line.
     editor_mode: SharedMode,
     /// Parts that the line editor shows besides the prompt and the typed line.
-    pub(super) status: SharedStatus,
+    pub(super) status: SharedEditorStatus,
     /// `true` if the last prompt named an open conversation.
     prompt_names_conversation: Cell<bool>,
     /// Restores the mode of the terminal when the input is dropped, even while the line editor
@@ -111,7 +111,7 @@ impl Input {
         let (line_sender, lines) = mpsc::channel(16);
         let (prompts, prompt_receiver) = std_mpsc::sync_channel(1);
         let guard = TerminalGuard::new();
-        let (editor_mode, status) = (SharedMode::default(), SharedStatus::default());
+        let (editor_mode, status) = (SharedMode::default(), SharedEditorStatus::default());
         // A terminal that the editor does not support is read like a file.
         let editor = if is_at_terminal() {
             new_editor(known, &editor_mode, &status).ok()
@@ -154,7 +154,7 @@ impl Input {
     }
 
     /// Returns whether the last prompt named an open conversation.
-    pub(super) fn was_prompted_open(&self) -> bool {
+    pub(super) fn prompt_names_conversation(&self) -> bool {
         self.prompt_names_conversation.get()
     }
 
@@ -192,7 +192,7 @@ fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Pro
             }
             Some(Err(error)) => {
                 let text = format!("cannot read standard input: {error}");
-                InputEvent::Failed(Failure::new(Kind::Failed, text))
+                InputEvent::Failed(Failure::new(FailureKind::Failed, text))
             }
             None => InputEvent::End,
         };

@@ -29,7 +29,7 @@ use chat_core::client::Receive;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::args::Global;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::login::LoginMode;
 use crate::output::Output;
 use crate::session::{DEFAULT_TIMEOUT, Session};
@@ -43,7 +43,7 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     let mut session = Session::connect(global, LoginMode::Automatic, Receive::FromCursor, output).await?;
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
-            Kind::Failed,
+            FailureKind::Failed,
             "the events of this client have been taken already",
         ));
     };
@@ -57,7 +57,7 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     drop(agent);
     session.report_outcomes_in(events);
     match &result {
-        Err(failure) if matches!(failure.kind, Kind::Stopped(_)) => session.close().await,
+        Err(failure) if matches!(failure.kind, FailureKind::Stopped(_)) => session.close().await,
         _ => session.finish().await,
     }
     result

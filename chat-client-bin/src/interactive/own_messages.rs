@@ -25,8 +25,8 @@ pub(super) struct OwnMessages {
 
 impl OwnMessages {
     /// Takes the line of a message that has arrived. Returns the line if it is to be printed now.
-    pub(super) fn arrived(&mut self, key: Key, line: String, caught_up: bool) -> Option<String> {
-        if self.stored.remove(&key) || caught_up {
+    pub(super) fn arrived(&mut self, key: Key, line: String, has_caught_up: bool) -> Option<String> {
+        if self.stored.remove(&key) || has_caught_up {
             return Some(line);
         }
         self.held.push_back((key, line));
@@ -39,10 +39,10 @@ impl OwnMessages {
     /// Records that a typed message is stored. Returns its line if the line is to be printed now;
     /// otherwise it has been printed already, or is printed when the message arrives. A line that
     /// was dropped because there were too many is never printed.
-    pub(super) fn stored(&mut self, key: Key, caught_up: bool) -> Option<String> {
+    pub(super) fn stored(&mut self, key: Key, has_caught_up: bool) -> Option<String> {
         let held = self.held.iter().position(|(held, _)| *held == key);
         let held = held.and_then(|at| self.held.remove(at)).map(|(_, line)| line);
-        if held.is_none() && !caught_up {
+        if held.is_none() && !has_caught_up {
             self.stored.insert(key);
         }
         held

@@ -29,13 +29,13 @@ struct PrintState {
 
 /// Guard of a locked [`PrintLock`]. While it exists, no other thread prints above the prompt.
 #[derive(Debug)]
-pub(super) struct PrintPause(PrintLock);
+pub(super) struct PrintGuard(PrintLock);
 
 impl PrintLock {
     /// Stops the printing of lines. Waits for at most `timeout` if a line is being printed, and
     /// returns `None` if it still is: the printing thread may wait for the line editor, which is
     /// the caller.
-    pub(super) fn pause(&self, timeout: Duration) -> Option<PrintPause> {
+    pub(super) fn pause(&self, timeout: Duration) -> Option<PrintGuard> {
         let state = &self.0;
         let (mut is_locked, waited) = state
             .unlocked
@@ -45,21 +45,21 @@ impl PrintLock {
             return None;
         }
         *is_locked = true;
-        Some(PrintPause(self.clone()))
+        Some(PrintGuard(self.clone()))
     }
 
-    fn lock(&self) -> PrintPause {
+    fn lock(&self) -> PrintGuard {
         let state = &self.0;
         let mut is_locked = state
             .unlocked
             .wait_while(state.is_locked.lock(), |is_locked| *is_locked)
             .unwrap_or_else(PoisonError::into_inner);
         *is_locked = true;
-        PrintPause(self.clone())
+        PrintGuard(self.clone())
     }
 }
 
-impl Drop for PrintPause {
+impl Drop for PrintGuard {
     fn drop(&mut self) {
         let PrintLock(state) = &self.0;
         *state.is_locked.lock() = false;

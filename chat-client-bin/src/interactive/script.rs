@@ -1,6 +1,6 @@
 //! The input lines of a script: which line is running, and how many have failed.
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 
 /// Progress of a script, whose lines are executed one after the other.
 #[derive(Debug, Default)]
@@ -41,8 +41,8 @@ impl Script {
     pub(super) fn result(&self) -> Result<(), Failure> {
         match self.failed {
             0 => Ok(()),
-            1 => Err(Failure::new(Kind::Failed, "1 line failed")),
-            lines => Err(Failure::new(Kind::Failed, format!("{lines} lines failed"))),
+            1 => Err(Failure::new(FailureKind::Failed, "1 line failed")),
+            lines => Err(Failure::new(FailureKind::Failed, format!("{lines} lines failed"))),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::failure::Failure;
 
-use super::conversations::Current;
+use super::conversations::CurrentConversation;
 
 /// Maximum time for which a change of the last text waits for its number.
 const NUMBER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ impl SentTexts {
     }
 
     /// Returns the last text to this conversation, unless it is stored.
-    pub(super) fn last_unstored(&self, current: &Current) -> Option<SentText> {
+    pub(super) fn last_unstored(&self, current: &CurrentConversation) -> Option<SentText> {
         let mut texts = self.texts.iter();
         let text = texts.find(|text| text.is_to(&current.reference, &current.label))?;
         let is_stored = text.number.borrow().is_some();
@@ -101,7 +101,7 @@ mod tests {
         ConversationRef::Direct(UserRef::Name(UserName::parse("bob").unwrap()))
     }
 
-    fn current(reference: ConversationRef, label: &str) -> Current {
+    fn current(reference: ConversationRef, label: &str) -> CurrentConversation {
         let mut conversations = Conversations::default();
         conversations.enter(reference, None, label.to_owned());
         conversations.current.unwrap()

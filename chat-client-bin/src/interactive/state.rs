@@ -11,7 +11,7 @@ use chat_core::model::{
 use tokio::task::JoinSet;
 
 use crate::command_client::CommandClient;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{Style, single_line};
 
 use super::actions::WaitingText;
@@ -104,11 +104,11 @@ impl JobResult {
     pub(super) fn without_ids(self) -> Self {
         match self {
             Self::CanEnter { label, .. } => Self::CannotEnter(Some(Failure::new(
-                Kind::Failed,
+                FailureKind::Failed,
                 format!("the server was restored from a backup; open {label} again"),
             ))),
             Self::FurtherMembers { text: Some(text), .. } => Self::NotSent(Failure::new(
-                Kind::Failed,
+                FailureKind::Failed,
                 format!("the server was restored from a backup; not sent: {}", text.text),
             )),
             Self::Shown(_)
@@ -126,7 +126,7 @@ impl JobResult {
 
 /// A job that has ended.
 #[derive(Debug)]
-pub(super) struct JobDone {
+pub(super) struct EndedJob {
     /// Value of [`State::restore_count`] at the start of the job.
     pub(super) restore_count: u64,
     /// Number of the script line that started the job, or `None` if no line did.
@@ -140,7 +140,7 @@ pub(super) struct JobDone {
 /// A question to the user whether a command shall take effect, which the user answers by giving the
 /// command again.
 #[derive(Debug)]
-pub(super) struct Unconfirmed {
+pub(super) struct ConfirmationRequest {
     pub(super) command: UnconfirmedCommand,
     /// Number of the script line that gave the command.
     pub(super) line: Option<u64>,
@@ -148,7 +148,7 @@ pub(super) struct Unconfirmed {
     pub(super) asked: Instant,
 }
 
-impl Unconfirmed {
+impl ConfirmationRequest {
     /// Returns whether a line that is typed at `now` can be the answer to the question.
     fn can_be_answered(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.asked) >= MIN_ANSWER_TIME
@@ -168,11 +168,11 @@ pub(super) struct State {
     pub(super) conversations: Conversations,
     pub(super) sent_texts: SentTexts,
     /// Command that the next line executes if it repeats the command.
-    pub(super) unconfirmed: Option<Unconfirmed>,
+    pub(super) confirmation_request: Option<ConfirmationRequest>,
     /// Names that Tab completes in the line editor.
     pub(super) known: KnownNames,
     /// Running jobs. Each job prints its output.
-    pub(super) jobs: JoinSet<JobDone>,
+    pub(super) jobs: JoinSet<EndedJob>,
     /// Members of groups, whom texts can mention.
     pub(super) members: GroupMembers,
     /// Groups whose further members are being read.
@@ -212,15 +212,15 @@ impl State {
     /// Removes and returns the command that the user was asked to confirm. Returns `None` if the
     /// user cannot have read the question yet.
     pub(super) fn take_unconfirmed(&mut self) -> Option<UnconfirmedCommand> {
-        let unconfirmed = self.unconfirmed.take()?;
-        let is_answer = !self.has_line_editor() || unconfirmed.can_be_answered(Instant::now());
-        is_answer.then_some(unconfirmed.command)
+        let request = self.confirmation_request.take()?;
+        let is_answer = !self.has_line_editor() || request.can_be_answered(Instant::now());
+        is_answer.then_some(request.command)
     }
 
     /// Withdraws the command that the user was asked to confirm, because another line follows. The
     /// line of a script that gave the command has not taken effect, so it has failed.
     pub(super) fn withdraw_unconfirmed(&mut self) {
-        let Some(Unconfirmed { command, line, .. }) = self.unconfirmed.take() else {
+        let Some(ConfirmationRequest { command, line, .. }) = self.confirmation_request.take() else {
             return;
         };
         let Some(script) = &mut self.script else { return };
@@ -258,7 +258,7 @@ impl State {
     pub(super) fn spawn(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
         let (restore_count, line) = (self.restore_count, self.script.as_ref().and_then(Script::line));
         self.jobs.spawn(async move {
-            JobDone {
+            EndedJob {
                 restore_count,
                 line,
                 releases_input: false,
@@ -274,7 +274,7 @@ impl State {
         let (restore_count, line) = (self.restore_count, self.script.as_ref().and_then(Script::line));
         self.jobs.spawn(async move {
             let result = tokio::time::timeout(ENTER_OR_LEAVE_TIMEOUT, job).await;
-            JobDone {
+            EndedJob {
                 restore_count,
                 line,
                 releases_input: true,
@@ -337,7 +337,7 @@ impl State {
 /// Returns the failure of a job that got no answer in time.
 fn unanswered() -> Failure {
     let text = "the server did not answer within 10 s; the command may still take effect";
-    Failure::new(Kind::OutcomeUnknown, text)
+    Failure::new(FailureKind::OutcomeUnknown, text)
 }
 
 #[cfg(test)]
@@ -347,13 +347,13 @@ mod tests {
     #[test]
     fn question_cannot_be_answered_before_it_can_be_read() {
         let asked = Instant::now();
-        let unconfirmed = Unconfirmed {
+        let request = ConfirmationRequest {
             command: UnconfirmedCommand::Leave(ConversationId(1)),
             line: None,
             asked,
         };
-        assert!(!unconfirmed.can_be_answered(asked));
-        assert!(!unconfirmed.can_be_answered(asked + MIN_ANSWER_TIME / 2));
-        assert!(unconfirmed.can_be_answered(asked + MIN_ANSWER_TIME));
+        assert!(!request.can_be_answered(asked));
+        assert!(!request.can_be_answered(asked + MIN_ANSWER_TIME / 2));
+        assert!(request.can_be_answered(asked + MIN_ANSWER_TIME));
     }
 }

@@ -102,27 +102,27 @@ impl Typists {
 
 /// Parts that the line editor shows besides the prompt and the typed line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Status {
+pub(super) struct EditorStatus {
     /// Text after the typed line; empty if there is none.
     pub(super) text: String,
-    /// True if the conversation in the prompt was left since the prompt was shown.
+    /// True if the conversation in the prompt was closed since the prompt was shown.
     pub(super) is_prompt_stale: bool,
 }
 
-/// [`Status`] that the event loop shares with the thread of the line editor.
+/// [`EditorStatus`] that the event loop shares with the thread of the line editor.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SharedStatus(Arc<Mutex<Status>>);
+pub(super) struct SharedEditorStatus(Arc<Mutex<EditorStatus>>);
 
-impl SharedStatus {
+impl SharedEditorStatus {
     /// Sets the status. Returns whether it has changed, so that the line has to be painted again.
-    pub(super) fn set(&self, status: Status) -> bool {
+    pub(super) fn set(&self, status: EditorStatus) -> bool {
         let mut current = self.0.lock();
         let is_changed = *current != status;
         *current = status;
         is_changed
     }
 
-    pub(super) fn get(&self) -> Status {
+    pub(super) fn get(&self) -> EditorStatus {
         self.0.lock().clone()
     }
 }

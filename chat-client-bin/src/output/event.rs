@@ -22,7 +22,7 @@ pub(crate) use describe::users_in;
 pub(super) use describe::{policy_name, role_name};
 
 /// Beginning of a message that says what its sender does: `/me waves` appears as `* bob waves`.
-pub(crate) const ACTION_PREFIX: &str = "/me ";
+pub(crate) const ME_PREFIX: &str = "/me ";
 
 /// User names by id.
 pub(crate) type Names = HashMap<UserId, String>;
@@ -124,7 +124,7 @@ impl EventLine {
             // The name before the colon tells an action from the events that begin with a star.
             "message" => {
                 let text = indent(&self.words);
-                return match text.strip_prefix(ACTION_PREFIX) {
+                return match text.strip_prefix(ME_PREFIX) {
                     Some(action) => format!("{number} {from}: * {from} {action}"),
                     None => format!("{number} {from}: {text}"),
                 };

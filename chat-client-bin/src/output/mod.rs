@@ -22,9 +22,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::failure::{Failure, Kind, each_cause_once};
+use crate::failure::{Failure, FailureKind, without_repeated_causes};
 
-pub(crate) use event::{ACTION_PREFIX, ConversationName, EventLine, Names, describe_truncation, users_in};
+pub(crate) use event::{ConversationName, EventLine, ME_PREFIX, Names, describe_truncation, users_in};
 pub(crate) use heading::Row;
 pub(crate) use lines::{
     ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,
@@ -102,14 +102,14 @@ impl Output {
             return output.print_text(&text);
         }
         let printed = tokio::task::spawn_blocking(move || output.print_text(&text)).await;
-        printed.unwrap_or_else(|panicked| Err(Failure::new(Kind::Output, panicked.to_string())))
+        printed.unwrap_or_else(|panicked| Err(Failure::new(FailureKind::Output, panicked.to_string())))
     }
 
     /// Waits until the reader of standard output has closed it. Waits forever if the output is a
     /// file, whose reader cannot be noticed.
     ///
     /// # Errors
-    /// Always [`Kind::OutputClosed`].
+    /// Always [`FailureKind::OutputClosed`].
     pub(crate) async fn closed(&self) -> Failure {
         let (sender, closed) = oneshot::channel();
         // If the reader never closes its end, the thread waits until the process ends.
@@ -204,7 +204,7 @@ impl Output {
 
     /// Prints a failure to standard error. A closed output pipe (`| head`) is not reported.
     pub(crate) fn failure(&self, failure: &Failure) {
-        if failure.kind == Kind::OutputClosed {
+        if failure.kind == FailureKind::OutputClosed {
             return;
         }
         if self.json {
@@ -247,7 +247,7 @@ fn print_error(line: &dyn std::fmt::Display) {
 
 /// Describes the end of a connection, and when the client tries again.
 pub(crate) fn describe_retry(reason: &ClientError, retry_in: Duration) -> String {
-    let reason = each_cause_once(&reason.to_string());
+    let reason = without_repeated_causes(&reason.to_string());
     match retry_in.as_millis().div_ceil(1000) {
         0 => format!("{reason}; trying again"),
         seconds => format!("{reason}; trying again in {seconds} s"),
@@ -256,8 +256,8 @@ pub(crate) fn describe_retry(reason: &ClientError, retry_in: Duration) -> String
 
 fn write_failure(error: io::Error) -> Failure {
     let kind = match error.kind() {
-        io::ErrorKind::BrokenPipe => Kind::OutputClosed,
-        _ => Kind::Output,
+        io::ErrorKind::BrokenPipe => FailureKind::OutputClosed,
+        _ => FailureKind::Output,
     };
     Failure::new(kind, format!("cannot write the output: {error}"))
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use chat_core::secure::Fingerprint;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData as _};
 
-use super::support::{Running, TestDevice, eventually, server_program};
+use super::support::{RunningProcess, TestDevice, eventually, server_program};
 
 /// An authority, and the files of the certificates that it issues for a server on 127.0.0.1.
 struct Authority<'a> {
@@ -61,7 +61,7 @@ impl<'a> Authority<'a> {
     }
 
     /// Starts a server with the certificate, at this port; 0 chooses a free one.
-    fn serve(&self, port: u16) -> (Running, TestDevice) {
+    fn serve(&self, port: u16) -> (RunningProcess, TestDevice) {
         let mut command = Command::new("sh");
         command
             .args(["-c", "exec \"$0\" \"$@\" 2>\"$LOG\""])
@@ -73,12 +73,12 @@ impl<'a> Authority<'a> {
     }
 }
 
-fn serve(mut command: Command, port: u16, directory: &Path) -> (Running, TestDevice) {
+fn serve(mut command: Command, port: u16, directory: &Path) -> (RunningProcess, TestDevice) {
     command
         .args(["--listen", &format!("tls://127.0.0.1:{port}"), "--data-dir"])
         .arg(directory.join("data"))
         .env("CHAT_LOG__LEVEL", "warn");
-    let server = Running::start(command);
+    let server = RunningProcess::start(command);
     let listening = server.until("listening tls ");
     let device = TestDevice {
         name: "alice".to_owned(),

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use chat_harness::process::{Reach, signal};
 
-use super::support::{DroppingProxy, PASSWORD, Running, TestDevice, TestServer, eventually, texts};
+use super::support::{DroppingProxy, PASSWORD, RunningProcess, TestDevice, TestServer, eventually, texts};
 
 #[test]
 fn message_is_stored_once_when_server_is_killed_before_reply() {
@@ -69,7 +69,7 @@ fn listener_receives_unprinted_events_again() {
 
 /// Starts a listener, which is the agent of the account, and stops it with SIGSTOP. Then sends a
 /// message through it, which stays in the outbox.
-fn stopped_listener(device: &TestDevice) -> Running {
+fn stopped_listener(device: &TestDevice) -> RunningProcess {
     let listener = device.start(&["listen", "--json", "--own"]);
     device.ok(&["send", "bob", "before"]);
     listener.until("before");
@@ -165,7 +165,7 @@ fn listener_keeps_ignoring_a_signal_that_it_inherited_as_ignored() {
         .args(["-c", r#"trap "" HUP; exec "$0" "$@""#])
         .arg(listen.get_program());
     command.args(listen.get_args()).env("CHAT_PASSWORD", PASSWORD);
-    let listener = Running::start(command);
+    let listener = RunningProcess::start(command);
     bob.ok(&["send", "alice", "one"]);
     listener.until("one");
     signal(listener.id(), "HUP", Reach::Process).unwrap();

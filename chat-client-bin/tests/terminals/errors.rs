@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::support::{CLIENT, PASSWORD, Running, TestDevice, TestServer, parse};
+use super::support::{CLIENT, PASSWORD, RunningProcess, TestDevice, TestServer, parse};
 
 #[test]
 fn exit_codes_distinguish_failures() {
@@ -182,7 +182,7 @@ fn client_tries_every_server_address() {
 fn listener_serves_commands_of_its_profile() {
     let server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
-    let listener: Running = alice.start(&["listen", "--json", "--own"]);
+    let listener: RunningProcess = alice.start(&["listen", "--json", "--own"]);
     // The listener has the account open and is its agent (`src/agent.rs`): `send` sends through it.
     alice.ok(&["send", "bob", "beside the listener"]);
     assert!(listener.until("beside the listener").contains(r#""from":"alice""#));

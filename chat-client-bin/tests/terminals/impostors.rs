@@ -34,7 +34,7 @@ static KEYS: LazyLock<ServerKeys> = LazyLock::new(|| {
 });
 
 /// A running impostor. Dropping it frees its port.
-struct Running {
+struct RunningImpostor {
     address: SocketAddr,
     is_stopped: Arc<AtomicBool>,
     /// Number of connections in which the impostor has sent its key.
@@ -45,7 +45,7 @@ struct Running {
 }
 
 impl Impostor {
-    fn start(self, address: SocketAddr) -> Running {
+    fn start(self, address: SocketAddr) -> RunningImpostor {
         let listener = TcpListener::bind(address).unwrap();
         let (presented, disclosed) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<u8>>>::default());
         let is_stopped = Arc::<AtomicBool>::default();
@@ -66,7 +66,7 @@ impl Impostor {
                 disclosed.lock().unwrap().extend(received.unwrap_or_default());
             }
         });
-        Running {
+        RunningImpostor {
             address,
             is_stopped,
             presented,
@@ -76,7 +76,7 @@ impl Impostor {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningImpostor {
     fn drop(&mut self) {
         self.is_stopped.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address); // ends the wait for a connection

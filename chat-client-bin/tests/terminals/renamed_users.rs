@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::Command;
 
-use super::support::{Running, TestServer, server_program};
+use super::support::{RunningProcess, TestServer, server_program};
 
 /// Runs a command of the operator, which has to succeed.
 fn run_operator_command(server: &TestServer, arguments: &[&str]) {
@@ -22,7 +22,7 @@ fn run_operator_command(server: &TestServer, arguments: &[&str]) {
 fn lines_after_the_first_reach_a_user_who_is_renamed() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
-    let mut sender: Running = alice.start(&["send", "bob", "-"]);
+    let mut sender: RunningProcess = alice.start(&["send", "bob", "-"]);
     sender.type_line("one");
     sender.until("1");
     run_operator_command(&server, &["user", "rename", "bob", "robert"]);

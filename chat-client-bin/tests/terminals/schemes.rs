@@ -4,24 +4,24 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::support::{CLIENT, Running, TestDevice, server_program};
+use super::support::{CLIENT, RunningProcess, TestDevice, server_program};
 
 const WRONG_FINGERPRINT: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Starts a server with this scheme. Returns the server, an unregistered device that uses it, and
 /// the fingerprint of the server.
-pub(super) fn serve(scheme: &str, directory: &Path) -> (Running, TestDevice, String) {
+pub(super) fn serve(scheme: &str, directory: &Path) -> (RunningProcess, TestDevice, String) {
     serve_at(scheme, 0, directory)
 }
 
 /// Starts a server like [`serve`], at this port; 0 chooses a free one.
-pub(super) fn serve_at(scheme: &str, port: u16, directory: &Path) -> (Running, TestDevice, String) {
+pub(super) fn serve_at(scheme: &str, port: u16, directory: &Path) -> (RunningProcess, TestDevice, String) {
     let mut command = Command::new(server_program());
     command
         .args(["--listen", &format!("{scheme}://127.0.0.1:{port}"), "--data-dir"])
         .arg(directory.join("data"))
         .env("CHAT_LOG__LEVEL", "warn");
-    let server = Running::start(command);
+    let server = RunningProcess::start(command);
     let listening = server.until(&format!("listening {scheme} "));
     let address = listening.rsplit(' ').next().unwrap().parse().unwrap();
     let fingerprint = server.until("fingerprint ").split_off("fingerprint ".len());

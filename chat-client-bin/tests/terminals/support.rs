@@ -150,8 +150,8 @@ impl TestDevice {
     }
 
     /// Starts a command and leaves it running.
-    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        Running::start(self.command(arguments))
+    pub(crate) fn start(&self, arguments: &[&str]) -> RunningProcess {
+        RunningProcess::start(self.command(arguments))
     }
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn texts(events: &[Value]) -> Vec<String> {
 }
 
 /// A running process whose output is read line by line.
-pub(crate) struct Running {
+pub(crate) struct RunningProcess {
     child: Child,
     input: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
@@ -189,7 +189,7 @@ fn read_lines(output: impl std::io::Read + Send + 'static) -> mpsc::Receiver<Str
     lines
 }
 
-impl Running {
+impl RunningProcess {
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -273,7 +273,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProcess {
     fn drop(&mut self) {
         let _ = self.child.kill(); // the process may have ended by itself
         let _ = self.child.wait();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::store::{open_directs, register};
+use super::store::{create_direct_conversations, register};
 use crate::engine::Engine;
 use crate::model::DeviceId;
 use crate::store::Store;
@@ -20,7 +20,7 @@ const MAX_DURATION: Duration = Duration::from_millis(2500);
 /// The store fails, or a login takes 2.5 s or longer, which is half of the deadline of a request.
 pub async fn assert_fast_logins_with_many_conversations(store: Arc<dyn Store>) {
     let user = register(&*store, "alice".to_owned()).await;
-    open_directs(&*store, user, CONVERSATIONS).await;
+    create_direct_conversations(&*store, user, CONVERSATIONS).await;
     let engine = Engine::builder(store)
         .build()
         .await

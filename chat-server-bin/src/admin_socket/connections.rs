@@ -14,34 +14,34 @@ pub(super) const MAX_CONNECTIONS: usize = 64;
 /// State of a connection: whether it waits for a request, and which of the waiting connections
 /// began to wait before it.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct WaitState {
     /// Number that this connection drew when it began to wait, or [`BUSY`].
     wait_number: AtomicU64,
     /// Next number to draw, shared by all connections.
     next_number: Arc<AtomicU64>,
 }
 
-/// Value of [`Waiting::wait_number`] while a command is executed.
+/// Value of [`WaitState::wait_number`] while a command is executed.
 const BUSY: u64 = 0;
 
-impl Waiting {
+impl WaitState {
     fn new(next_number: Arc<AtomicU64>) -> Self {
-        let waiting = Self {
+        let wait_state = Self {
             wait_number: AtomicU64::new(BUSY),
             next_number,
         };
-        waiting.begin();
-        waiting
+        wait_state.begin_wait();
+        wait_state
     }
 
     /// Records that the connection waits for a request from now on.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin_wait(&self) {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         self.wait_number.store(number, Ordering::Relaxed);
     }
 
     /// Records that the connection has a request.
-    pub(super) fn end(&self) {
+    pub(super) fn end_wait(&self) {
         self.wait_number.store(BUSY, Ordering::Relaxed);
     }
 }
@@ -50,7 +50,7 @@ impl Waiting {
 #[derive(Debug)]
 pub(super) struct Connections {
     tasks: JoinSet<()>,
-    open: Vec<(Arc<Waiting>, AbortHandle)>,
+    open: Vec<(Arc<WaitState>, AbortHandle)>,
     next_number: Arc<AtomicU64>,
 }
 
@@ -65,7 +65,7 @@ impl Connections {
 
     /// Makes room for a connection, or waits for room, as [`MAX_CONNECTIONS`] describes, and runs
     /// `serve` in a task of its own.
-    pub(super) async fn add<F>(&mut self, serve: impl FnOnce(Arc<Waiting>) -> F)
+    pub(super) async fn add<F>(&mut self, serve: impl FnOnce(Arc<WaitState>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -79,9 +79,9 @@ impl Connections {
                 self.forget_ended();
             }
         }
-        let waiting = Arc::new(Waiting::new(Arc::clone(&self.next_number)));
-        let task = self.tasks.spawn(serve(Arc::clone(&waiting)));
-        self.open.push((waiting, task));
+        let wait_state = Arc::new(WaitState::new(Arc::clone(&self.next_number)));
+        let task = self.tasks.spawn(serve(Arc::clone(&wait_state)));
+        self.open.push((wait_state, task));
     }
 
     fn forget_ended(&mut self) {
@@ -89,8 +89,8 @@ impl Connections {
     }
 
     fn longest_waiting(&self) -> Option<usize> {
-        let number_and_index = |(index, (waiting, _)): (usize, &(Arc<Waiting>, _))| {
-            let number = waiting.wait_number.load(Ordering::Relaxed);
+        let number_and_index = |(index, (wait_state, _)): (usize, &(Arc<WaitState>, _))| {
+            let number = wait_state.wait_number.load(Ordering::Relaxed);
             (number != BUSY).then_some((number, index))
         };
         let longest = self.open.iter().enumerate().filter_map(number_and_index).min();
@@ -111,10 +111,10 @@ mod tests {
         let mut busy = None;
         for number in 0..MAX_CONNECTIONS + 2 {
             let ended = sender.clone();
-            let serve = |waiting: Arc<Waiting>| {
+            let serve = |wait_state: Arc<WaitState>| {
                 if number == 0 {
-                    waiting.end();
-                    busy = Some(Arc::clone(&waiting));
+                    wait_state.end_wait();
+                    busy = Some(Arc::clone(&wait_state));
                 }
                 async move {
                     let _ended = EndNotice(number, ended);
@@ -128,8 +128,8 @@ mod tests {
         assert_eq!((ended.recv().await, ended.recv().await), (Some(1), Some(2)));
         assert!(ended.try_recv().is_err());
 
-        for (waiting, _) in &connections.open {
-            waiting.end();
+        for (wait_state, _) in &connections.open {
+            wait_state.end_wait();
         }
         tokio::select! {
             biased;
@@ -137,7 +137,7 @@ mod tests {
             () = tokio::task::yield_now() => {}
         }
         // The first connection waits for its next request.
-        busy.unwrap().begin();
+        busy.unwrap().begin_wait();
         connections.add(|_| async {}).await;
         assert_eq!(ended.recv().await, Some(0));
     }

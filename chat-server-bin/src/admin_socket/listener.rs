@@ -17,11 +17,11 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
-use super::connections::{Connections, Waiting};
+use super::connections::{Connections, WaitState};
 use super::protocol::{self, MAX_REQUEST_BYTES, Reply, Request};
 use super::{SOCKET_FILE, SocketPath};
 use crate::failure::Failure;
-use crate::operator::{Console, Printer, execute_for_peer};
+use crate::operator::{CommandTarget, Printer, execute_for_peer};
 
 /// Maximum number of connections in the queue of the operating system.
 const BACKLOG: i32 = 64;
@@ -49,9 +49,9 @@ impl AdminSocket {
     ///
     /// # Errors
     /// The socket cannot be created, or a running server has it ([`io::ErrorKind::AddrInUse`]).
-    pub(crate) fn open(directory: &Path, console: Console) -> io::Result<Self> {
+    pub(crate) fn open(directory: &Path, target: CommandTarget) -> io::Result<Self> {
         let listener = UnixListener::from_std(bind(directory)?)?;
-        let accepting = tokio::spawn(accept(listener, console)).abort_handle();
+        let accepting = tokio::spawn(accept(listener, target)).abort_handle();
         Ok(Self {
             path: directory.join(SOCKET_FILE),
             accepting,
@@ -93,13 +93,13 @@ fn bind(directory: &Path) -> io::Result<StdListener> {
 }
 
 /// Accepts connections, and owns their tasks.
-async fn accept(listener: UnixListener, console: Console) {
+async fn accept(listener: UnixListener, target: CommandTarget) {
     let mut connections = Connections::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let console = console.clone();
-                connections.add(|waiting| serve(stream, console, waiting)).await;
+                let target = target.clone();
+                connections.add(|wait_state| serve(stream, target, wait_state)).await;
             }
             Err(error) => {
                 tracing::warn!(
@@ -112,7 +112,7 @@ async fn accept(listener: UnixListener, console: Console) {
     }
 }
 
-async fn serve(stream: UnixStream, console: Console, waiting: Arc<Waiting>) {
+async fn serve(stream: UnixStream, target: CommandTarget, wait_state: Arc<WaitState>) {
     let uid = match stream.peer_cred() {
         Ok(peer) => peer.uid(),
         Err(error) => {
@@ -132,11 +132,11 @@ async fn serve(stream: UnixStream, console: Console, waiting: Arc<Waiting>) {
     let mut timeout = FIRST_REQUEST_TIMEOUT;
     // A peer that breaks the connection needs no answer.
     while let Ok(Some(line)) = next_request(&mut reader, &mut writer, timeout).await {
-        waiting.end();
-        if answer(&line, &mut writer, &console, uid).await.is_err() {
+        wait_state.end_wait();
+        if answer(&line, &mut writer, &target, uid).await.is_err() {
             return;
         }
-        waiting.begin();
+        wait_state.begin_wait();
         timeout = NEXT_REQUEST_TIMEOUT;
     }
 }
@@ -159,20 +159,20 @@ async fn next_request(
 }
 
 /// Answers a request.
-async fn answer(line: &[u8], writer: &mut OwnedWriteHalf, console: &Console, uid: u32) -> io::Result<()> {
+async fn answer(line: &[u8], writer: &mut OwnedWriteHalf, target: &CommandTarget, uid: u32) -> io::Result<()> {
     let request = Request::parse(line).and_then(|request| {
-        console.check_store(request.store.as_deref())?;
+        target.check_store(request.store.as_deref())?;
         Ok(request)
     });
     let end = match request {
-        Ok(request) => execute(request, writer, console, uid).await?,
+        Ok(request) => execute(request, writer, target, uid).await?,
         Err(text) => Reply::Failed(text),
     };
     protocol::write(writer, &end).await
 }
 
 /// Executes a command and writes its output. Returns the last line of the answer.
-async fn execute(request: Request, writer: &mut OwnedWriteHalf, console: &Console, uid: u32) -> io::Result<Reply> {
+async fn execute(request: Request, writer: &mut OwnedWriteHalf, target: &CommandTarget, uid: u32) -> io::Result<Reply> {
     let (sender, replies) = mpsc::channel(MAX_WAITING_REPLIES);
     let printer = Printer::to_peer(sender, request.json);
     let Request {
@@ -181,7 +181,7 @@ async fn execute(request: Request, writer: &mut OwnedWriteHalf, console: &Consol
         call,
         ..
     } = request;
-    let execution = execute_for_peer(console, uid, sudo_user.as_deref(), operator, call, printer);
+    let execution = execute_for_peer(target, uid, sudo_user.as_deref(), operator, call, printer);
     let (result, written) = tokio::join!(execution, write_replies(writer, replies));
     written?;
     Ok(match result {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use chat_core::server::BindError;
 use socket2::{Domain, Socket, Type};
 
-use crate::config::{Checked, ListenUrl, Problem};
+use crate::config::{CheckedConfig, ListenUrl, Problem};
 use crate::failure::{Failure, chain};
 
 /// Returns the addresses of the configured listeners. If a URL contains a host name, asks the
@@ -13,7 +13,7 @@ use crate::failure::{Failure, chain};
 ///
 /// # Errors
 /// All names that cannot be resolved, and all pairs of listeners that want the same address.
-pub(super) fn addresses(config: &Checked) -> Result<Vec<SocketAddr>, Failure> {
+pub(super) fn addresses(config: &CheckedConfig) -> Result<Vec<SocketAddr>, Failure> {
     let wildcard = ipv6_wildcard();
     let mut problems = Vec::new();
     let mut resolved: Vec<(&ListenUrl, SocketAddr)> = Vec::new();

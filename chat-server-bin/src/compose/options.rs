@@ -7,7 +7,7 @@ use chat_core::engine::{EngineConfig, SessionPolicy};
 use chat_core::rate::Rate;
 use chat_core::server::ServerConfig;
 
-use crate::config::{Checked, LimitsSection, SessionPolicySetting, Settings, StoreUrl};
+use crate::config::{CheckedConfig, LimitsSection, SessionPolicySetting, Settings, StoreUrl};
 
 /// Returns the configuration of the engine.
 pub(super) fn engine_config(settings: &Settings) -> EngineConfig {
@@ -71,7 +71,7 @@ fn message_rate_per_user(limits: &LimitsSection) -> Rate {
 }
 
 /// Returns the configuration of the server, which accepts at most `max_connections` connections.
-pub(super) fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
+pub(super) fn server_config(checked: &CheckedConfig, max_connections: u32) -> ServerConfig {
     let settings = &checked.settings;
     let (limits, connection) = (&settings.limits, &settings.connection);
     let mut connections = ConnectionLimits::default();

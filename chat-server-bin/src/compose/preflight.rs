@@ -12,13 +12,13 @@ use rustix::fs::{Access, access};
 
 use super::tls::pem_acceptor;
 use super::{bus_options, listeners, mysql_options, unusable_data_dir};
-use crate::config::{Checked, Problem, StoreUrl};
+use crate::config::{CheckedConfig, Problem, StoreUrl};
 use crate::failure::Failure;
 use crate::hardening;
 
 /// Runs all checks of this module, and returns the problems that they find. Creates and changes
 /// nothing.
-pub(crate) fn problems(config: &Checked) -> Vec<Problem> {
+pub(crate) fn problems(config: &CheckedConfig) -> Vec<Problem> {
     let checks = [
         check_store(config),
         check_bus(config),
@@ -38,7 +38,7 @@ fn into_problems(failure: Failure) -> Vec<Problem> {
     }
 }
 
-fn check_store(config: &Checked) -> Result<(), Failure> {
+fn check_store(config: &CheckedConfig) -> Result<(), Failure> {
     match &config.store {
         StoreUrl::Mysql(url) => Ok(MysqlStore::check_url(&url.0, &mysql_options(config))?),
         StoreUrl::Sqlite(_) => {
@@ -56,7 +56,7 @@ fn check_store(config: &Checked) -> Result<(), Failure> {
 }
 
 /// Checks the URL and the options of the bus, if one is configured.
-pub(super) fn check_bus(config: &Checked) -> Result<(), Failure> {
+pub(super) fn check_bus(config: &CheckedConfig) -> Result<(), Failure> {
     match bus_options(config)? {
         None => Ok(()),
         Some(options) => RedisBackend::check_url(&config.settings.bus.url, &options)
@@ -65,7 +65,7 @@ pub(super) fn check_bus(config: &Checked) -> Result<(), Failure> {
 }
 
 /// Checks the key file if there is one; otherwise the start generates a key.
-fn check_identity(config: &Checked) -> Result<(), Failure> {
+fn check_identity(config: &CheckedConfig) -> Result<(), Failure> {
     hardening::check_key(&config.identity_file())?;
     match ServerIdentity::load(&config.identity_file()) {
         Ok(_) => Ok(()),

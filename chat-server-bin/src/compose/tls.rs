@@ -7,14 +7,14 @@ use chat_core::secure::ServerIdentity;
 use chat_core::transport::tls::{TlsAcceptor, TlsError};
 
 use super::{Composition, non_empty, read_file};
-use crate::config::{Checked, Scheme};
+use crate::config::{CheckedConfig, Scheme};
 use crate::failure::{Failure, chain};
 use crate::hardening;
 
 impl Composition {
     /// Reads the files of the TLS certificate and its key again. New connections use them; if they
     /// are unusable, the server keeps the certificate that it has.
-    pub(crate) fn reload_certificate(&self, config: &Checked) {
+    pub(crate) fn reload_certificate(&self, config: &CheckedConfig) {
         let Some(acceptor) = &self.certificate_acceptor else {
             tracing::info!(
                 "SIGHUP: no tls:// listener uses a configured certificate, so there is nothing to load; SIGTERM stops the server"
@@ -51,7 +51,10 @@ impl Composition {
 }
 
 /// Returns the TLS acceptor, or `None` if no listener uses TLS.
-pub(super) fn tls_acceptor(config: &Checked, identity: &ServerIdentity) -> Result<Option<Arc<TlsAcceptor>>, Failure> {
+pub(super) fn tls_acceptor(
+    config: &CheckedConfig,
+    identity: &ServerIdentity,
+) -> Result<Option<Arc<TlsAcceptor>>, Failure> {
     if !config.listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
         return Ok(None);
     }
@@ -65,7 +68,7 @@ pub(super) fn tls_acceptor(config: &Checked, identity: &ServerIdentity) -> Resul
 }
 
 /// Returns the TLS acceptor with the configured certificate, or `None` if there is none.
-pub(super) fn pem_acceptor(config: &Checked) -> Result<Option<TlsAcceptor>, Failure> {
+pub(super) fn pem_acceptor(config: &CheckedConfig) -> Result<Option<TlsAcceptor>, Failure> {
     let files = &config.settings.tls;
     let Some(certificate_file) = non_empty(&files.certificate_file) else {
         return Ok(None);
@@ -88,7 +91,7 @@ fn warn_if_invalid(acceptor: &TlsAcceptor, certificate_file: &Path) {
 }
 
 /// Returns the failure for files of a certificate and a key that cannot be used.
-fn unusable(config: &Checked, error: &TlsError) -> Failure {
+fn unusable(config: &CheckedConfig, error: &TlsError) -> Failure {
     let files = &config.settings.tls;
     Failure::config(format!(
         "tls.certificate_file {}, tls.key_file {}: {}",

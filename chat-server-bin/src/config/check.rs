@@ -10,7 +10,7 @@ use chat_core::transport::Network;
 
 use super::settings::{AccountsSection, ConnectionSection, LimitsSection};
 use super::units::{HumanDuration, Size};
-use super::{ListenUrl, Loaded, Origins, Problem, Scheme, Settings, StoreUrl, problem};
+use super::{ListenUrl, LoadedConfig, Origins, Problem, Scheme, Settings, StoreUrl, problem};
 use crate::{files, telemetry};
 
 /// Maximum number of users that a message may mention, by the protocol.
@@ -18,7 +18,7 @@ const MAX_MENTIONS: u32 = 50;
 
 /// A configuration without problems, with its URLs and networks parsed.
 #[derive(Debug, Clone)]
-pub(crate) struct Checked {
+pub(crate) struct CheckedConfig {
     pub(crate) settings: Settings,
     /// Parsed `server.listen`.
     pub(crate) listen: Vec<ListenUrl>,
@@ -30,14 +30,14 @@ pub(crate) struct Checked {
     pub(crate) file: Option<PathBuf>,
 }
 
-impl Checked {
+impl CheckedConfig {
     /// Checks `loaded` as a whole. Opens the files of the TLS certificate and key to check that
     /// they are readable, and makes no connections.
     ///
     /// # Errors
     /// All problems, including those found while loading.
-    pub(crate) fn new(loaded: Loaded) -> Result<Self, Vec<Problem>> {
-        let Loaded {
+    pub(crate) fn new(loaded: LoadedConfig) -> Result<Self, Vec<Problem>> {
+        let LoadedConfig {
             settings,
             origins,
             file,

@@ -1,8 +1,8 @@
 //! The configuration. Flags override the environment, the environment overrides the file, and the
 //! file overrides the defaults.
 //!
-//! [`load`] validates each value alone and merges the valid values. [`Checked::new`] then checks
-//! the merged configuration as a whole. All problems are reported at once; a problem of a
+//! [`load`] validates each value alone and merges the valid values. [`CheckedConfig::new`] then
+//! checks the merged configuration as a whole. All problems are reported at once; a problem of a
 //! configured value is reported with the origin of the value.
 
 mod check;
@@ -22,7 +22,7 @@ use toml::Table;
 
 use crate::files;
 
-pub(crate) use check::Checked;
+pub(crate) use check::CheckedConfig;
 pub(crate) use layers::Setting;
 pub(crate) use problem::{Origins, Problem, Undetermined};
 pub(crate) use settings::{LimitsSection, LogFormat, SessionPolicySetting, Settings};
@@ -48,7 +48,7 @@ pub(crate) struct Sources {
 
 /// The merged configuration, with the origin of its values.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedConfig {
     pub(crate) settings: Settings,
     pub(crate) origins: Origins,
     /// The configuration file, if one was given or found.
@@ -58,7 +58,7 @@ pub(crate) struct Loaded {
     pub(crate) problems: Vec<Problem>,
 }
 
-impl Loaded {
+impl LoadedConfig {
     /// Returns the settings without checking them as a whole.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Loaded {
 
 /// Reads and merges the sources. An invalid value becomes a problem; all other values are still
 /// merged, so that they can be checked too.
-pub(crate) fn load(sources: Sources) -> Loaded {
+pub(crate) fn load(sources: Sources) -> LoadedConfig {
     let defaults = default_table();
     let (file, mut configured, mut problems) = read_file(sources.file);
     let (from_environment, invalid) = layers::from_environment(sources.environment, &defaults);
@@ -98,7 +98,7 @@ pub(crate) fn load(sources: Sources) -> Loaded {
         Settings::default()
     });
     origins.mark_undetermined(&problems);
-    Loaded {
+    LoadedConfig {
         settings,
         origins,
         file,

@@ -24,14 +24,14 @@ fn file_with(text: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 /// Loads and checks a configuration file with this text. Problems have `FILE` in place of its path.
-fn check_text(text: &str) -> Result<Checked, Vec<String>> {
+fn check_text(text: &str) -> Result<CheckedConfig, Vec<String>> {
     let (_directory, file) = file_with(text);
     let path = file.display().to_string();
     let sources = Sources {
         file: Some(file),
         ..Sources::default()
     };
-    Checked::new(load(sources)).map_err(|problems| {
+    CheckedConfig::new(load(sources)).map_err(|problems| {
         let without_path = |problem: Problem| problem.to_string().replace(&path, "FILE");
         problems.into_iter().map(without_path).collect()
     })

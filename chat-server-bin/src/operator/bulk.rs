@@ -6,7 +6,7 @@ use super::Call;
 use super::call::NewAccount;
 use super::executor::Executor;
 use crate::args::OperatorArgs;
-use crate::config::Checked;
+use crate::config::CheckedConfig;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::print_error;
@@ -16,7 +16,7 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Creates an account for each line of `file`. If a line is malformed, creates none. If the server
 /// refuses an account, reports it and continues with the next one; the command then fails.
-pub(super) async fn add(config: &Checked, arguments: &OperatorArgs, file: &Path) -> Result<(), Failure> {
+pub(super) async fn add(config: &CheckedConfig, arguments: &OperatorArgs, file: &Path) -> Result<(), Failure> {
     let accounts = read(file)?;
     let count = accounts.len();
     if count == 0 {

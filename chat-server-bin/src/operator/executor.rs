@@ -7,13 +7,13 @@ use chat_core::engine::operator::OperatorName;
 use chat_core::store::Store;
 
 use super::call::Call;
-use super::console::Console;
+use super::command_target::CommandTarget;
 use super::printer::Printer;
 use super::{identity, invalid, run};
 use crate::admin_socket::{AdminClient, Request};
 use crate::args::OperatorArgs;
 use crate::compose::{build_operator_engine, open_existing_store};
-use crate::config::Checked;
+use crate::config::CheckedConfig;
 use crate::failure::Failure;
 
 /// Executor of the commands of one operator: the server that runs on the data directory, or this
@@ -27,7 +27,7 @@ pub(super) enum Executor {
     },
     Process {
         store: Arc<dyn Store>,
-        console: Box<Console>,
+        target: Box<CommandTarget>,
         operator: OperatorName,
         is_json: bool,
     },
@@ -36,7 +36,7 @@ pub(super) enum Executor {
 impl Executor {
     /// Connects to the running server, or opens the store. The caller has to
     /// [`close`](Self::close) it.
-    pub(super) async fn open(config: &Checked, arguments: &OperatorArgs) -> Result<Self, Failure> {
+    pub(super) async fn open(config: &CheckedConfig, arguments: &OperatorArgs) -> Result<Self, Failure> {
         let name = arguments.operator.clone().unwrap_or_else(identity::login_name);
         let operator = OperatorName::new(name).map_err(invalid)?;
         if let Some(client) = AdminClient::connect(&config.settings.server.data_dir).await? {
@@ -50,7 +50,7 @@ impl Executor {
         match build_operator_engine(config, Arc::clone(&store)).await {
             Ok(engine) => Ok(Self::Process {
                 store,
-                console: Box::new(Console::new(config, engine, None)),
+                target: Box::new(CommandTarget::new(config, engine, None)),
                 operator,
                 is_json: arguments.json,
             }),
@@ -70,14 +70,14 @@ impl Executor {
                 store,
             } => client.call(&Request::new(arguments, store.clone(), call)).await,
             Self::Process {
-                console,
+                target,
                 operator,
                 is_json,
                 ..
             } => {
-                let operator_console = console.operator_console(operator.clone(), &identity::source());
+                let context = target.command_context(operator.clone(), &identity::source());
                 let mut printer = Printer::to_stdout(*is_json);
-                run(&operator_console, call, &mut printer).await?;
+                run(&context, call, &mut printer).await?;
                 printer.finish()
             }
         }
@@ -87,9 +87,9 @@ impl Executor {
     /// that failed halfway, and closes the engine and the store. Does nothing if a running server
     /// executes the commands.
     pub(super) async fn close(self) {
-        if let Self::Process { store, console, .. } = self {
-            console.announce().await;
-            console.engine().shutdown().await;
+        if let Self::Process { store, target, .. } = self {
+            target.announce().await;
+            target.engine().shutdown().await;
             store.close().await;
         }
     }

@@ -3,19 +3,15 @@
 use chat_core::model::{ConversationId, MemberInfo, Role};
 use serde_json::json;
 
-use super::console::OperatorConsole;
+use super::command_target::CommandContext;
 use super::printer::Printer;
 use super::text::{account_name, describe_group, group_row};
 use super::{Call, PAGE_SIZE, group_ref, refused, user_ref};
 use crate::failure::Failure;
 
 /// Runs a command about a group. Other commands do nothing.
-pub(super) async fn run(
-    operator_console: &OperatorConsole<'_>,
-    call: Call,
-    printer: &mut Printer,
-) -> Result<(), Failure> {
-    let operator = &operator_console.operator;
+pub(super) async fn run(context: &CommandContext<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+    let operator = &context.operator;
     match call {
         Call::GroupList { orphaned } => {
             let mut after = Some(ConversationId(0));
@@ -46,12 +42,12 @@ pub(super) async fn run(
             } else {
                 format!("user {name} was already the owner of group {group}")
             };
-            operator_console.announce_and_print(printer, &object, &text).await
+            context.announce_and_print(printer, &object, &text).await
         }
         Call::GroupDelete { group } => {
             operator.delete_group(group_ref(&group)?).await.map_err(refused)?;
             let object = json!({ "group": &group, "deleted": true });
-            operator_console
+            context
                 .announce_and_print(printer, &object, &format!("deleted group {group}"))
                 .await
         }

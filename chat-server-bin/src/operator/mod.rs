@@ -5,7 +5,7 @@
 
 mod bulk;
 mod call;
-mod console;
+mod command_target;
 mod executor;
 mod group;
 mod identity;
@@ -22,23 +22,23 @@ use chat_core::model::{ConversationRef, ReplyCode, UserRef};
 use chat_core::store::{AuditId, AuditPage};
 
 pub(crate) use call::Call;
-pub(crate) use console::{Console, RunningNode};
+pub(crate) use command_target::{CommandTarget, RunningNode};
 pub(crate) use identity::sudo_user;
 pub(crate) use printer::Printer;
 pub(crate) use reference::{group_ref as parse_group, user_name as parse_user_name, user_ref as parse_user};
 
-use self::console::OperatorConsole;
+use self::command_target::CommandContext;
 use self::executor::Executor;
 use self::text::{account_name, audit_row};
 use crate::args::{AuditArgs, GroupCommand, OperatorArgs, OperatorCommand, SessionCommand, StatsArgs, UserCommand};
-use crate::config::Checked;
+use crate::config::CheckedConfig;
 use crate::failure::{Failure, chain};
 
 /// Maximum number of accounts, groups, sessions or audit records that one read returns.
 const PAGE_SIZE: u32 = 500;
 
 /// Runs `user …`.
-pub(crate) async fn user(config: &Checked, command: OperatorCommand<UserCommand>) -> Result<(), Failure> {
+pub(crate) async fn user(config: &CheckedConfig, command: OperatorCommand<UserCommand>) -> Result<(), Failure> {
     if let UserCommand::Add { file: Some(file), .. } = &command.command {
         return bulk::add(config, &command.operator, file).await;
     }
@@ -49,26 +49,26 @@ pub(crate) async fn user(config: &Checked, command: OperatorCommand<UserCommand>
 }
 
 /// Runs `group …`.
-pub(crate) async fn group(config: &Checked, command: OperatorCommand<GroupCommand>) -> Result<(), Failure> {
+pub(crate) async fn group(config: &CheckedConfig, command: OperatorCommand<GroupCommand>) -> Result<(), Failure> {
     execute(config, &command.operator, Call::from(command.command)).await
 }
 
 /// Runs `session …`.
-pub(crate) async fn session(config: &Checked, command: OperatorCommand<SessionCommand>) -> Result<(), Failure> {
+pub(crate) async fn session(config: &CheckedConfig, command: OperatorCommand<SessionCommand>) -> Result<(), Failure> {
     execute(config, &command.operator, Call::from(command.command)).await
 }
 
 /// Runs `audit`.
-pub(crate) async fn audit(config: &Checked, arguments: AuditArgs) -> Result<(), Failure> {
+pub(crate) async fn audit(config: &CheckedConfig, arguments: AuditArgs) -> Result<(), Failure> {
     execute(config, &arguments.operator, Call::from(&arguments)).await
 }
 
 /// Runs `stats`.
-pub(crate) async fn stats(config: &Checked, arguments: StatsArgs) -> Result<(), Failure> {
+pub(crate) async fn stats(config: &CheckedConfig, arguments: StatsArgs) -> Result<(), Failure> {
     execute(config, &arguments.operator, Call::Stats).await
 }
 
-async fn execute(config: &Checked, arguments: &OperatorArgs, call: Call) -> Result<(), Failure> {
+async fn execute(config: &CheckedConfig, arguments: &OperatorArgs, call: Call) -> Result<(), Failure> {
     let mut executor = Executor::open(config, arguments).await?;
     let result = executor.run(call).await;
     executor.close().await;
@@ -78,7 +78,7 @@ async fn execute(config: &Checked, arguments: &OperatorArgs, call: Call) -> Resu
 /// Executes the command of a program that connected to the admin socket of this server as the
 /// operating system user `uid`.
 pub(crate) async fn execute_for_peer(
-    console: &Console,
+    target: &CommandTarget,
     uid: u32,
     sudo_user: Option<&str>,
     operator: Option<String>,
@@ -86,43 +86,35 @@ pub(crate) async fn execute_for_peer(
     mut printer: Printer,
 ) -> Result<(), Failure> {
     let name = operator.unwrap_or_else(|| identity::login_name_of(uid));
-    let operator_console = console.operator_console(
+    let context = target.command_context(
         OperatorName::new(name).map_err(invalid)?,
         &identity::source_of(uid, sudo_user),
     );
-    run(&operator_console, call, &mut printer).await
+    run(&context, call, &mut printer).await
 }
 
 /// Executes a command.
-async fn run(operator_console: &OperatorConsole<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+async fn run(context: &CommandContext<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
     match call {
         Call::GroupList { .. } | Call::GroupShow { .. } | Call::GroupTransfer { .. } | Call::GroupDelete { .. } => {
-            group::run(operator_console, call, printer).await
+            group::run(context, call, printer).await
         }
-        Call::SessionList { user } => node::list_sessions(operator_console, user.as_deref(), printer).await,
-        Call::SessionEnd { user } => end_sessions(operator_console, &user, printer).await,
-        Call::Audit { before, limit } => print_audit(operator_console, before, limit, printer).await,
-        Call::Stats => node::stats(operator_console, printer).await,
-        _ => user::run(operator_console, call, printer).await,
+        Call::SessionList { user } => node::list_sessions(context, user.as_deref(), printer).await,
+        Call::SessionEnd { user } => end_sessions(context, &user, printer).await,
+        Call::Audit { before, limit } => print_audit(context, before, limit, printer).await,
+        Call::Stats => node::stats(context, printer).await,
+        _ => user::run(context, call, printer).await,
     }
 }
 
-async fn end_sessions(
-    operator_console: &OperatorConsole<'_>,
-    user: &str,
-    printer: &mut Printer,
-) -> Result<(), Failure> {
-    let account = operator_console
-        .operator
-        .end_sessions(user_ref(user)?)
-        .await
-        .map_err(refused)?;
+async fn end_sessions(context: &CommandContext<'_>, user: &str, printer: &mut Printer) -> Result<(), Failure> {
+    let account = context.operator.end_sessions(user_ref(user)?).await.map_err(refused)?;
     let text = format!("ended all sessions of user {}", account_name(&account));
-    operator_console.announce_and_print(printer, &account, &text).await
+    context.announce_and_print(printer, &account, &text).await
 }
 
 async fn print_audit(
-    operator_console: &OperatorConsole<'_>,
+    context: &CommandContext<'_>,
     before: Option<u64>,
     limit: u32,
     printer: &mut Printer,
@@ -130,7 +122,7 @@ async fn print_audit(
     let mut page = before.map_or(AuditPage::Newest, |id| AuditPage::Before(AuditId(id)));
     let mut remaining = limit;
     while remaining > 0 {
-        let records = operator_console
+        let records = context
             .operator
             .audit_log(page, remaining.min(PAGE_SIZE))
             .await

@@ -4,7 +4,7 @@ use chat_core::engine::operator::SessionListing;
 use chat_core::model::{ReplyCode, SessionId, escape_for_log};
 use serde_json::{Value, json};
 
-use super::console::{Console, OperatorConsole, RunningNode};
+use super::command_target::{CommandContext, CommandTarget, RunningNode};
 use super::printer::Printer;
 use super::text::session_row;
 use super::{PAGE_SIZE, refused, user_ref};
@@ -12,16 +12,16 @@ use crate::failure::Failure;
 
 /// Lists the sessions on this server, or those of one user.
 pub(super) async fn list_sessions(
-    operator_console: &OperatorConsole<'_>,
+    context: &CommandContext<'_>,
     user: Option<&str>,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let operator = &operator_console.operator;
-    if operator_console.console.node.is_none() && operator_console.console.store_kind != "sqlite" {
+    let operator = &context.operator;
+    if context.target.node.is_none() && context.target.store_kind != "sqlite" {
         return Err(Failure::Unavailable(format!(
             "no server runs on the data directory {}, and only nodes know their sessions; run this command on the machine of \
              a node, with its data directory",
-            operator_console.console.data_dir
+            context.target.data_dir
         )));
     }
     if let Some(user) = user {
@@ -46,31 +46,31 @@ async fn print_sessions(sessions: &[SessionListing], printer: &mut Printer) -> R
 
 /// Prints the numbers of rows in the store (`null` if it does not answer a running server), and the
 /// load and the state of this server if one runs, one value per line.
-pub(super) async fn stats(operator_console: &OperatorConsole<'_>, printer: &mut Printer) -> Result<(), Failure> {
-    let console = operator_console.console;
-    let rows = match operator_console.operator.store_stats().await {
+pub(super) async fn stats(context: &CommandContext<'_>, printer: &mut Printer) -> Result<(), Failure> {
+    let target = context.target;
+    let rows = match context.operator.store_stats().await {
         Ok(rows) => Some(rows),
         // The state of the server says whether the store answers.
-        Err(error) if console.node.is_some() && error.code == ReplyCode::TryAgain => None,
+        Err(error) if target.node.is_some() && error.code == ReplyCode::TryAgain => None,
         Err(error) => return Err(refused(error)),
     };
     let mut stats = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "data_dir": console.data_dir,
-        "store": console.store_kind,
+        "data_dir": target.data_dir,
+        "store": target.store_kind,
         "rows": rows,
-        "running": console.node.is_some(),
+        "running": target.node.is_some(),
     });
-    if let (Some(node), Value::Object(fields)) = (&console.node, &mut stats)
-        && let Value::Object(values) = node_stats(console, node)
+    if let (Some(node), Value::Object(fields)) = (&target.node, &mut stats)
+        && let Value::Object(values) = node_stats(target, node)
     {
         fields.extend(values);
     }
     printer.row(&stats, &as_text(&stats)).await
 }
 
-fn node_stats(console: &Console, node: &RunningNode) -> Value {
-    let (engine, server) = (console.engine(), &node.server);
+fn node_stats(target: &CommandTarget, node: &RunningNode) -> Value {
+    let (engine, server) = (target.engine(), &node.server);
     let (load, network, readiness) = (engine.stats(), server.stats(), engine.readiness());
     let listeners = server.addresses().iter();
     let listeners: Vec<String> = listeners

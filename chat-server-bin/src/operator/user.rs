@@ -8,29 +8,25 @@ use chat_core::model::{DisplayName, UserRef, escape_for_log};
 use serde_json::{Value, json};
 
 use super::call::NewAccount;
-use super::console::OperatorConsole;
+use super::command_target::CommandContext;
 use super::printer::Printer;
 use super::text::{account_name, account_row, describe_account};
 use super::{Call, PAGE_SIZE, invalid, parse_user_name, refused, user_ref};
 use crate::failure::Failure;
 
 /// Runs a command about an account. Other commands do nothing.
-pub(super) async fn run(
-    operator_console: &OperatorConsole<'_>,
-    call: Call,
-    printer: &mut Printer,
-) -> Result<(), Failure> {
-    let operator = &operator_console.operator;
+pub(super) async fn run(context: &CommandContext<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+    let operator = &context.operator;
     match call {
-        Call::UserAdd(account) => add(operator_console, account, printer).await,
-        Call::UserList { prefix } => list_accounts(operator_console, &prefix, printer).await,
+        Call::UserAdd(account) => add(context, account, printer).await,
+        Call::UserList { prefix } => list_accounts(context, &prefix, printer).await,
         Call::UserShow { user } => {
             let account = operator.account(user_ref(&user)?).await.map_err(refused)?;
             printer.row(&account, &describe_account(&account)).await
         }
         Call::UserRename { user, name } => {
             let new_name = parse_user_name(&name).map_err(Failure::Failed)?;
-            let before = find(operator_console, &user).await?;
+            let before = find(context, &user).await?;
             let account = operator.rename_account(before.id, new_name).await.map_err(refused)?;
             let is_changed = before.name != account.name;
             let text = if is_changed {
@@ -47,10 +43,10 @@ pub(super) async fn run(
                 "changed the password of user {} and ended all sessions",
                 account_name(&account)
             );
-            operator_console.announce_and_print(printer, &account, &text).await
+            context.announce_and_print(printer, &account, &text).await
         }
         Call::UserDisable { user } => {
-            let before = find(operator_console, &user).await?;
+            let before = find(context, &user).await?;
             let account = operator.disable(before.id).await.map_err(refused)?;
             let text = if before.disabled {
                 // An earlier command may have been interrupted after it disabled the account. Then
@@ -62,12 +58,12 @@ pub(super) async fn run(
             } else {
                 format!("disabled user {} and ended all sessions", account_name(&account))
             };
-            operator_console
+            context
                 .announce_and_print(printer, &with_change(&account, !before.disabled), &text)
                 .await
         }
         Call::UserEnable { user } => {
-            let before = find(operator_console, &user).await?;
+            let before = find(context, &user).await?;
             let account = operator.enable(before.id).await.map_err(refused)?;
             let text = if before.disabled {
                 format!("enabled user {}", account_name(&account))
@@ -85,7 +81,7 @@ pub(super) async fn run(
             free_subject,
         } => {
             let options = deletion_options(erase_texts, free_name, free_subject);
-            delete(operator_console, &user, options, printer).await
+            delete(context, &user, options, printer).await
         }
         Call::UserFreeSubject { subject } => {
             let freed = Subject::new(subject.as_str()).map_err(invalid)?;
@@ -94,23 +90,19 @@ pub(super) async fn run(
             let object = json!({ "subject": &subject, "freed": true });
             printer.result(&object, &text, None).await
         }
-        Call::UserExport { user } => export(operator_console, user_ref(&user)?, printer).await,
+        Call::UserExport { user } => export(context, user_ref(&user)?, printer).await,
         _ => Ok(()),
     }
 }
 
-async fn add(
-    operator_console: &OperatorConsole<'_>,
-    account: NewAccount,
-    printer: &mut Printer,
-) -> Result<(), Failure> {
+async fn add(context: &CommandContext<'_>, account: NewAccount, printer: &mut Printer) -> Result<(), Failure> {
     let mut new = CreateAccount::new(parse_user_name(&account.name).map_err(Failure::Failed)?);
     let display_name = account.display_name.map(|text| DisplayName::parse(&text));
     new.display_name = display_name
         .transpose()
         .map_err(|error| Failure::Failed(format!("the display name: {error}")))?;
     new.password = account.password.map(|password| password.0);
-    let created = operator_console.operator.create_account(new).await.map_err(refused)?;
+    let created = context.operator.create_account(new).await.map_err(refused)?;
     let text = format!("created user {} with id {}", account_name(&created), created.id);
     printer.result(&created, &text, None).await
 }
@@ -130,13 +122,13 @@ fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> D
 }
 
 async fn delete(
-    operator_console: &OperatorConsole<'_>,
+    context: &CommandContext<'_>,
     user: &str,
     options: DeleteAccount,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let operator = &operator_console.operator;
-    let before = find(operator_console, user).await?;
+    let operator = &context.operator;
+    let before = find(context, user).await?;
     let id = before.id;
     operator.delete_account(id, options).await.map_err(refused)?;
     let account = operator.account(id).await.map_err(refused)?.account;
@@ -146,18 +138,14 @@ async fn delete(
     } else {
         format!("user #{id} was already deleted; completed the deletion and applied the options")
     };
-    operator_console
+    context
         .announce_and_print(printer, &with_change(&account, is_changed), &text)
         .await
 }
 
 /// Returns the account that `user`, an argument of the command, names.
-async fn find(operator_console: &OperatorConsole<'_>, user: &str) -> Result<AccountInfo, Failure> {
-    let found = operator_console
-        .operator
-        .account(user_ref(user)?)
-        .await
-        .map_err(refused)?;
+async fn find(context: &CommandContext<'_>, user: &str) -> Result<AccountInfo, Failure> {
+    let found = context.operator.account(user_ref(user)?).await.map_err(refused)?;
     Ok(found.account)
 }
 
@@ -171,8 +159,8 @@ fn with_change(account: &AccountInfo, is_changed: bool) -> Value {
     object
 }
 
-async fn export(operator_console: &OperatorConsole<'_>, user: UserRef, printer: &mut Printer) -> Result<(), Failure> {
-    let mut export = operator_console.operator.export_account(user).await.map_err(refused)?;
+async fn export(context: &CommandContext<'_>, user: UserRef, printer: &mut Printer) -> Result<(), Failure> {
+    let mut export = context.operator.export_account(user).await.map_err(refused)?;
     while let Some(page) = export.next_page().await.map_err(refused)? {
         for record in page {
             printer.json_row(&record).await?;
@@ -181,14 +169,10 @@ async fn export(operator_console: &OperatorConsole<'_>, user: UserRef, printer: 
     Ok(())
 }
 
-async fn list_accounts(
-    operator_console: &OperatorConsole<'_>,
-    prefix: &str,
-    printer: &mut Printer,
-) -> Result<(), Failure> {
+async fn list_accounts(context: &CommandContext<'_>, prefix: &str, printer: &mut Printer) -> Result<(), Failure> {
     let mut after = String::new();
     loop {
-        let page = operator_console.operator.list_accounts(prefix, &after, PAGE_SIZE);
+        let page = context.operator.list_accounts(prefix, &after, PAGE_SIZE);
         let page = page.await.map_err(refused)?;
         for account in &page.accounts {
             printer.row(account, &account_row(account)).await?;

@@ -7,7 +7,7 @@ use chat_core::model::StoreEpoch;
 use rusqlite::{Connection, OpenFlags};
 
 use super::cancellation::Cancellation;
-use super::partial::Partial;
+use super::partial_copy::PartialCopy;
 use super::{BackupError, cancellable, check_integrity, copy_pages};
 use crate::lock::{CopyLock, DirectoryLock};
 use crate::open::{self, DATABASE_FILE};
@@ -54,22 +54,22 @@ fn restore_blocking(directory: &Path, file: &Path, cancellation: &Cancellation) 
     let lock = DirectoryLock::acquire(directory)?;
     let _copy_lock = CopyLock::for_restore(directory)?;
     let cannot_write = |error| BackupError::Write(database.clone(), error);
-    let partial = Partial::create(&database).map_err(cannot_write)?;
-    let epoch = copy_pages(&from, partial.path(), cancellation)?;
-    check_integrity(partial.path(), cancellation)?;
-    partial.give_to_owner_of_directory().map_err(cannot_write)?;
+    let copy = PartialCopy::create(&database).map_err(cannot_write)?;
+    let epoch = copy_pages(&from, copy.path(), cancellation)?;
+    check_integrity(copy.path(), cancellation)?;
+    copy.give_to_owner_of_directory().map_err(cannot_write)?;
     lock.give_to_owner_of(directory).map_err(cannot_write)?;
-    partial.sync().map_err(cannot_write)?;
+    copy.sync().map_err(cannot_write)?;
     pairing::set_foreign_log_aside(&database).map_err(cannot_write)?;
     cancellation.check()?;
-    let former = exchange(partial, &database).map_err(cannot_write)?;
+    let former = exchange(copy, &database).map_err(cannot_write)?;
     move_former_log(&database, former.as_deref()).map_err(cannot_write)?;
     Ok(Restored { epoch, former })
 }
 
 /// Puts the copy in the place of the database, whose log stays. Returns the new name of the former
 /// database.
-fn exchange(copy: Partial, database: &Path) -> io::Result<Option<PathBuf>> {
+fn exchange(copy: PartialCopy, database: &Path) -> io::Result<Option<PathBuf>> {
     // From the renaming of the copy to the move of the log, the log belongs to another database.
     // An opening after a crash knows that from this note.
     pairing::note_owner_of_log(database)?;
@@ -80,7 +80,7 @@ fn exchange(copy: Partial, database: &Path) -> io::Result<Option<PathBuf>> {
 
 /// Gives the copy the name of the database. If that fails, gives the former database its name back,
 /// or, if it still has that name, removes `former`, its second name.
-fn put_in_place(copy: Partial, database: &Path, former: Option<&Path>) -> io::Result<()> {
+fn put_in_place(copy: PartialCopy, database: &Path, former: Option<&Path>) -> io::Result<()> {
     if let Err(error) = copy.replace(database) {
         // The first error says what is wrong.
         let _ = match (former, database.try_exists()) {
@@ -120,7 +120,7 @@ fn keep_former(database: &Path) -> io::Result<Option<PathBuf>> {
 fn move_former_log(database: &Path, former: Option<&Path>) -> io::Result<()> {
     let name_of_lone_log = private::beside(database, &format!(".{}.replaced", StoreEpoch::random()));
     pairing::move_log_beside(database, former.unwrap_or(&name_of_lone_log))?;
-    pairing::forget(database)
+    pairing::forget_opening(database)
 }
 
 #[cfg(test)]
@@ -152,9 +152,9 @@ mod tests {
         }
 
         let database = killed.path().join(DATABASE_FILE);
-        let partial = Partial::create(&database).unwrap();
-        copy_pages(&open_backup(&saved).unwrap(), partial.path(), &Cancellation::default()).unwrap();
-        exchange(partial, &database).unwrap();
+        let copy = PartialCopy::create(&database).unwrap();
+        copy_pages(&open_backup(&saved).unwrap(), copy.path(), &Cancellation::default()).unwrap();
+        exchange(copy, &database).unwrap();
         let store = SqliteStore::open(killed.path(), Options::default()).await.unwrap();
         assert!(store.account_by_name("alice").await.unwrap().is_some());
         assert!(store.account_by_name("bob").await.unwrap().is_none());
@@ -168,17 +168,17 @@ mod tests {
         let database = directory.path().join(DATABASE_FILE);
         let former = directory.path().join("former");
         std::fs::write(&former, "former").unwrap();
-        let partial = Partial::create(&database).unwrap();
-        std::fs::remove_file(partial.path()).unwrap();
-        put_in_place(partial, &database, Some(&former)).unwrap_err();
+        let copy = PartialCopy::create(&database).unwrap();
+        std::fs::remove_file(copy.path()).unwrap();
+        put_in_place(copy, &database, Some(&former)).unwrap_err();
         assert_eq!(std::fs::read(&database).unwrap(), b"former");
         assert!(!former.exists());
 
         // With hard links, the database has both names.
         std::fs::hard_link(&database, &former).unwrap();
-        let partial = Partial::create(&database).unwrap();
-        std::fs::remove_file(partial.path()).unwrap();
-        put_in_place(partial, &database, Some(&former)).unwrap_err();
+        let copy = PartialCopy::create(&database).unwrap();
+        std::fs::remove_file(copy.path()).unwrap();
+        put_in_place(copy, &database, Some(&former)).unwrap_err();
         assert_eq!(std::fs::read(&database).unwrap(), b"former");
         assert!(!former.exists());
     }

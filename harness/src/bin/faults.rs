@@ -13,8 +13,8 @@ use chat_harness::check::Report;
 use chat_harness::history::{History, Observation, Writer};
 use chat_harness::swarm::{Options, Swarm};
 use chat_harness::{
-    Cluster, Delays, Direction, Fault, GuardedTempDir, Impairment, Peers, Plan, SeededRng, conclude, heads, inject,
-    inject_network, pause,
+    BlockedDirection, Cluster, Delays, Fault, GuardedTempDir, Impairment, Peers, Plan, SeededRng, conclude, heads,
+    inject, inject_network, pause,
 };
 
 /// Minimum share of acknowledged messages. The servers rightly refuse messages of users outside a
@@ -81,16 +81,19 @@ fn parse_run_spec(name: &str) -> Option<RunSpec> {
 /// Returns network faults with every kind of impairment. Each of them is to be injected `times`
 /// times.
 fn network_faults(times: u32) -> Vec<(Fault, u32)> {
-    let directions = [Direction::Both, Direction::In, Direction::Out];
+    let directions = [BlockedDirection::Both, BlockedDirection::In, BlockedDirection::Out];
     let mut faults = vec![(
-        Fault::Everywhere(Peers::Redis, Impairment::Blocked(Direction::Both)),
+        Fault::Everywhere(Peers::Redis, Impairment::Blocked(BlockedDirection::Both)),
         times,
     )];
     for peers in [Peers::Redis, Peers::Database] {
         faults.extend(directions.map(|direction| (Fault::Network(peers, Impairment::Blocked(direction)), times)));
     }
     for peers in [Peers::RedisAndDatabase, Peers::Clients] {
-        faults.push((Fault::Network(peers, Impairment::Blocked(Direction::Both)), times));
+        faults.push((
+            Fault::Network(peers, Impairment::Blocked(BlockedDirection::Both)),
+            times,
+        ));
     }
     for impairment in [
         Impairment::Slow,
@@ -172,8 +175,14 @@ async fn run(server: PathBuf, spec: RunSpec, seed: u64, history: Arc<Writer>, pa
     let ending = conclude(cluster, swarm, history, path, CATCH_UP_TIMEOUT).await?;
     let (history, report) = (ending.history, ending.report);
     print(&history, &report, &windows);
-    println!("time to all outcomes after the last fault  {:.1?}", ending.settled);
-    println!("time to all deliveries after that          {:.1?}", ending.caught_up);
+    println!(
+        "time to all outcomes after the last fault  {:.1?}",
+        ending.settling_time
+    );
+    println!(
+        "time to all deliveries after that          {:.1?}",
+        ending.catch_up_time
+    );
     println!("duration of the run                        {:.0?}", started.elapsed());
     for violation in report.violations() {
         println!("{:?}: {}", violation.rule, violation.text);

@@ -88,7 +88,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             }
         }
         if run.finished && is_membership_known {
-            report.endings += 1;
+            report.finished_runs += 1;
             check_completeness(facts, &memberships, *number, run, &positions, report);
         }
     }

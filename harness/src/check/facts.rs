@@ -55,7 +55,7 @@ pub(super) struct Run<'a> {
 pub(super) struct Head {
     pub(super) seq: u64,
     /// Last position known to any source or client before this source was asked.
-    pub(super) reached: u64,
+    pub(super) known_before_request: u64,
 }
 
 /// Final log of a conversation, as one source returned it: events by sequence number. Only a faulty
@@ -188,7 +188,7 @@ impl<'a> Facts<'a> {
             Observation::Head { source, last, asked } => {
                 let head = Head {
                     seq: last.seq,
-                    reached: self.known_before(last.conversation, *asked),
+                    known_before_request: self.known_before(last.conversation, *asked),
                 };
                 self.record_known(at, *last);
                 self.heads.insert((source, last.conversation), head);

@@ -45,12 +45,12 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                     ),
                 );
             }
-            if head.seq < head.reached {
+            if head.seq < head.known_before_request {
                 report.add_violation(
                     Rule::C4,
                     format_args!(
                         "conversation {conversation} ends at position {} in {source}, but a client or source had seen position {} before",
-                        head.seq, head.reached
+                        head.seq, head.known_before_request
                     ),
                 );
             }

@@ -105,7 +105,7 @@ pub struct Report {
     /// Messages that were refused.
     pub refused: usize,
     /// Runs that ended as planned, and for which the check knows which events they had to receive.
-    pub endings: usize,
+    pub finished_runs: usize,
     /// Runs of users whose memberships are known.
     pub(super) runs_with_memberships: usize,
     sources: Vec<String>,
@@ -143,7 +143,7 @@ impl Report {
         let has_any = match rule {
             Rule::C1 | Rule::C9 | Rule::C10 | Rule::C11 | Rule::C13 => self.acks > 0,
             Rule::C6 | Rule::C7 => self.deliveries > 0,
-            Rule::C8 => self.endings > 0,
+            Rule::C8 => self.finished_runs > 0,
             Rule::C12 => self.runs_with_memberships > 0,
             Rule::C2 | Rule::C3 | Rule::C4 | Rule::C5 | Rule::C15 => self.events + self.deliveries > 0,
         };

@@ -16,7 +16,7 @@ impl Report {
             ("acknowledgements checked", self.acks as u64),
             ("deliveries checked", self.deliveries as u64),
             ("events in the logs", self.events as u64),
-            ("runs checked to the end", self.endings as u64),
+            ("runs checked to the end", self.finished_runs as u64),
             ("lost", self.lost()),
             ("duplicated", self.duplicated()),
             ("reordered", self.reordered()),

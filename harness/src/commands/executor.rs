@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{ClusterCommand, Component, Disk, ProcessAction};
 use crate::proxy::ProxyCommand;
-use crate::services::{Administrator, GuardedProcess, Pause, Redis, State};
+use crate::services::{Administrator, ClientPause, GuardedProcess, ProcessState, Redis};
 use crate::{Cluster, GuardedTempDir};
 
 /// A cluster that executes commands. Dropping it ends all processes.
@@ -17,7 +17,7 @@ pub struct CommandExecutor {
     /// Disk of limited size that holds all data, if there is one.
     disk: Option<Disk>,
     /// Last pause of Redis, unless [`ClusterCommand::RedisUnpause`] has ended it.
-    pause: Option<Pause>,
+    pause: Option<ClientPause>,
     /// Directory of all data. Dropped last, after the processes that use it.
     _temp_dir: GuardedTempDir,
 }
@@ -25,9 +25,9 @@ pub struct CommandExecutor {
 /// Returns an error unless the process runs, because a stopped or ended process never answers.
 fn require_running(process: &GuardedProcess, component: &str) -> io::Result<()> {
     match process.state() {
-        State::Runs => Ok(()),
-        State::Stopped => refuse(format!("{component} is stopped; continue it first (cont)")),
-        State::Ended => refuse(format!("{component} has ended; start it first (start)")),
+        ProcessState::Runs => Ok(()),
+        ProcessState::Stopped => refuse(format!("{component} is stopped; continue it first (cont)")),
+        ProcessState::Ended => refuse(format!("{component} has ended; start it first (start)")),
     }
 }
 
@@ -134,7 +134,7 @@ impl CommandExecutor {
     }
 
     fn lock_row(&self, time: Duration) -> io::Result<()> {
-        let lock = self.database()?.lock_busiest(time)?;
+        let lock = self.database()?.lock_busiest_conversation(time)?;
         // The wait fails if the database is killed, which ends the lock too.
         let wait_for_release = move || drop(lock.wait());
         thread::Builder::new()
@@ -165,18 +165,18 @@ impl CommandExecutor {
     fn act(&mut self, action: ProcessAction, component: Component) -> io::Result<String> {
         let process = self.process(component)?;
         match (action, process.state()) {
-            (ProcessAction::Start, State::Ended) => self.start(component)?,
+            (ProcessAction::Start, ProcessState::Ended) => self.start(component)?,
             (ProcessAction::Start, _) => {
                 return refuse(format!("{component} has not ended; end it first (term, kill9)"));
             }
-            (_, State::Ended) => return refuse(format!("{component} has ended; start it first (start)")),
+            (_, ProcessState::Ended) => return refuse(format!("{component} has ended; start it first (start)")),
             (ProcessAction::Kill9, _) => self.kill(component),
             (ProcessAction::Stop, _) => process.signal("STOP")?,
             (ProcessAction::Cont, _) => process.signal("CONT")?,
-            (ProcessAction::Term, State::Stopped) => {
+            (ProcessAction::Term, ProcessState::Stopped) => {
                 return refuse(format!("{component} is stopped; continue it first (cont)"));
             }
-            (ProcessAction::Term, State::Runs) => return self.end(component),
+            (ProcessAction::Term, ProcessState::Runs) => return self.end(component),
         }
         Ok(String::new())
     }

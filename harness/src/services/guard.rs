@@ -53,7 +53,7 @@ pub struct GuardedProcess {
 
 /// State of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ProcessState {
     /// The process runs.
     Runs,
     /// A signal has stopped the process.
@@ -62,7 +62,7 @@ pub enum State {
     Ended,
 }
 
-impl State {
+impl ProcessState {
     /// Returns the state as one word.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -165,14 +165,14 @@ impl GuardedProcess {
 
     /// Returns the state of the process.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ProcessState {
         match stat(self.pid) {
             Some((letter, start_ticks)) if self.start_ticks == Some(start_ticks) => match letter {
-                'T' => State::Stopped,
-                'Z' | 'X' => State::Ended,
-                _ => State::Runs,
+                'T' => ProcessState::Stopped,
+                'Z' | 'X' => ProcessState::Ended,
+                _ => ProcessState::Runs,
             },
-            _ => State::Ended,
+            _ => ProcessState::Ended,
         }
     }
 
@@ -182,7 +182,7 @@ impl GuardedProcess {
     /// # Errors
     /// The program has ended, or did not stop within ten seconds after `STOP`.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        if self.state() == State::Ended {
+        if self.state() == ProcessState::Ended {
             // Another process may have the same id by now.
             return Err(io::Error::other(format!("process {} has ended", self.pid)));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{GuardedProcess, Lock, client, on_free_port};
+use super::{GuardedProcess, RowLock, client, on_free_port};
 
 /// A MariaDB server, initially without databases. It keeps a binary log, and syncs each commit to
 /// the disk before it answers. Dropping the handle kills the server and deletes its data.
@@ -144,7 +144,7 @@ impl Administrator {
     /// # Errors
     /// The database does not answer, there is no conversation, or another lock on it is not
     /// released.
-    pub fn lock_busiest(self, time: Duration) -> io::Result<Lock> {
+    pub fn lock_busiest_conversation(self, time: Duration) -> io::Result<RowLock> {
         let busiest = self.sql("SELECT id FROM chat.conversation ORDER BY last_seq DESC LIMIT 1")?;
         let id: i64 = match busiest.trim() {
             "" => return Err(io::Error::other("there is no conversation to lock")),
@@ -156,7 +156,7 @@ impl Administrator {
             "BEGIN; SELECT id FROM chat.conversation WHERE id = {id} FOR UPDATE; SELECT SLEEP({}); COMMIT",
             time.as_secs_f64()
         );
-        Lock::acquire(&mut self.client(&["--skip-ssl", "--unbuffered"], &statements))
+        RowLock::acquire(&mut self.client(&["--skip-ssl", "--unbuffered"], &statements))
     }
 
     /// Runs statements with options that choose TLS or plain text.

@@ -3,21 +3,21 @@
 
 mod balancer;
 mod client;
+mod client_pause;
 mod guard;
-mod lock;
 mod mariadb;
-mod pause;
 mod redis;
+mod row_lock;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 pub use balancer::Balancer;
-pub use guard::{GuardedProcess, State};
-pub use lock::Lock;
+pub use client_pause::ClientPause;
+pub use guard::{GuardedProcess, ProcessState};
 pub use mariadb::{Administrator, MariaDb};
-pub use pause::Pause;
 pub use redis::Redis;
+pub use row_lock::RowLock;
 
 /// Returns a loopback address on which no process listens at the moment. Another process may bind
 /// the address first; the caller then has to retry with another one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{GuardedProcess, Pause, client, on_free_port};
+use super::{ClientPause, GuardedProcess, client, on_free_port};
 
 /// A Redis server that writes nothing to the disk. Dropping the handle kills the server.
 #[derive(Debug)]
@@ -96,8 +96,8 @@ impl Redis {
     ///
     /// # Errors
     /// The server does not answer within a minute, or refuses the command.
-    pub fn pause(&self, time: Duration) -> io::Result<Pause> {
-        Pause::start(self.address, time)
+    pub fn pause(&self, time: Duration) -> io::Result<ClientPause> {
+        ClientPause::start(self.address, time)
     }
 
     /// Returns the process of the server, for signals and for its state.

@@ -23,7 +23,7 @@ const REJOIN_TIMEOUT: Duration = Duration::from_secs(100);
 #[derive(Debug)]
 pub(super) struct ChurningUser {
     /// The user's client of the library.
-    pub(super) library: Arc<Client>,
+    pub(super) library_client: Arc<Client>,
     pub(super) user: UserRef,
 }
 
@@ -61,13 +61,13 @@ pub(super) async fn run(
             };
             let _ = timeout(ANSWER_TIMEOUT, owner.execute(kick)).await;
         } else {
-            let _ = timeout(ANSWER_TIMEOUT, churning.library.execute(join())).await;
+            let _ = timeout(ANSWER_TIMEOUT, churning.library_client.execute(join())).await;
         }
     }
     let deadline = Instant::now() + REJOIN_TIMEOUT;
     for churning in &users {
         while !matches!(
-            timeout(ANSWER_TIMEOUT, churning.library.execute(join())).await,
+            timeout(ANSWER_TIMEOUT, churning.library_client.execute(join())).await,
             Ok(Ok(_))
         ) {
             if Instant::now() > deadline {

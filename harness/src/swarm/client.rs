@@ -34,7 +34,7 @@ pub(super) struct SwarmClient {
     /// Id of the client's only run.
     pub(super) run: u64,
     /// Client of the library.
-    pub(super) library: Arc<Client>,
+    pub(super) library_client: Arc<Client>,
     /// Sequence number of the last delivered event, by the id of the conversation.
     pub(super) received_up_to: Arc<Mutex<HashMap<u64, u64>>>,
     /// Ids of the conversations that the user sends to.
@@ -92,7 +92,7 @@ impl SwarmClient {
         Ok(Self {
             account,
             run,
-            library: Arc::new(client),
+            library_client: Arc::new(client),
             received_up_to: Arc::default(),
             conversations,
         })
@@ -104,7 +104,7 @@ impl SwarmClient {
         &self,
         history: Arc<Writer>,
     ) -> impl Future<Output = io::Result<()>> + Send + use<> {
-        let (run, received_up_to, events) = (self.run, Arc::clone(&self.received_up_to), self.library.events());
+        let (run, received_up_to, events) = (self.run, Arc::clone(&self.received_up_to), self.library_client.events());
         let mut epoch = self.account.epoch.clone();
         async move {
             let Some(mut events) = events else {
@@ -171,7 +171,7 @@ impl SwarmClient {
         stop: Arc<AtomicBool>,
     ) -> impl Future<Output = io::Result<()>> + Send + use<> {
         let (run, conversations, name) = (self.run, self.conversations.clone(), self.account.name.clone());
-        let client = Arc::clone(&self.library);
+        let client = Arc::clone(&self.library_client);
         async move {
             let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -150,7 +150,7 @@ impl Swarm {
         };
         let users = others[others.len().saturating_sub(count)..].iter().map(|client| {
             Ok(ChurningUser {
-                library: Arc::clone(&client.library),
+                library_client: Arc::clone(&client.library_client),
                 user: user_ref(&client.account.name)?,
             })
         });
@@ -158,7 +158,7 @@ impl Swarm {
         if !users.is_empty() {
             let stop = Arc::clone(&self.stop);
             self.senders
-                .spawn(churn::run(Arc::clone(&owner.library), users, group, stop));
+                .spawn(churn::run(Arc::clone(&owner.library_client), users, group, stop));
         }
         Ok(())
     }
@@ -178,7 +178,10 @@ impl Swarm {
     /// Returns the number of messages without an outcome yet, over all clients of the library.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        self.clients.iter().map(|client| client.library.unsettled()).sum()
+        self.clients
+            .iter()
+            .map(|client| client.library_client.unsettled())
+            .sum()
     }
 
     /// Waits until all clients have received all events up to `heads`, for at most `timeout`, and
@@ -196,7 +199,7 @@ impl Swarm {
         for client in &self.clients {
             self.history.note(Observation::Finished { run: client.run })?;
             let closing = async {
-                client.library.close().await;
+                client.library_client.close().await;
                 Ok(())
             };
             with_deadline("closing a client", closing).await?;

@@ -191,7 +191,7 @@ async fn users_who_are_offline_at_the_end_are_checked_too() {
     proxy.accept().unwrap();
     swarm.dump().await.unwrap();
     let report = check(&History::read(&[path]).unwrap());
-    assert_eq!((report.endings, report.could_check(Rule::C8)), (2, true));
+    assert_eq!((report.finished_runs, report.could_check(Rule::C8)), (2, true));
 }
 
 #[tokio::test]

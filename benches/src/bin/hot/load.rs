@@ -16,10 +16,9 @@ use crate::{Result, draft};
 /// Result of [`saturate`].
 #[derive(Debug)]
 pub(crate) struct Saturated {
-    /// Acknowledgements per second.
-    pub(crate) rate: f64,
-    /// Events that all measured peers together received per second.
-    pub(crate) deliveries: f64,
+    pub(crate) acknowledged_per_second: f64,
+    /// Number of events that all measured peers together received per second.
+    pub(crate) delivered_per_second: f64,
 }
 
 /// Lets all `peers` send for `time`, each with `window` messages in flight. Returns the connected
@@ -71,8 +70,8 @@ pub(crate) async fn saturate(
     let seconds = started.elapsed().as_secs_f64();
     let rate = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / seconds;
     let result = Saturated {
-        rate: rate(&counters.acknowledged),
-        deliveries: rate(&counters.delivered),
+        acknowledged_per_second: rate(&counters.acknowledged),
+        delivered_per_second: rate(&counters.delivered),
     };
     let mut peers = Vec::new();
     while let Some(task) = tasks.join_next().await {
@@ -90,8 +89,7 @@ struct Counters {
 /// Result of [`send_paced`].
 #[derive(Debug)]
 pub(crate) struct Paced {
-    /// Acknowledgements per second.
-    pub(crate) rate: f64,
+    pub(crate) acknowledged_per_second: f64,
     /// Median time from the moment a message is due to its acknowledgement.
     pub(crate) p50: Duration,
     /// 99th percentile of that time.
@@ -140,7 +138,7 @@ pub(crate) async fn send_paced(peers: Vec<Peer>, group: ConversationId, rate: f6
     latencies.sort_unstable();
     let percentile = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied();
     Ok(Paced {
-        rate: latencies.len() as f64 / time.as_secs_f64(),
+        acknowledged_per_second: latencies.len() as f64 / time.as_secs_f64(),
         p50: percentile(0.5).ok_or("nothing was acknowledged")?,
         p99: percentile(0.99).ok_or("nothing was acknowledged")?,
     })

@@ -48,26 +48,26 @@ async fn main() -> Result<()> {
     let (one_sender, mut peers) = load::saturate(peers, group, 1, TIME).await?;
     println!(
         "one sender, one message in flight:        {:>8.0} messages a second",
-        one_sender.rate
+        one_sender.acknowledged_per_second
     );
     peers.extend(other_peers);
 
     let (all_senders, peers) = load::saturate(peers, group, WINDOW, TIME).await?;
     println!(
         "{senders} senders, {WINDOW} in flight each:          {:>8.0} messages a second, {:.0} times the rate of one sender",
-        all_senders.rate,
-        all_senders.rate / one_sender.rate
+        all_senders.acknowledged_per_second,
+        all_senders.acknowledged_per_second / one_sender.acknowledged_per_second
     );
     println!(
         "delivered at the same time:               {:>8.0} a second, {:.1} % of all; clients would read the rest from the log",
-        all_senders.deliveries,
-        100.0 * all_senders.deliveries / all_senders.rate / senders as f64
+        all_senders.delivered_per_second,
+        100.0 * all_senders.delivered_per_second / all_senders.acknowledged_per_second / senders as f64
     );
 
-    let paced = load::send_paced(peers, group, all_senders.rate / 2.0, TIME).await?;
+    let paced = load::send_paced(peers, group, all_senders.acknowledged_per_second / 2.0, TIME).await?;
     println!(
         "acknowledged at {:.0} messages a second: p50 {:.0} ms, p99 {:.0} ms",
-        paced.rate,
+        paced.acknowledged_per_second,
         paced.p50.as_secs_f64() * 1e3,
         paced.p99.as_secs_f64() * 1e3
     );

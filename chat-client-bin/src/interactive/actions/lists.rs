@@ -20,7 +20,7 @@ pub(in crate::interactive) const MAX_INBOX_EVENTS: u32 = 20;
 pub(super) fn conversations(state: &State) -> Result<(), Failure> {
     let mut conversations = state.client.known_conversations();
     conversations.sort_by_key(|info| std::cmp::Reverse(info.last_time));
-    JobContext::of(state).list(
+    JobContext::of(state).print_list(
         conversations.iter().map(|info| ConversationLine::from(&**info)),
         "no conversations yet",
     );
@@ -41,7 +41,7 @@ pub(super) fn contacts(state: &mut State, only_online: bool) -> Result<(), Failu
         } else {
             "no contacts"
         };
-        job.list(selected.map(ContactLine::from), empty_text);
+        job.print_list(selected.map(ContactLine::from), empty_text);
         Ok(JobResult::Done)
     });
     Ok(())
@@ -63,7 +63,7 @@ pub(super) fn devices(state: &mut State) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.spawn(async move {
         let devices = job.client.devices().await?;
-        job.list(devices.iter().map(DeviceLine::from), "no devices");
+        job.print_list(devices.iter().map(DeviceLine::from), "no devices");
         Ok(JobResult::Done)
     });
     Ok(())
@@ -80,7 +80,7 @@ pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
         let history = read_history(&job.client, info, PageFrom::Newest, MAX_INBOX_EVENTS).await?;
         let users = history.events.iter().flat_map(|(entry, body)| users_in(entry, body));
         let names = job.client.names(users).await?;
-        job.show(
+        job.print_lines(
             history
                 .events
                 .iter()
@@ -98,9 +98,9 @@ pub(super) fn search(state: &mut State, query: String) -> Result<(), Failure> {
         /// Maximum number of users that are printed, and maximum number of groups.
         const MAX_RESULTS: u32 = 20;
         let users = job.client.search_users(&*query, MAX_RESULTS).await?;
-        job.list(users.iter().map(UserLine::from), "no users");
+        job.print_list(users.iter().map(UserLine::from), "no users");
         let groups = job.client.search_groups(query, MAX_RESULTS).await?;
-        job.list(groups.iter().map(|group| GroupLine::new(group, None)), "no groups");
+        job.print_list(groups.iter().map(|group| GroupLine::new(group, None)), "no groups");
         Ok(JobResult::Done)
     });
     Ok(())
@@ -112,7 +112,7 @@ pub(super) fn members(state: &mut State) -> Result<(), Failure> {
     state.spawn(async move {
         let page = job.client.members(group, UserId(0), MEMBERS_PER_PAGE).await?;
         page.members.iter().for_each(|member| known.add_user(&member.user.name));
-        job.list(page.members.iter().map(MemberLine::from), "no members");
+        job.print_list(page.members.iter().map(MemberLine::from), "no members");
         if page.has_more {
             job.screen.line(
                 job.style

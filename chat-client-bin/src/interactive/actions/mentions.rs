@@ -35,7 +35,7 @@ pub(in crate::interactive) fn load_members_of_recent_groups(state: &mut State) {
     for info in groups.into_iter().take(MAX_GROUPS) {
         let (client, group) = (state.client.clone(), info.id);
         state.spawn(async move {
-            Ok(match page(&client, group, UserId(0)).await {
+            Ok(match members_page(&client, group, UserId(0)).await {
                 Ok(list) => JobResult::FirstMembers { group, list },
                 Err(_) => JobResult::Done, // they are read again when the group is opened
             })
@@ -89,7 +89,7 @@ async fn members_after(client: &CommandClient, group: ConversationId, after: Use
     };
     for _ in 0..MAX_PAGES {
         let Some(after) = all.rest_after else { break };
-        let Ok(next) = page(client, group, after).await else {
+        let Ok(next) = members_page(client, group, after).await else {
             break;
         };
         all.users.extend(next.users);
@@ -100,7 +100,11 @@ async fn members_after(client: &CommandClient, group: ConversationId, after: Use
 
 /// Reads one page of the members of a group, without the users who are invited, have asked to join
 /// or are banned.
-pub(super) async fn page(client: &CommandClient, group: ConversationId, after: UserId) -> Result<MemberList, Failure> {
+pub(super) async fn members_page(
+    client: &CommandClient,
+    group: ConversationId,
+    after: UserId,
+) -> Result<MemberList, Failure> {
     let page = client.members(group, after, MEMBERS_PER_PAGE).await?;
     let last = page.members.last().map(|member| member.user.id);
     let active = page

@@ -166,7 +166,7 @@ pub(super) async fn show(
     mark_read((*job.client).clone(), info.id, info.last_seq).await?;
     let is_entered = count.is_none() && info.active;
     let members = match &info.view {
-        ConversationView::Group(_) if is_entered => mentions::page(&job.client, info.id, UserId(0)).await.ok(),
+        ConversationView::Group(_) if is_entered => mentions::members_page(&job.client, info.id, UserId(0)).await.ok(),
         _ => None,
     };
     Ok(JobResult::Shown(Shown {

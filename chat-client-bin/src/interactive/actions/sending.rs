@@ -7,7 +7,7 @@ use chat_core::commands::Commands;
 use chat_core::model::{ConversationId, ConversationRef, DraftContent, Emoji, MessageText, Seq};
 
 use crate::emoji;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::interactive::mentions::Mentions;
 use crate::interactive::state::{JobResult, State};
 use crate::missing::Referents;
@@ -233,7 +233,7 @@ async fn send(
     done: Option<String>,
 ) -> Result<JobResult, Failure> {
     let quoted = match &content {
-        DraftContent::Message { text, .. } if job.prints_own => format!(": {}", excerpt(text.as_str())),
+        DraftContent::Message { text, .. } if job.prints_own_messages => format!(": {}", excerpt(text.as_str())),
         DraftContent::Edit { target, text } => format!(": #{target}: {}", excerpt(text.as_str())),
         DraftContent::Recall { target } => format!(": the recall of #{target}"),
         DraftContent::React { target, .. } => format!(": the reaction to #{target}"),
@@ -251,7 +251,7 @@ async fn send(
     };
     match outcome? {
         SendOutcome::Stored(appended) => {
-            if done.is_some() || !job.prints_own {
+            if done.is_some() || !job.prints_own_messages {
                 let text = done.clone().unwrap_or_else(|| format!("#{} {label}", appended.seq));
                 job.screen.line(job.style.dim(&format!("✓ {text}")));
             }
@@ -267,11 +267,11 @@ async fn send(
         SendOutcome::NotStored(reason) => {
             let reason = referents.explain(&job.client, reason).await;
             let text = format!("not sent to {label}: {reason}{quoted}");
-            Err(Failure::new(Kind::Refused, text))
+            Err(Failure::new(FailureKind::Refused, text))
         }
         _ => {
             let text = format!("it is unknown whether the message to {label} was sent{quoted}");
-            Err(Failure::new(Kind::OutcomeUnknown, text))
+            Err(Failure::new(FailureKind::OutcomeUnknown, text))
         }
     }
 }

@@ -21,8 +21,8 @@ impl App {
     pub(super) async fn handle_event(&mut self, event: &ClientEvent) -> Result<(), Failure> {
         match event {
             ClientEvent::Event(delivery) => self.handle_delivery(delivery).await,
-            ClientEvent::CaughtUp if !self.caught_up => {
-                self.caught_up = true;
+            ClientEvent::CaughtUp if !self.has_caught_up => {
+                self.has_caught_up = true;
                 self.print_unread_counts();
             }
             ClientEvent::Connected { server } => self.print_reconnection(server),
@@ -189,7 +189,7 @@ impl App {
                 .set_id(&ConversationName::of(info).label(), info.id);
         }
         if let Some(group) = self.ended_membership(delivery)
-            && self.state.conversations.leave_if(group)
+            && self.state.conversations.close_current_if(group)
         {
             self.state
                 .show_notice("you are no longer in the open group; /dm USER and /group NAME open another conversation");
@@ -198,7 +198,7 @@ impl App {
             let line = self.line(delivery).await;
             let key = (info.id, delivery.seq());
             let own = self.state.own_messages.as_mut();
-            if let Some(line) = own.and_then(|own| own.arrived(key, line, self.caught_up)) {
+            if let Some(line) = own.and_then(|own| own.arrived(key, line, self.has_caught_up)) {
                 self.state.screen.line(line);
             }
             return;
@@ -206,7 +206,7 @@ impl App {
         if delivery.own || self.is_not_printed_on_arrival(delivery) {
             return;
         }
-        if !self.caught_up {
+        if !self.has_caught_up {
             let me = self.state.client.me().map(|me| me.id);
             let is_notice = info.view == ConversationView::Inbox && me != Some(delivery.sender());
             self.missed_in_inbox += u32::from(is_notice);

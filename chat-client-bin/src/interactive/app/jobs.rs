@@ -7,15 +7,15 @@ use chat_core::model::ConversationId;
 use crate::interactive::actions;
 use crate::interactive::mentions::MemberList;
 use crate::interactive::script::Script;
-use crate::interactive::state::{JobDone, JobResult, Shown, Unconfirmed};
+use crate::interactive::state::{ConfirmationRequest, EndedJob, JobResult, Shown};
 
 use super::App;
 
 impl App {
     /// Applies the result of a job that has ended, and prints its failure.
-    pub(super) fn job_done(&mut self, done: Result<JobDone, tokio::task::JoinError>) {
-        let done = match done {
-            Ok(done) => done,
+    pub(super) fn job_ended(&mut self, ended: Result<EndedJob, tokio::task::JoinError>) {
+        let ended = match ended {
+            Ok(ended) => ended,
             Err(error) => {
                 self.state
                     .show_error(&format!("internal error: a task panicked: {error}"));
@@ -25,14 +25,14 @@ impl App {
         // The job may belong to another line than the one being executed, or to none if an event
         // started it.
         let current_line = self.state.script.as_ref().and_then(Script::line);
-        self.set_script_line(done.line);
-        match done.result {
-            Ok(result) if done.restore_count != self.state.restore_count => self.apply(result.without_ids()),
+        self.set_script_line(ended.line);
+        match ended.result {
+            Ok(result) if ended.restore_count != self.state.restore_count => self.apply(result.without_ids()),
             Ok(result) => self.apply(result),
             Err(failure) => self.state.show_error(&failure.text),
         }
         self.set_script_line(current_line);
-        if done.releases_input {
+        if ended.releases_input {
             self.release_input();
         }
     }
@@ -42,14 +42,14 @@ impl App {
             JobResult::Done => {}
             JobResult::Unconfirmed(command) => {
                 let line = self.state.script.as_ref().and_then(Script::line);
-                self.state.unconfirmed = Some(Unconfirmed {
+                self.state.confirmation_request = Some(ConfirmationRequest {
                     command,
                     line,
                     asked: Instant::now(),
                 });
             }
             JobResult::Left(group) => {
-                self.state.conversations.leave_if(group);
+                self.state.conversations.close_current_if(group);
             }
             JobResult::CanEnter { reference, name, label } => {
                 actions::enter(&mut self.state, reference, name, label);
@@ -62,7 +62,7 @@ impl App {
                 // The prompt shows a user which conversation is open. The next lines of a script
                 // are meant for the conversation that could not be opened.
                 if !self.input.has_editor {
-                    self.state.conversations.leave();
+                    self.state.conversations.close_current();
                 }
                 self.release_input();
             }
@@ -88,7 +88,7 @@ impl App {
                 self.state.conversations.set_id(&label, conversation);
                 self.state.conversations.record_message(conversation, seq, true);
                 let own = self.state.own_messages.as_mut();
-                if let Some(line) = own.and_then(|own| own.stored((conversation, seq), self.caught_up)) {
+                if let Some(line) = own.and_then(|own| own.stored((conversation, seq), self.has_caught_up)) {
                     self.state.screen.line(line);
                 }
             }

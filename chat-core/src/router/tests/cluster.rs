@@ -37,9 +37,9 @@ async fn events_arrive_once_and_in_order_despite_bus_faults() {
     for seed in 0..20 {
         let world = world().await;
         let faults = Faults {
-            drop: 300,
-            duplicate: 300,
-            delay: 500,
+            drop_per_mille: 300,
+            duplicate_per_mille: 300,
+            delay_per_mille: 500,
         };
         let bus = lossy(seed, faults);
         let (here, there) = pair(&world, &bus).await;
@@ -62,9 +62,9 @@ async fn members_who_join_and_leave_get_exactly_their_events_despite_bus_faults(
     for seed in 0..20 {
         let world = world().await;
         let faults = Faults {
-            drop: 300,
-            duplicate: 200,
-            delay: 500,
+            drop_per_mille: 300,
+            duplicate_per_mille: 200,
+            delay_per_mille: 500,
         };
         let bus = lossy(seed, faults);
         let (here, there) = pair(&world, &bus).await;

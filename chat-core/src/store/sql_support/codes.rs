@@ -37,17 +37,17 @@ codes!(Role: Member = 0, Admin = 1, Owner = 2);
 codes!(MemberState: Active = 0, Invited = 1, Requested = 2, Left = 3, Banned = 4);
 
 /// Code of direct conversations in the column `conversation.kind`.
-pub const DIRECT: i64 = 1;
-const GROUP: i64 = 2;
-const INBOX: i64 = 3;
+pub const DIRECT_KIND_CODE: i64 = 1;
+const GROUP_KIND_CODE: i64 = 2;
+const INBOX_KIND_CODE: i64 = 3;
 
 /// Returns the columns `kind`, `low_id` and `high_id` for a conversation of this kind.
 #[must_use]
 pub fn kind_columns(kind: &ConversationKind) -> (i64, Option<i64>, Option<i64>) {
     match kind {
-        ConversationKind::Direct { low, high } => (DIRECT, Some(int(low.0)), Some(int(high.0))),
-        ConversationKind::Group => (GROUP, None, None),
-        ConversationKind::Inbox { owner } => (INBOX, Some(int(owner.0)), Some(int(owner.0))),
+        ConversationKind::Direct { low, high } => (DIRECT_KIND_CODE, Some(int(low.0)), Some(int(high.0))),
+        ConversationKind::Group => (GROUP_KIND_CODE, None, None),
+        ConversationKind::Inbox { owner } => (INBOX_KIND_CODE, Some(int(owner.0)), Some(int(owner.0))),
     }
 }
 
@@ -55,9 +55,9 @@ pub fn kind_columns(kind: &ConversationKind) -> (i64, Option<i64>, Option<i64>) 
 /// invalid.
 pub(super) fn kind_from_columns(kind: i64, low: Option<UserId>, high: Option<UserId>) -> Option<ConversationKind> {
     match (kind, low, high) {
-        (DIRECT, Some(low), Some(high)) => Some(ConversationKind::Direct { low, high }),
-        (GROUP, None, None) => Some(ConversationKind::Group),
-        (INBOX, Some(owner), Some(_)) => Some(ConversationKind::Inbox { owner }),
+        (DIRECT_KIND_CODE, Some(low), Some(high)) => Some(ConversationKind::Direct { low, high }),
+        (GROUP_KIND_CODE, None, None) => Some(ConversationKind::Group),
+        (INBOX_KIND_CODE, Some(owner), Some(_)) => Some(ConversationKind::Inbox { owner }),
         _ => None,
     }
 }
@@ -80,7 +80,7 @@ mod tests {
             let user = |id: i64| UserId(id.unsigned_abs());
             assert_eq!(kind_from_columns(code, low.map(user), high.map(user)), Some(kind));
         }
-        assert_eq!(kind_from_columns(GROUP, Some(UserId(1)), None), None);
+        assert_eq!(kind_from_columns(GROUP_KIND_CODE, Some(UserId(1)), None), None);
         assert_eq!(kind_from_columns(9, None, None), None);
     }
 

@@ -8,14 +8,15 @@ mod columns;
 mod log_range;
 mod rows;
 
-pub use codes::{Code, DIRECT, kind_columns};
+pub use codes::{Code, DIRECT_KIND_CODE, kind_columns};
 pub use columns::ColumnReader;
 pub use log_range::{LogRange, PageBudget};
 pub use rows::{
-    ACCOUNT, AUDIT, CONTACT, CONVERSATION, DELETE_FEED, DEVICE, EVENT, EVENT_COLUMN_COUNT, FEED_LEASE, MEMBER,
-    MEMBER_COLUMN_COUNT, MEMBER_OF_PEER, NEW_DEVICE, SELECT_FEED_POSITIONS, SNAPSHOT, STATS, account, audit_record,
-    contact, conversation, conversation_id, device, event, feed_lease, feed_position, listed_group, log_version,
-    member, membership, named_group, seq, stats, user_id,
+    ACCOUNT_COLUMNS, AUDIT_COLUMNS, CONTACT_COLUMNS, CONVERSATION_COLUMNS, DELETE_FEED, DEVICE_COLUMNS,
+    EVENT_COLUMN_COUNT, EVENT_COLUMNS, FEED_LEASE_COLUMNS, MEMBER_COLUMN_COUNT, MEMBER_COLUMNS, NEW_DEVICE_COLUMNS,
+    PEER_MEMBER_COLUMNS, SELECT_FEED_POSITIONS, SELECT_STATS, SNAPSHOT_COLUMNS, account, audit_record, contact,
+    conversation, conversation_id, device, event, feed_lease, feed_position, listed_group, log_version, member,
+    membership, named_group, seq, stats, user_id,
 };
 
 use std::time::Duration;

@@ -14,10 +14,10 @@ use crate::store::{
 };
 
 /// Columns of the table `account`, as [`account`] reads them.
-pub const ACCOUNT: &str = "id, name, skeleton, display_name, password_hash, direct_policy, disabled, created, \
+pub const ACCOUNT_COLUMNS: &str = "id, name, skeleton, display_name, password_hash, direct_policy, disabled, created, \
      subject, deleted";
 
-/// Decodes a row of [`ACCOUNT`].
+/// Decodes a row of [`ACCOUNT_COLUMNS`].
 pub fn account<C: ColumnReader>(columns: &mut C) -> Result<Account, C::Error> {
     Ok(Account {
         id: columns.user()?,
@@ -37,7 +37,7 @@ pub fn account<C: ColumnReader>(columns: &mut C) -> Result<Account, C::Error> {
 /// A node of an earlier release replaces the session token of a device without a change of the
 /// table `session_token`. A row of that table therefore counts only if its `token` is the device's
 /// current session token.
-pub const DEVICE: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login, \
+pub const DEVICE_COLUMNS: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login, \
      session_expires, \
      (SELECT s.issued FROM session_token AS s WHERE s.user_id = device.user_id AND s.device_id = device.id \
      AND s.token = device.session_token), \
@@ -47,10 +47,10 @@ pub const DEVICE: &str = "user_id, id, name, session_epoch, session_token, devic
      AND s.token = device.session_token)";
 
 /// Columns of a new row of the table `device`.
-pub const NEW_DEVICE: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login, \
-     session_expires";
+pub const NEW_DEVICE_COLUMNS: &str = "user_id, id, name, session_epoch, session_token, device_token, created, \
+     last_login, session_expires";
 
-/// Decodes a row of [`DEVICE`].
+/// Decodes a row of [`DEVICE_COLUMNS`].
 pub fn device<C: ColumnReader>(columns: &mut C) -> Result<Device, C::Error> {
     Ok(Device {
         user: columns.user()?,
@@ -69,9 +69,9 @@ pub fn device<C: ColumnReader>(columns: &mut C) -> Result<Device, C::Error> {
 }
 
 /// Columns of the table `contact`, as [`contact`] reads them.
-pub const CONTACT: &str = "owner_id, peer_id, state, blocked, note, since";
+pub const CONTACT_COLUMNS: &str = "owner_id, peer_id, state, blocked, note, since";
 
-/// Decodes a row of [`CONTACT`].
+/// Decodes a row of [`CONTACT_COLUMNS`].
 pub fn contact<C: ColumnReader>(columns: &mut C) -> Result<Contact, C::Error> {
     Ok(Contact {
         owner: columns.user()?,
@@ -84,13 +84,13 @@ pub fn contact<C: ColumnReader>(columns: &mut C) -> Result<Contact, C::Error> {
 }
 
 /// Columns of `conversation AS c LEFT JOIN group_profile AS g`, as [`conversation`] reads them.
-pub const CONVERSATION: &str = "c.id, c.kind, c.low_id, c.high_id, c.last_seq, c.message_count, \
+pub const CONVERSATION_COLUMNS: &str = "c.id, c.kind, c.low_id, c.high_id, c.last_seq, c.message_count, \
      c.members_version, c.last_time, c.member_count, c.deleted, \
      g.name, g.name_key, g.skeleton, g.description, g.join_policy, g.history_visible, g.unlisted";
 /// Number of columns that [`profile`] reads.
 const PROFILE_COLUMN_COUNT: usize = 7;
 
-/// Decodes a row of [`CONVERSATION`].
+/// Decodes a row of [`CONVERSATION_COLUMNS`].
 pub fn conversation<C: ColumnReader>(columns: &mut C) -> Result<Conversation, C::Error> {
     Ok(Conversation {
         id: conversation_id(columns)?,
@@ -128,15 +128,15 @@ fn profile<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupProfile>, C::
 }
 
 /// Columns of `member AS m`, as [`member`] reads them.
-pub const MEMBER: &str = "m.conversation_id, m.user_id, m.state, m.role, m.first_seq, m.until_seq, \
+pub const MEMBER_COLUMNS: &str = "m.conversation_id, m.user_id, m.state, m.role, m.first_seq, m.until_seq, \
      m.muted_until, m.delivered_seq, m.read_seq, m.has_sent, m.invited_by";
 /// Columns of `member AS p`, the other member of a direct conversation, as [`member`] reads them.
-pub const MEMBER_OF_PEER: &str = "p.conversation_id, p.user_id, p.state, p.role, p.first_seq, p.until_seq, \
+pub const PEER_MEMBER_COLUMNS: &str = "p.conversation_id, p.user_id, p.state, p.role, p.first_seq, p.until_seq, \
      p.muted_until, p.delivered_seq, p.read_seq, p.has_sent, p.invited_by";
-/// Number of columns in [`MEMBER`].
+/// Number of columns in [`MEMBER_COLUMNS`].
 pub const MEMBER_COLUMN_COUNT: usize = 11;
 
-/// Decodes a row of [`MEMBER`].
+/// Decodes a row of [`MEMBER_COLUMNS`].
 pub fn member<C: ColumnReader>(columns: &mut C) -> Result<Member, C::Error> {
     Ok(Member {
         conversation: conversation_id(columns)?,
@@ -153,7 +153,7 @@ pub fn member<C: ColumnReader>(columns: &mut C) -> Result<Member, C::Error> {
     })
 }
 
-/// Decodes a row with the columns [`CONVERSATION`] and [`MEMBER`] (or NULLs).
+/// Decodes a row with the columns [`CONVERSATION_COLUMNS`] and [`MEMBER_COLUMNS`] (or NULLs).
 pub fn named_group<C: ColumnReader>(columns: &mut C) -> Result<NamedGroup, C::Error> {
     let conversation = conversation(columns)?;
     let member = if columns.is_null()? {
@@ -165,7 +165,7 @@ pub fn named_group<C: ColumnReader>(columns: &mut C) -> Result<NamedGroup, C::Er
 }
 
 /// Columns of `group_snapshot AS s`, as [`membership`] reads them.
-pub const SNAPSHOT: &str = "s.name, s.name_key, s.skeleton, s.description, s.join_policy, s.history_visible, \
+pub const SNAPSHOT_COLUMNS: &str = "s.name, s.name_key, s.skeleton, s.description, s.join_policy, s.history_visible, \
      s.unlisted, s.member_count, s.last_time";
 
 fn snapshot<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupSnapshot>, C::Error> {
@@ -179,8 +179,9 @@ fn snapshot<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupSnapshot>, C
     }))
 }
 
-/// Decodes a row with the columns [`CONVERSATION`], [`MEMBER`], [`MEMBER_OF_PEER`] (or NULLs),
-/// cursor, number of unread messages, number of mentions, and [`SNAPSHOT`] (or NULLs).
+/// Decodes a row with the columns [`CONVERSATION_COLUMNS`], [`MEMBER_COLUMNS`],
+/// [`PEER_MEMBER_COLUMNS`] (or NULLs), cursor, number of unread messages, number of mentions, and
+/// [`SNAPSHOT_COLUMNS`] (or NULLs).
 pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C::Error> {
     let (conversation, member_row) = (conversation(columns)?, member(columns)?);
     let peer = if columns.is_null()? {
@@ -201,12 +202,12 @@ pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C:
 }
 
 /// Columns of the table `event`, as [`event`] reads them.
-pub const EVENT: &str = "conversation_id, seq, message_count, kind, target, edited_seq, recalled_seq, \
+pub const EVENT_COLUMNS: &str = "conversation_id, seq, message_count, kind, target, edited_seq, recalled_seq, \
      sender_id, time, fingerprint, id, device_id, client_message_id, body";
-/// Number of columns in [`EVENT`].
+/// Number of columns in [`EVENT_COLUMNS`].
 pub const EVENT_COLUMN_COUNT: usize = 14;
 
-/// Decodes a row of [`EVENT`].
+/// Decodes a row of [`EVENT_COLUMNS`].
 pub fn event<C: ColumnReader>(columns: &mut C) -> Result<Event, C::Error> {
     Ok(Event {
         conversation: conversation_id(columns)?,
@@ -256,8 +257,8 @@ pub fn log_version<C: ColumnReader>(columns: &mut C) -> Result<LogVersion, C::Er
     })
 }
 
-/// Decodes a row with the columns [`CONVERSATION`] and a flag that says whether the group has an
-/// active owner whose account is not disabled.
+/// Decodes a row with the columns [`CONVERSATION_COLUMNS`] and a flag that says whether the group
+/// has an active owner whose account is not disabled.
 pub fn listed_group<C: ColumnReader>(columns: &mut C) -> Result<ListedGroup, C::Error> {
     Ok(ListedGroup::new(conversation(columns)?, columns.flag()?))
 }
@@ -283,9 +284,9 @@ pub fn feed_position<C: ColumnReader>(columns: &mut C) -> Result<FeedPosition, C
 }
 
 /// Columns of the table `feed_lease`, as [`feed_lease`] reads them.
-pub const FEED_LEASE: &str = "feed, shard, node_id, term, expires";
+pub const FEED_LEASE_COLUMNS: &str = "feed, shard, node_id, term, expires";
 
-/// Decodes a row of [`FEED_LEASE`].
+/// Decodes a row of [`FEED_LEASE_COLUMNS`].
 pub fn feed_lease<C: ColumnReader>(columns: &mut C) -> Result<FeedLease, C::Error> {
     let feed = columns.text()?;
     let shard = u16::try_from(columns.unsigned()?).ok().and_then(FeedShard::new);
@@ -295,9 +296,9 @@ pub fn feed_lease<C: ColumnReader>(columns: &mut C) -> Result<FeedLease, C::Erro
 }
 
 /// Columns of the table `audit`, as [`audit_record`] reads them.
-pub const AUDIT: &str = "id, time, operator, action, target, detail, source";
+pub const AUDIT_COLUMNS: &str = "id, time, operator, action, target, detail, source";
 
-/// Decodes a row of [`AUDIT`].
+/// Decodes a row of [`AUDIT_COLUMNS`].
 pub fn audit_record<C: ColumnReader>(columns: &mut C) -> Result<AuditRecord, C::Error> {
     let id = AuditId(columns.unsigned()?);
     let record = NewAuditRecord {
@@ -312,7 +313,7 @@ pub fn audit_record<C: ColumnReader>(columns: &mut C) -> Result<AuditRecord, C::
 }
 
 /// Query that returns one row with the numbers that [`stats`] reads.
-pub const STATS: &str = "SELECT (SELECT COUNT(*) FROM account), \
+pub const SELECT_STATS: &str = "SELECT (SELECT COUNT(*) FROM account), \
          (SELECT COUNT(*) FROM account WHERE disabled <> 0), \
          (SELECT COUNT(*) FROM account WHERE deleted IS NOT NULL), \
          (SELECT COUNT(*) FROM device), \
@@ -321,7 +322,7 @@ pub const STATS: &str = "SELECT (SELECT COUNT(*) FROM account), \
          (SELECT COALESCE(SUM(last_seq), 0) FROM conversation), \
          (SELECT COALESCE(SUM(message_count), 0) FROM conversation)";
 
-/// Decodes the row of [`STATS`].
+/// Decodes the row of [`SELECT_STATS`].
 pub fn stats<C: ColumnReader>(columns: &mut C) -> Result<StoreStats, C::Error> {
     Ok(StoreStats {
         accounts: columns.unsigned()?,

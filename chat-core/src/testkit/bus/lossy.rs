@@ -17,12 +17,12 @@ use crate::sync::Mutex;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// Probability that an envelope is lost, without a [`BusMessage::Gap`].
-    pub drop: u64,
+    pub drop_per_mille: u64,
     /// Probability that an envelope arrives twice.
-    pub duplicate: u64,
+    pub duplicate_per_mille: u64,
     /// Probability that an envelope arrives up to [`Faults::MAX_DELAY`] late, and so perhaps after
     /// envelopes that were published later.
-    pub delay: u64,
+    pub delay_per_mille: u64,
 }
 
 impl Faults {
@@ -57,10 +57,10 @@ struct State {
 impl LossyBus {
     /// Creates a bus that drops and duplicates envelopes with these probabilities, in thousandths.
     #[must_use]
-    pub fn new(inner: Arc<dyn MessageBus>, seed: u64, drop: u64, duplicate: u64) -> Self {
+    pub fn new(inner: Arc<dyn MessageBus>, seed: u64, drop_per_mille: u64, duplicate_per_mille: u64) -> Self {
         let faults = Faults {
-            drop,
-            duplicate,
+            drop_per_mille,
+            duplicate_per_mille,
             ..Faults::default()
         };
         Self::with_faults(inner, seed, faults)
@@ -123,7 +123,7 @@ impl LossyBus {
 
     /// Publishes an envelope at once, or in a separate task after a random delay.
     async fn publish_or_delay(&self, faults: Faults, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
-        if self.random() >= faults.delay {
+        if self.random() >= faults.delay_per_mille {
             return self.inner.publish(topic, envelope).await;
         }
         self.state.delayed.fetch_add(1, Ordering::SeqCst);
@@ -143,11 +143,11 @@ impl LossyBus {
 impl MessageBus for LossyBus {
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
         let faults = *self.state.faults.lock();
-        if self.state.is_silent.load(Ordering::SeqCst) || self.random() < faults.drop {
+        if self.state.is_silent.load(Ordering::SeqCst) || self.random() < faults.drop_per_mille {
             self.state.dropped.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
-        if self.random() < faults.duplicate {
+        if self.random() < faults.duplicate_per_mille {
             self.publish_or_delay(faults, topic, envelope.clone()).await?;
         }
         self.publish_or_delay(faults, topic, envelope).await

@@ -181,7 +181,7 @@ pub async fn deletion_frees_name_and_skeleton(store: Arc<dyn Store>) {
     assert_eq!(store.group_by_key("rust").await.unwrap(), Some(new));
 }
 
-pub async fn reopening_under_a_taken_name_is_rejected(store: Arc<dyn Store>) {
+pub async fn restoring_a_deleted_group_with_a_taken_name_is_rejected(store: Arc<dyn Store>) {
     let old = create(&*store, new_group("rust")).await.unwrap();
     assert!(update(&*store, old, |row| row.deleted = true).await);
     let new = create(&*store, new_group("rust")).await.unwrap();

@@ -104,7 +104,7 @@ pub async fn register(store: &dyn Store, name: String) -> UserId {
 
 /// Creates direct conversations of `user` with `count` new users, with a message of the other user
 /// in each.
-pub async fn open_directs(store: &dyn Store, user: UserId, count: u64) {
+pub async fn create_direct_conversations(store: &dyn Store, user: UserId, count: u64) {
     for first in (0..count).step_by(100) {
         let work = transact(store, move |tx| {
             Box::pin(async move {

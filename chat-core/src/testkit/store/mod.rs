@@ -53,7 +53,7 @@ pub mod units;
 pub mod user_changes;
 
 pub use faulty::{FaultyStore, HoldGuard};
-pub use fixture::{NewEvent, World, append, append_to, new_account, open_directs, register, transact};
+pub use fixture::{NewEvent, World, append, append_to, create_direct_conversations, new_account, register, transact};
 
 /// Defines a `#[tokio::test]` for every case. The argument is an expression that yields, each time
 /// it is evaluated, a future of an empty store and a guard (such as the directory of the store);
@@ -82,7 +82,7 @@ macro_rules! store_conformance {
             conversations:
                 direct_conversation_is_created_once, notes_to_self_are_not_the_inbox, inbox_is_created_once,
                 group_name_is_unique, named_group_has_the_membership_of_the_user, group_skeleton_is_unique, transaction_continues_after_a_rejected_creation,
-                profile_reads_back, deletion_frees_name_and_skeleton, reopening_under_a_taken_name_is_rejected,
+                profile_reads_back, deletion_frees_name_and_skeleton, restoring_a_deleted_group_with_a_taken_name_is_rejected,
                 renaming_to_a_taken_name_is_rejected, renaming_frees_the_old_name, update_keeps_the_kind,
                 update_without_the_lock_is_an_error, group_keys_compare_byte_by_byte,
                 search_finds_existing_listed_groups, log_versions_returns_only_conversations_that_exist,
@@ -104,7 +104,8 @@ macro_rules! store_conformance {
             text:
                 messages_keep_every_byte, names_and_notes_keep_every_byte, profiles_keep_every_byte;
             pages:
-                after_pages_forwards, before_pages_backwards, newest_pages_from_the_end, empty_log_has_an_empty_page,
+                page_after_an_event_goes_forwards, page_before_an_event_goes_backwards,
+                newest_page_ends_at_the_end_of_the_log, empty_log_has_an_empty_page,
                 max_events_ends_a_page, max_bytes_ends_a_page, edits_count_towards_max_bytes,
                 page_contains_the_edits_that_its_reader_may_read, oversized_event_is_returned_alone,
                 long_pages_are_complete, forward_pages_contain_every_event_once, backward_pages_contain_every_event_once,
@@ -136,7 +137,8 @@ macro_rules! store_conformance {
                 deleting_a_feed_deletes_cursors_and_leases, shard_is_claimed_by_one_of_many,
                 conversations_are_locked_before_feeds;
             request_notices:
-                repeated_notice_is_recorded_once_in_an_interval, deleted_notices_do_not_count, deleted_notice_does_not_count, notices_of_other_requests_are_recorded,
+                repeated_notice_is_recorded_once_in_an_interval, deleting_all_notices_of_an_inbox_forgets_them,
+                deleted_notice_does_not_count, notices_of_other_requests_are_recorded,
                 rolled_back_notice_is_not_recorded, notice_without_the_lock_is_an_error;
             operators:
                 accounts_are_listed_in_pages_by_name, group_list_says_which_groups_have_an_owner,

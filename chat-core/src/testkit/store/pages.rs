@@ -41,7 +41,7 @@ async fn world_with_messages(store: Arc<dyn Store>, count: usize) -> World {
     world
 }
 
-pub async fn after_pages_forwards(store: Arc<dyn Store>) {
+pub async fn page_after_an_event_goes_forwards(store: Arc<dyn Store>) {
     let world = world_with_messages(store, 5).await;
     let got = read(&world, world.bob, of_max_events(PageFrom::After(Seq(1)), 3)).await;
     assert_eq!((seqs(&got), got.has_more), (vec![2, 3, 4], true));
@@ -50,7 +50,7 @@ pub async fn after_pages_forwards(store: Arc<dyn Store>) {
     assert_eq!((seqs(&got), got.has_more), (vec![3, 4, 5], false));
 }
 
-pub async fn before_pages_backwards(store: Arc<dyn Store>) {
+pub async fn page_before_an_event_goes_backwards(store: Arc<dyn Store>) {
     let world = world_with_messages(store, 5).await;
     let got = read(&world, world.bob, of_max_events(PageFrom::Before(Seq(5)), 3)).await;
     assert_eq!((seqs(&got), got.has_more), (vec![2, 3, 4], true));
@@ -60,7 +60,7 @@ pub async fn before_pages_backwards(store: Arc<dyn Store>) {
     assert_eq!((seqs(&got), got.has_more), (vec![], false));
 }
 
-pub async fn newest_pages_from_the_end(store: Arc<dyn Store>) {
+pub async fn newest_page_ends_at_the_end_of_the_log(store: Arc<dyn Store>) {
     let world = world_with_messages(store, 5).await;
     let got = read(&world, world.bob, of_max_events(PageFrom::Newest, 2)).await;
     assert_eq!((seqs(&got), got.has_more), (vec![4, 5], true));

@@ -54,7 +54,7 @@ pub async fn repeated_notice_is_recorded_once_in_an_interval(store: Arc<dyn Stor
     }
 }
 
-pub async fn deleted_notices_do_not_count(store: Arc<dyn Store>) {
+pub async fn deleting_all_notices_of_an_inbox_forgets_them(store: Arc<dyn Store>) {
     let deleted = notice(inbox(&*store, "bob").await);
     let kept = notice(inbox(&*store, "carol").await);
     for notice in [deleted, kept] {

@@ -95,11 +95,11 @@ fn only_users_with_known_memberships_are_checked() {
     one_known.retain(|observation| !matches!(observation, Observation::Member { user, .. } if *user != 1));
     let report = report_of(one_known);
     assert!(report.is_clean(), "{:?}", report.violations());
-    assert_eq!((report.endings, report.could_check(Rule::C12)), (1, true));
+    assert_eq!((report.finished_runs, report.could_check(Rule::C12)), (1, true));
 
     // No run was followed to its end, or only runs of users with unknown memberships.
-    let mut without_endings = history();
-    without_endings.retain(|observation| !matches!(observation, Observation::Finished { .. }));
+    let mut without_finished = history();
+    without_finished.retain(|observation| !matches!(observation, Observation::Finished { .. }));
     let mut without_memberships = history();
     without_memberships.retain(|observation| {
         !matches!(
@@ -107,9 +107,9 @@ fn only_users_with_known_memberships_are_checked() {
             Observation::Finished { run: 1 } | Observation::Member { user: 2 | 3, .. }
         )
     });
-    for history in [without_endings, without_memberships] {
+    for history in [without_finished, without_memberships] {
         let report = report_of(history);
-        assert_eq!((report.endings, report.unchecked()), (0, vec![Rule::C8]));
+        assert_eq!((report.finished_runs, report.unchecked()), (0, vec![Rule::C8]));
         assert!(report.to_string().contains("C8    not checked"), "{report}");
     }
 }

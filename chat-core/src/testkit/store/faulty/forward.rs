@@ -29,7 +29,7 @@ impl Unit for RolledBackUnit {
 impl Store for FaultyStore {
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
         let inner = self.enter_unit().await?;
-        match self.plan(|plan| plan.commits.pop_front()) {
+        match self.plan(|plan| plan.commit_faults.pop_front()) {
             None => inner.transact(unit).await,
             Some(Fault::After) => {
                 inner.transact(unit).await?;

@@ -56,7 +56,7 @@ struct Plan {
     /// Time that the store reports as its clock instead of the time of the wrapped store.
     time: Option<Timestamp>,
     /// Faults of the next commits, in order.
-    commits: VecDeque<Fault>,
+    commit_faults: VecDeque<Fault>,
 }
 
 /// Fault of one commit.
@@ -114,27 +114,27 @@ impl FaultyStore {
     /// Queues a fault: the commit fails. Its unit runs and is rolled back, and the answer is
     /// [`StoreError::Unavailable`].
     pub fn fail_before_commit(&self) {
-        self.plan(|plan| plan.commits.push_back(Fault::Before));
+        self.plan(|plan| plan.commit_faults.push_back(Fault::Before));
     }
 
     /// Queues a fault: the commit happens, but the answer is [`StoreError::Unavailable`].
     pub fn fail_after_commit(&self) {
-        self.plan(|plan| plan.commits.push_back(Fault::After));
+        self.plan(|plan| plan.commit_faults.push_back(Fault::After));
     }
 
     /// Queues a fault: the commit fails with [`StoreError::Full`].
     pub fn fail_full(&self) {
-        self.plan(|plan| plan.commits.push_back(Fault::Full));
+        self.plan(|plan| plan.commit_faults.push_back(Fault::Full));
     }
 
     /// Queues a fault: the commit fails with [`StoreError::Overloaded`].
     pub fn fail_overloaded(&self) {
-        self.plan(|plan| plan.commits.push_back(Fault::Overloaded));
+        self.plan(|plan| plan.commit_faults.push_back(Fault::Overloaded));
     }
 
     /// Queues a fault: the commit fails with [`StoreError::AlreadySent`].
     pub fn fail_already_sent(&self) {
-        self.plan(|plan| plan.commits.push_back(Fault::AlreadySent));
+        self.plan(|plan| plan.commit_faults.push_back(Fault::AlreadySent));
     }
 
     /// Sets whether every call but `close` fails with [`StoreError::Unavailable`] and does nothing.
@@ -151,17 +151,17 @@ impl FaultyStore {
     /// Queues a fault: the commit does not happen, and no answer arrives, as when a unit of work
     /// waits for a lock.
     pub fn fail_hanging(&self) {
-        self.plan(|plan| plan.commits.push_back(Fault::Hang));
+        self.plan(|plan| plan.commit_faults.push_back(Fault::Hang));
     }
 
     /// Queues a fault: the commit happens, but no answer arrives.
     pub fn fail_hanging_after_commit(&self) {
-        self.plan(|plan| plan.commits.push_back(Fault::HangAfter));
+        self.plan(|plan| plan.commit_faults.push_back(Fault::HangAfter));
     }
 
     /// Queues a fault: the store panics instead of the commit, like a store with a defect.
     pub fn fail_panicking(&self) {
-        self.plan(|plan| plan.commits.push_back(Fault::Panic));
+        self.plan(|plan| plan.commit_faults.push_back(Fault::Panic));
     }
 
     /// Sets the conversation whose cursors and read marks are never written, if any: calls of
@@ -195,7 +195,7 @@ impl FaultyStore {
 
     /// Removes all faults from the queue of commits.
     pub fn clear_commit_faults(&self) {
-        self.plan(|plan| plan.commits.clear());
+        self.plan(|plan| plan.commit_faults.clear());
     }
 
     /// Makes [`Store::time`] and heartbeats report this time as the store's clock. `None` reports

@@ -1,4 +1,4 @@
-//! [`Lock`]: a lock on a row of the database.
+//! [`RowLock`]: a lock on a row of the database.
 
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
@@ -10,12 +10,12 @@ use super::client;
 /// Lock on a row of the database, which a client program holds. The lock ends when its time is
 /// over, or when the database ends. Dropping the handle does not end it.
 #[derive(Debug)]
-pub struct Lock {
+pub struct RowLock {
     /// The client program that holds the lock.
     client: Child,
 }
 
-impl Lock {
+impl RowLock {
     /// Runs `command`, a client that locks the row and then prints a line. Waits for that line.
     ///
     /// # Errors

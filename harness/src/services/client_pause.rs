@@ -1,4 +1,4 @@
-//! [`Pause`]: a period during which Redis answers no client.
+//! [`ClientPause`]: a period during which Redis answers no client.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,14 +10,14 @@ use super::client::ANSWER_TIMEOUT;
 /// Period during which Redis answers no client (`CLIENT PAUSE`). Dropping the handle does not end
 /// the pause.
 #[derive(Debug)]
-pub struct Pause {
+pub struct ClientPause {
     /// Connection that can end the pause.
     stream: TcpStream,
     /// Thread that ends with the pause, or when Redis closes the connection.
     watcher: JoinHandle<()>,
 }
 
-impl Pause {
+impl ClientPause {
     /// Starts a pause of the duration `time`. During a pause Redis serves only replicas and clients
     /// in `MONITOR` mode, so the connection that can end the pause enters that mode first.
     pub(super) fn start(server: SocketAddr, time: Duration) -> io::Result<Self> {

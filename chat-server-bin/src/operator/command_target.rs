@@ -1,4 +1,4 @@
-//! Engine on which the commands of operators run: [`Console`].
+//! [`CommandTarget`]: the engine on which the commands of operators run.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use chat_core::server::Server;
 use serde::Serialize;
 
 use super::printer::Printer;
-use crate::config::{Checked, StoreUrl};
+use crate::config::{CheckedConfig, StoreUrl};
 use crate::failure::Failure;
 
 /// Maximum time to announce the changes of a command to the running nodes on the bus.
@@ -18,7 +18,7 @@ const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Engine on which the commands of operators run: that of a running server, or that of the process
 /// that executes one command.
 #[derive(Clone, Debug)]
-pub(crate) struct Console {
+pub(crate) struct CommandTarget {
     engine: Engine,
     announcements: Announcements,
     /// Kind of the store: `sqlite` or `mysql`, as `stats` prints it.
@@ -48,14 +48,14 @@ enum Announcements {
     Bus,
 }
 
-/// The console, and the operator who runs a command on it.
-pub(super) struct OperatorConsole<'a> {
-    pub(super) console: &'a Console,
+/// The target of a command, and the operator who runs the command.
+pub(super) struct CommandContext<'a> {
+    pub(super) target: &'a CommandTarget,
     pub(super) operator: Operator,
 }
 
-impl Console {
-    pub(crate) fn new(config: &Checked, engine: Engine, node: Option<Arc<RunningNode>>) -> Self {
+impl CommandTarget {
+    pub(crate) fn new(config: &CheckedConfig, engine: Engine, node: Option<Arc<RunningNode>>) -> Self {
         let (announcements, store_kind) = match &config.store {
             StoreUrl::Sqlite(_) => (Announcements::NotNeeded, "sqlite"),
             StoreUrl::Mysql(_) if config.settings.bus.url.is_empty() => (Announcements::NoBus, "mysql"),
@@ -91,10 +91,10 @@ impl Console {
         &self.engine
     }
 
-    /// Returns the console with an operator for the audit log.
-    pub(super) fn operator_console(&self, name: OperatorName, source: &str) -> OperatorConsole<'_> {
-        OperatorConsole {
-            console: self,
+    /// Returns this target with an operator for the audit log.
+    pub(super) fn command_context(&self, name: OperatorName, source: &str) -> CommandContext<'_> {
+        CommandContext {
+            target: self,
             operator: self.engine.operator(name).source(source),
         }
     }
@@ -125,7 +125,7 @@ impl Console {
     }
 }
 
-impl OperatorConsole<'_> {
+impl CommandContext<'_> {
     /// Announces the changes of a command to the running nodes, and prints the result. The text
     /// ends with a remark if the announcement failed. If nodes may be running, the JSON object says
     /// whether it succeeded (`nodes_notified`).
@@ -135,8 +135,8 @@ impl OperatorConsole<'_> {
         object: &impl Serialize,
         text: &str,
     ) -> Result<(), Failure> {
-        let were_notified = self.console.announce().await;
-        let text = format!("{text}{}", self.console.remark(were_notified));
+        let were_notified = self.target.announce().await;
+        let text = format!("{text}{}", self.target.remark(were_notified));
         printer.result(object, &text, were_notified).await
     }
 }

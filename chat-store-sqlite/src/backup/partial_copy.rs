@@ -1,4 +1,4 @@
-//! [`Partial`]: the file of an unfinished backup.
+//! [`PartialCopy`]: the file of an unfinished backup or restoration.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
@@ -18,18 +18,19 @@ const SUFFIX: &str = ".partial";
 /// without locks. A running backup writes more often.
 const STALE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An unfinished backup. Dropping it removes the file unless it was finished.
+/// The unfinished copy of a database that a backup or a restoration makes. Dropping it removes the
+/// file unless the copy was finished.
 ///
-/// The file is locked while the backup runs. The operating system frees the lock when the process
-/// ends, for any reason, so a file that is not locked is abandoned.
-pub(super) struct Partial {
+/// The file is locked until the copy is finished. The operating system frees the lock when the
+/// process ends, for any reason, so a file that is not locked is abandoned.
+pub(super) struct PartialCopy {
     path: PathBuf,
     /// The locked file. It is closed last, because closing it would release the locks that SQLite
     /// has on it in this process.
     file: File,
 }
 
-impl Partial {
+impl PartialCopy {
     /// Creates the file under a unique name, so that interrupted and simultaneous backups do not
     /// collide. Removes the files of interrupted backups to the same target.
     pub(super) fn create(target: &Path) -> io::Result<Self> {
@@ -87,7 +88,7 @@ impl Partial {
     }
 }
 
-impl Drop for Partial {
+impl Drop for PartialCopy {
     fn drop(&mut self) {
         // After a rename, there is no file of this name.
         let _ = remove(&self.path);
@@ -158,7 +159,7 @@ mod tests {
     fn file_created_meanwhile_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("backup.db");
-        let [first, second] = [(); 2].map(|()| Partial::create(&target).unwrap());
+        let [first, second] = [(); 2].map(|()| PartialCopy::create(&target).unwrap());
         std::fs::write(first.path(), "first").unwrap();
         first.finish(&target, &Cancellation::default()).unwrap();
         let late = second.finish(&target, &Cancellation::default());
@@ -171,7 +172,7 @@ mod tests {
     fn abandoned_partial_files_are_removed_and_those_of_running_backups_kept() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("backup.db");
-        let running = Partial::create(&target).unwrap();
+        let running = PartialCopy::create(&target).unwrap();
         for name in [
             "backup.db.1.partial",
             "backup.db.1.partial-journal",
@@ -180,7 +181,7 @@ mod tests {
         ] {
             File::create(directory.path().join(name)).unwrap();
         }
-        Partial::create(&target)
+        PartialCopy::create(&target)
             .unwrap()
             .finish(&target, &Cancellation::default())
             .unwrap();
