@@ -2,9 +2,10 @@
 
 use chat_core::codec::{Answer, LoggedIn, RequestKind, body};
 use chat_core::model::{
-    Command, ContactInfo, ContactState, ConversationId, ConversationInfo, ConversationPage, ConversationView, DeviceId,
-    DeviceInfo, Event, EventBody, EventId, GroupInfo, GroupProfile, HistoryPage, JoinPolicy, MemberInfo, MemberPage,
-    MemberState, Outcome, PresenceState, Role, Seq, StoreEpoch, Timestamp, UserId, UserInfo,
+    Command, ContactInfo, ContactPage, ContactState, ConversationId, ConversationInfo, ConversationPage,
+    ConversationView, DeviceId, DeviceInfo, Event, EventBody, EventId, GroupInfo, GroupProfile, HistoryPage,
+    JoinPolicy, MemberInfo, MemberPage, MemberState, Outcome, PresenceState, Role, Seq, StoreEpoch, Timestamp, UserId,
+    UserInfo,
 };
 
 use super::scripted_server::{Reply, accept, serve};
@@ -98,7 +99,7 @@ fn reply_to(kind: &RequestKind) -> Reply {
             let device = DeviceInfo::new(DeviceId([3; 16]), HOSTILE);
             Outcome::Devices(vec![device.clone(), device])
         }
-        Command::ListContacts => {
+        Command::ListContacts { .. } => {
             let states = [ContactState::Pending, ContactState::Friend];
             let contact = |state| {
                 let mut contact = ContactInfo::new(user(), state);
@@ -106,7 +107,7 @@ fn reply_to(kind: &RequestKind) -> Reply {
                 contact.presence = (state == ContactState::Friend).then_some(PresenceState::Online);
                 contact
             };
-            Outcome::Contacts(states.map(contact).to_vec())
+            Outcome::Contacts(ContactPage::new(states.map(contact).to_vec(), false))
         }
         Command::ListConversations(_) => Outcome::Conversations(ConversationPage::new(conversations())),
         Command::GetConversation(_) => Outcome::Conversation(Box::new(conversations().remove(1))),

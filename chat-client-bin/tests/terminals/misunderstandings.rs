@@ -1,5 +1,6 @@
-//! Tests of what people did in their first days with the client: commands given before an answer,
-//! output that nobody reads, and things that arrived while they were away.
+//! Tests of mistakes and situations that are typical of new users: commands given before an answer
+//! arrived, a new password that is too short, commands for groups in a direct conversation, output
+//! that nobody reads, and what arrived between two runs.
 
 use std::io::Read as _;
 use std::process::Stdio;
@@ -39,7 +40,8 @@ fn edit_of_a_text_that_is_being_sent_changes_that_text() {
     assert_eq!(bob.texts(&["alice"]), ["first", "quick and right"]);
 }
 
-/// What a user types blind after a short password is hidden, and sent to nobody.
+/// A user who expects to be asked for the new password again types it a second time without reading
+/// the prompt. This line is hidden too, and is not sent as a message.
 #[test]
 fn short_new_password_is_asked_for_again() {
     let server = TestServer::new();
@@ -61,7 +63,7 @@ fn short_new_password_is_asked_for_again() {
 }
 
 #[test]
-fn requests_that_arrived_meanwhile_are_announced() {
+fn friend_requests_that_arrived_between_runs_are_announced() {
     let server = TestServer::new();
     let alice = server.register("alice");
     let bob = server.register("bob");
