@@ -216,7 +216,7 @@ impl Operator {
                 conversation,
                 now,
             };
-            self.append(conversation, end).await?;
+            self.run_and_publish(conversation, end).await?;
         }
         let row = self.parts.access.store().conversation(conversation);
         let Some(row) = self.parts.access.read(row).await? else {
@@ -251,7 +251,7 @@ impl Operator {
                     targets: targets.to_vec(),
                     now: access.wall_time(),
                 };
-                self.append(row.id, erase).await?;
+                self.run_and_publish(row.id, erase).await?;
             }
         }
         Ok(())

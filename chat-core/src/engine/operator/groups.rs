@@ -93,7 +93,7 @@ impl Operator {
         let to = self.find_user(&to.into()).await?;
         self.spawn(|this| async move {
             let audit = this.audit_context();
-            this.append(group, TransferGroup { audit, group, to }).await
+            this.run_and_publish(group, TransferGroup { audit, group, to }).await
         })
         .await
     }
@@ -108,7 +108,7 @@ impl Operator {
         let group = self.find_group(&group.into()).await?.id;
         self.spawn(|this| async move {
             let audit = this.audit_context();
-            this.append(group, DeleteGroup { audit, group }).await
+            this.run_and_publish(group, DeleteGroup { audit, group }).await
         })
         .await
     }

@@ -151,7 +151,7 @@ impl Operator {
     }
 
     /// Runs a unit of work on a conversation and publishes its events.
-    async fn append<O>(&self, conversation: ConversationId, operation: O) -> Result<(), CommandError>
+    async fn run_and_publish<O>(&self, conversation: ConversationId, operation: O) -> Result<(), CommandError>
     where
         O: Operation<Output = Vec<Event>> + Clone,
     {

@@ -20,7 +20,7 @@ async fn newer_session_replaces_the_older() {
         .session(id(&first), first.caller().device().unwrap())
         .await
         .unwrap();
-    let why = push(&first, |push| match push {
+    let why = wait_for_push(&first, |push| match push {
         Push::Closed(code) => Some(*code),
         _ => None,
     });
