@@ -2,7 +2,7 @@
 
 use chat_core::auth::Subject;
 use chat_core::engine::operator::{
-    AccountInfo, CreateAccount, DeleteAccount, DeletedName, DeletedSubject, DeletedTexts,
+    AccountInfo, CreateAccount, DeletedName, DeletedSubject, DeletedTexts, DeletionOptions,
 };
 use chat_core::model::{DisplayName, UserRef, escape_for_log};
 use serde_json::{Value, json};
@@ -109,8 +109,8 @@ async fn add(
     printer.result(&created, &text, None).await
 }
 
-fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> DeleteAccount {
-    let mut options = DeleteAccount::default();
+fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> DeletionOptions {
+    let mut options = DeletionOptions::default();
     if erase_texts {
         options.texts = DeletedTexts::Erase;
     }
@@ -126,7 +126,7 @@ fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> D
 async fn delete(
     operator_console: &OperatorConsole<'_>,
     user: &str,
-    options: DeleteAccount,
+    options: DeletionOptions,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let operator = &operator_console.operator;

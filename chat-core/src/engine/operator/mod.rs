@@ -40,7 +40,7 @@ use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef
 use crate::router::Router;
 
 pub use acting::OperatorActingAs;
-pub use deletion::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts};
+pub use deletion::{DeletedName, DeletedSubject, DeletedTexts, DeletionOptions};
 pub use export::AccountExport;
 pub use export_records::{ExportRecord, ExportedEvent, ExportedMembership, InboxEntry};
 pub use name::{OperatorName, OperatorNameError};

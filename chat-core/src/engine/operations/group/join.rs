@@ -65,7 +65,9 @@ impl Operation for JoinGroup {
             return Ok((Joined::Requested, Vec::new()));
         }
         let is_returning = group.has_readable_events(me);
-        self.limits.require_place(tx, me, Joiner::Caller, is_returning).await?;
+        self.limits
+            .require_below_group_limits(tx, me, Joiner::Caller, is_returning)
+            .await?;
         group.set_state(tx, me, MemberState::Requested).await?;
         let group_name = group.profile()?.name;
         for admin in tx.members_with_role(self.context.group, Role::Admin).await? {

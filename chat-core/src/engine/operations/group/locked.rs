@@ -183,7 +183,7 @@ impl LockedGroup {
             Some(_) => Joiner::Other,
         };
         limits
-            .require_place(tx, user, joiner, self.has_readable_events(user))
+            .require_below_group_limits(tx, user, joiner, self.has_readable_events(user))
             .await?;
         let seq = self.append(&EventBody::MemberJoined { user, by })?;
         let row = self.log()?.change();
