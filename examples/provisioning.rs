@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chat_core::auth::{ExternalLogin, Profile, Subject, TokenAuthenticator};
 use chat_core::client::Scheme;
-use chat_core::engine::operator::DeleteAccount;
+use chat_core::engine::operator::DeletionOptions;
 use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
 use chat_examples::{AnyError, connect};
@@ -71,7 +71,7 @@ async fn main() -> Result<(), AnyError> {
 
     // The account keeps its subject when it is deleted, so that a login does not create a new one.
     let operator = engine.operator(OperatorName::new("shop")?);
-    operator.delete_account(carol.id, DeleteAccount::default()).await?;
+    operator.delete_account(carol.id, DeletionOptions::default()).await?;
     let refused = log_in(&address, "carol@example.org")
         .await
         .expect_err("the account is deleted");

@@ -21,7 +21,7 @@ async fn answer(bot: Client, mut events: Events) -> Result<(), AnyError> {
     while let Some(received) = events.next().await {
         if let ClientEvent::Event(delivery) = &received.event
             && let EventBody::Message(message) = &delivery.body
-            && !delivery.own
+            && !delivery.is_from_this_device
         {
             let text = format!("you said: {}", message.text);
             bot.send_text(delivery.conversation.id, &text).await?;

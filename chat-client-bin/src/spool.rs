@@ -163,7 +163,7 @@ mod tests {
                 mentions: Vec::new(),
                 mention_all: false,
             },
-            queued: Timestamp(1),
+            queued_at: Timestamp(1),
             deadline: None,
         }
     }

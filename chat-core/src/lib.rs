@@ -121,7 +121,7 @@ pub mod hooks;
 pub mod store;
 
 // Parts that several of the above share.
-mod directory;
+mod file_names;
 #[doc(hidden)]
 pub mod jitter;
 #[cfg(feature = "runtime")]

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{ConversationInfo, Cursor, Event, EventMark, HistoryEvent, HistoryPage, Seq, Timestamp};
+use crate::model::{ConversationInfo, Cursor, Event, EventIdentity, HistoryEvent, HistoryPage, Seq, Timestamp};
 
 /// Maximum number of events buffered behind a gap.
 pub(crate) const MAX_BUFFERED_EVENTS: usize = 256;
@@ -80,7 +80,7 @@ enum Reading {
 pub(crate) struct EventSequencer {
     next: Seq,
     /// Identity of the event before `next`, if known.
-    mark: Option<EventMark>,
+    head_identity: Option<EventIdentity>,
     /// True if the event before `next` must be looked for in the log before an event is accepted.
     unverified: bool,
     /// Highest position that the log is known to have.
@@ -97,7 +97,7 @@ impl EventSequencer {
     pub(crate) fn new(start: Cursor, end: LogEnd, now: Instant) -> Self {
         let mut sequencer = Self {
             next: start.seq.next(),
-            mark: start.mark,
+            head_identity: start.identity,
             unverified: false,
             known_last: start.seq,
             buffered: BTreeMap::new(),
@@ -111,9 +111,9 @@ impl EventSequencer {
     /// Continues in a new session. `end` is the end of the log when the session started.
     pub(crate) fn resume(&mut self, now: Instant, end: LogEnd) {
         let head = self.head();
-        self.unverified = self.mark.is_some_and(|mark| {
+        self.unverified = self.head_identity.is_some_and(|identity| {
             let has_more = end.last > head;
-            has_more || (end.last == head && end.time.is_some_and(|time| time != mark.time))
+            has_more || (end.last == head && end.time.is_some_and(|time| time != identity.time))
         });
         // The buffered events were pushed in the earlier session, whose log may have been
         // different.
@@ -145,8 +145,8 @@ impl EventSequencer {
         let head = self.head();
         let found = page.events.iter().find(|found| found.event.seq == head);
         self.unverified = false;
-        match (found, self.mark) {
-            (Some(found), Some(mark)) => found.event.id == mark.id,
+        match (found, self.head_identity) {
+            (Some(found), Some(identity)) => found.event.id == identity.id,
             _ => true,
         }
     }
@@ -221,7 +221,7 @@ impl EventSequencer {
         });
         if missing.is_some() {
             self.next = first;
-            self.mark = None;
+            self.head_identity = None;
         }
         for found in page.events {
             if found.event.seq == self.next {
@@ -290,7 +290,7 @@ impl EventSequencer {
 
     fn accept(&mut self, event: HistoryEvent, out: &mut Vec<HistoryEvent>) {
         self.next = self.next.next();
-        self.mark = Some(EventMark::from(&event.event));
+        self.head_identity = Some(EventIdentity::from(&event.event));
         self.known_last = self.known_last.max(event.event.seq);
         out.push(event);
     }

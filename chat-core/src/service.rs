@@ -199,7 +199,7 @@ pub struct Readiness {
     /// True if there are other nodes and, as far as this node knows, at least one of them accepts
     /// sessions. Nodes that are known only from their heartbeats in the store count as accepting. A
     /// node that is cut off from all other nodes keeps the last known value.
-    pub others_serve: bool,
+    pub another_node_accepts_sessions: bool,
 }
 
 impl Readiness {
@@ -209,7 +209,7 @@ impl Readiness {
         Self {
             store_answers: true,
             clock_is_right: true,
-            others_serve: false,
+            another_node_accepts_sessions: false,
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chat_core::auth::{Profile, Subject};
 use chat_core::engine::Engine;
-use chat_core::engine::operator::{CreateAccount, DeleteAccount, DeletedTexts, Operator, OperatorName};
+use chat_core::engine::operator::{CreateAccount, DeletedTexts, DeletionOptions, Operator, OperatorName};
 use chat_core::model::{
     ClientMessageId, Command, DeviceId, Draft, EventBody, GroupName, MessageText, NewGroup, Note, Page, UserId,
     UserName,
@@ -78,7 +78,7 @@ async fn deletion_erases_messages_that_are_being_committed() {
     let sending = tokio::spawn(bob_session.execute(Command::Send { conversation, draft }));
     wait_for_waiting_transactions(&mut watcher, 1).await;
     let deleting = tokio::spawn(async move {
-        let mut deletion = DeleteAccount::default();
+        let mut deletion = DeletionOptions::default();
         deletion.texts = DeletedTexts::Erase;
         operator.delete_account(bob, deletion).await
     });

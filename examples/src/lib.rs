@@ -88,7 +88,7 @@ pub async fn next_text(events: &mut Events) -> Result<String, AnyError> {
         received.done();
         if let ClientEvent::Event(delivery) = received.event
             && let EventBody::Message(message) = delivery.body
-            && !delivery.own
+            && !delivery.is_from_this_device
         {
             return Ok(message.text);
         }

@@ -14,7 +14,7 @@ use chat_core::model::{
 use chat_core::secure::{
     Channel, ClientHandshake, ClientProgress, Opened, PinPolicy, ServerHandshake, ServerIdentity, ServerKeys,
 };
-use chat_core::session::{Action, Guest, GuestAction, Now, Session, SessionConfig};
+use chat_core::session::{Guest, GuestAction, Now, Session, SessionAction, SessionConfig};
 
 /// Time of the handshakes, in seconds since 1970.
 const UNIX_NOW: u64 = 1_790_000_000;
@@ -253,9 +253,9 @@ impl Script {
         while let Some(action) = session.poll_action() {
             assert!(!self.has_ended, "no action follows the end");
             match action {
-                Action::Run(id, _) => self.running.push(id),
-                Action::Send(_) => {}
-                Action::Close(_) => self.has_ended = true,
+                SessionAction::Run(id, _) => self.running.push(id),
+                SessionAction::Send(_) => {}
+                SessionAction::Close(_) => self.has_ended = true,
             }
         }
     }

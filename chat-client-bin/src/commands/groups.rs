@@ -223,7 +223,7 @@ fn member_command(command: GroupCommand) -> Result<(&'static str, String, Comman
 async fn list(client: &CommandClient, output: &mut Output) -> Result<(), Failure> {
     let query = ConversationQuery {
         limit: ConversationQuery::MAX_LIMIT,
-        descriptions: true,
+        include_descriptions: true,
         ..ConversationQuery::default()
     };
     let conversations = client.conversations_from(query).await?;

@@ -66,7 +66,7 @@ impl Filter {
     async fn resolve(&mut self, session: &Session) -> Result<(), Failure> {
         let all = ConversationQuery {
             limit: ConversationQuery::MAX_LIMIT,
-            ended: true,
+            include_ended: true,
             ..ConversationQuery::default()
         };
         let conversations = async { Ok(session.client.conversations_from(all).await?) };
@@ -330,7 +330,7 @@ async fn print_received(
 /// Returns `true` for an event that `listen` prints: messages, edits, recalls and reactions, or
 /// with `--all` every event. Events that this device sent need `--own` or `--from-start`.
 fn is_selected(args: &Listen, delivery: &Delivery) -> bool {
-    let is_sender_selected = !delivery.own || args.own || args.from_start;
+    let is_sender_selected = !delivery.is_from_this_device || args.own || args.from_start;
     let is_message = matches!(
         delivery.body,
         EventBody::Message(_) | EventBody::Edit { .. } | EventBody::Recall { .. } | EventBody::Reaction { .. }

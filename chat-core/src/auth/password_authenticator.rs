@@ -114,7 +114,7 @@ impl PasswordAuthenticator {
         stored: Option<&str>,
     ) -> Result<PasswordCheck, AuthError> {
         let candidates = candidates(&secret);
-        let stored = match PasswordHash::parse(stored.unwrap_or(self.pool.unmatched_hash())) {
+        let stored = match PasswordHash::parse(stored.unwrap_or(self.pool.dummy_hash())) {
             Ok(hash) => Some(hash),
             Err(error) => {
                 tracing::error!(

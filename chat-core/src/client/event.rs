@@ -7,7 +7,7 @@ use crate::model::{
     PresenceState, Seq, UserId,
 };
 
-use super::{ClientError, Cursor, EventMark};
+use super::{ClientError, Cursor, EventIdentity};
 
 /// One event of a conversation's log. From the start of delivery that [`Receive`](super::Receive)
 /// selects, a running client delivers every event once, in order and without gaps. There are two
@@ -26,7 +26,7 @@ pub struct Delivery {
     /// Decoded body; [`EventBody::Unknown`] for an event of a later version of the protocol.
     pub body: EventBody,
     /// True if this device sent the event, under an idempotency key that the client made.
-    pub own: bool,
+    pub is_from_this_device: bool,
 }
 
 impl Delivery {
@@ -41,7 +41,7 @@ impl Delivery {
     pub fn cursor(&self) -> Cursor {
         Cursor {
             seq: self.seq(),
-            mark: Some(EventMark::from(&self.event.event)),
+            identity: Some(EventIdentity::from(&self.event.event)),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::model::ConversationId;
 
 use super::{
     ClientEvent, Cursor,
-    shared::{Acked, Shared},
+    shared::{Acknowledgement, Shared},
 };
 
 /// Stream of a client's events, in order. While it is not read, events are queued; when the queue
@@ -106,7 +106,8 @@ impl Received {
     pub fn done(&self) {
         if let Some((conversation, cursor)) = self.position() {
             let resets = self.resets;
-            self.shared.acknowledge(conversation, Acked { cursor, resets });
+            self.shared
+                .acknowledge(conversation, Acknowledgement { cursor, resets });
         }
     }
 

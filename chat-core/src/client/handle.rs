@@ -27,7 +27,7 @@ use super::{
     machine::{Machine, MachineConfig},
     message_id,
     options::ClientOptions,
-    shared::{Acked, Shared},
+    shared::{Acknowledgement, Shared},
     validate,
 };
 
@@ -296,8 +296,9 @@ impl Client {
     /// outcome. Another call with the same key refers to the same message: while the message has no
     /// outcome, it keeps its first deadline, and every handle gets its outcome.
     ///
-    /// This device recognises the message as its own ([`Delivery::own`](super::Delivery::own)) only
-    /// if the key is from [`Commands::new_message_id`](crate::commands::Commands::new_message_id).
+    /// This device recognises the message as its own
+    /// ([`Delivery::is_from_this_device`](super::Delivery::is_from_this_device)) only if the key is
+    /// from [`Commands::new_message_id`](crate::commands::Commands::new_message_id).
     ///
     /// # Errors
     /// The errors of [`enqueue`](Self::enqueue). [`ClientError::Refused`] also if another message
@@ -319,7 +320,7 @@ impl Client {
             name: None,
             store_epoch: None,
             content: draft.content,
-            queued: time,
+            queued_at: time,
             deadline: deadline.map(|deadline| time.plus_millis(millis(deadline))),
         };
         let (queued_reply, queued) = oneshot::channel();
@@ -343,7 +344,7 @@ impl Client {
     pub fn acknowledge(&self, conversation: ConversationId, cursor: impl Into<Cursor>) {
         let shared = &self.inner.shared;
         let (cursor, resets) = (cursor.into(), shared.resets());
-        shared.acknowledge(conversation, Acked { cursor, resets });
+        shared.acknowledge(conversation, Acknowledgement { cursor, resets });
     }
 
     /// Waits until every message of the outbox has its outcome.

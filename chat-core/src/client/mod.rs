@@ -35,7 +35,7 @@
 //! while let Some(received) = events.next().await {
 //!     if let ClientEvent::Event(delivery) = &received.event
 //!         && let EventBody::Message(message) = &delivery.body
-//!         && !delivery.own
+//!         && !delivery.is_from_this_device
 //!     {
 //!         client.send_text(delivery.conversation.id, &message.text).await?;
 //!     }
@@ -86,7 +86,7 @@ mod store;
 mod validate;
 
 pub use crate::codec::Failure;
-pub use crate::model::{Cursor, EventMark};
+pub use crate::model::{Cursor, EventIdentity};
 #[cfg(feature = "client")]
 pub use address::{DEFAULT_PORT, Dial, Endpoint, InvalidAddress, Scheme, ServerAddress};
 #[cfg(feature = "client")]

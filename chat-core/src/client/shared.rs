@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) unsettled: watch::Sender<usize>,
     directory: Mutex<Directory>,
     /// Acknowledgements that the driver has not taken yet.
-    acks: Mutex<HashMap<ConversationId, Acked>>,
+    acks: Mutex<HashMap<ConversationId, Acknowledgement>>,
     /// Wakes the driver when there is an acknowledgement to take.
     pub(super) acked: Notify,
     /// Number of resets ([`StoreReplaced`](super::ClientEvent::StoreReplaced),
@@ -56,12 +56,12 @@ pub(super) struct Shared {
 /// Acknowledgement of a conversation, and the number of resets that the application had received
 /// before it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Acked {
+pub(super) struct Acknowledgement {
     pub(super) cursor: Cursor,
     pub(super) resets: u64,
 }
 
-impl Acked {
+impl Acknowledgement {
     /// Orders acknowledgements: one made after a reset wins over a higher position from before the
     /// reset.
     fn rank(&self) -> (u64, Seq) {
@@ -266,18 +266,18 @@ impl Shared {
     }
 
     /// Stores an acknowledgement for the driver, merged with earlier ones. Never waits.
-    pub(super) fn acknowledge(&self, conversation: ConversationId, acked: Acked) {
+    pub(super) fn acknowledge(&self, conversation: ConversationId, ack: Acknowledgement) {
         let mut acks = self.acks.lock();
-        let known = acks.entry(conversation).or_insert(acked);
-        if acked.rank() > known.rank() {
-            *known = acked;
+        let known = acks.entry(conversation).or_insert(ack);
+        if ack.rank() > known.rank() {
+            *known = ack;
         }
         drop(acks);
         self.acked.notify_one();
     }
 
     /// Takes the acknowledgements that were stored since the last call.
-    pub(super) fn take_acks(&self) -> HashMap<ConversationId, Acked> {
+    pub(super) fn take_acks(&self) -> HashMap<ConversationId, Acknowledgement> {
         std::mem::take(&mut *self.acks.lock())
     }
 

@@ -2,7 +2,9 @@
 
 use bytes::{Buf as _, BytesMut};
 
-use crate::codec::{DecodeError, Failure, RequestId, client::encode_command, frame::PREFIX, server::decode_request};
+use crate::codec::{
+    DecodeError, Failure, RequestId, client::encode_command, frame::PREFIX_BYTES, server::decode_request,
+};
 use crate::model::{Command, ConversationRef, Draft, MessageText, ReplyCode};
 
 use super::ClientError;
@@ -16,7 +18,7 @@ pub(super) fn check(conversation: &ConversationRef, draft: &Draft) -> Result<(),
     };
     let mut packet = BytesMut::new();
     encode_command(RequestId(1), &command, &mut packet);
-    packet.advance(PREFIX);
+    packet.advance(PREFIX_BYTES);
     match decode_request(packet.freeze(), MessageText::MAX_BYTES) {
         Ok(_) => Ok(()),
         Err(DecodeError::Invalid { failure, .. }) => Err(ClientError::Refused(failure)),

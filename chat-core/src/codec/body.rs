@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::convert::enums;
 use super::error::BodyError;
 use super::proto::{self, event::Body};
-use super::wire::{Encode, Fields, message_len};
+use super::wire::{Encode, FieldSink, message_len};
 use crate::model::{ConversationId, Emoji, Event, EventBody, EventKind, Message, Seq, Timestamp, UserId};
 
 /// Encodes a body for storage and for sending. Returns no bytes for [`EventBody::Unknown`].
@@ -23,7 +23,7 @@ pub fn encode(body: &EventBody) -> Bytes {
     let length = body.len();
     let mut out = BytesMut::with_capacity(message_len(kind as u32, length));
     out.message(kind as u32, length);
-    body.fields(&mut out);
+    body.put_fields(&mut out);
     out.freeze()
 }
 
@@ -68,9 +68,9 @@ pub fn edit_tombstone(target: Seq) -> Bytes {
 }
 
 impl Encode for EventBody {
-    fn fields(&self, out: &mut impl Fields) {
+    fn put_fields(&self, out: &mut impl FieldSink) {
         match self {
-            Self::Message(message) => message.fields(out),
+            Self::Message(message) => message.put_fields(out),
             Self::Edit { target, text } => {
                 out.integer(1, target.0);
                 out.text(2, text.as_bytes());
@@ -89,14 +89,14 @@ impl Encode for EventBody {
             | Self::JoinAnswered { .. }
             | Self::RemovedFromGroup { .. }
             | Self::InvitationDeclined { .. }
-            | Self::ConversationOpened { .. } => inbox_fields(self, out),
-            _ => group_fields(self, out),
+            | Self::ConversationOpened { .. } => put_inbox_fields(self, out),
+            _ => put_group_fields(self, out),
         }
     }
 }
 
 impl Encode for Message {
-    fn fields(&self, out: &mut impl Fields) {
+    fn put_fields(&self, out: &mut impl FieldSink) {
         out.text(1, self.text.as_bytes());
         out.integer(2, self.reply_to.map_or(0, |seq| seq.0));
         out.packed(3, self.mentions.iter().map(|user| user.0));
@@ -104,7 +104,7 @@ impl Encode for Message {
     }
 }
 
-fn group_fields(body: &EventBody, out: &mut impl Fields) {
+fn put_group_fields(body: &EventBody, out: &mut impl FieldSink) {
     match body {
         EventBody::GroupCreated { name } => out.text(1, name.as_bytes()),
         EventBody::MemberJoined { user, by } => {
@@ -142,7 +142,7 @@ fn group_fields(body: &EventBody, out: &mut impl Fields) {
     }
 }
 
-fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
+fn put_inbox_fields(body: &EventBody, out: &mut impl FieldSink) {
     match body {
         EventBody::FriendRequested { from, note } => {
             out.integer(1, from.0);
@@ -154,7 +154,7 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
         }
         EventBody::FriendRemoved { by } => out.integer(1, by.0),
         EventBody::GroupInvited { group, group_name, by } => {
-            group_and_name(*group, group_name, out);
+            put_group_and_name(*group, group_name, out);
             out.integer(3, by.0);
         }
         EventBody::JoinRequested {
@@ -163,7 +163,7 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
             user,
             note,
         } => {
-            group_and_name(*group, group_name, out);
+            put_group_and_name(*group, group_name, out);
             out.integer(3, user.0);
             out.text(4, note.as_bytes());
         }
@@ -172,11 +172,11 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
             group_name,
             accepted,
         } => {
-            group_and_name(*group, group_name, out);
+            put_group_and_name(*group, group_name, out);
             out.flag(3, *accepted);
         }
         EventBody::RemovedFromGroup { group, group_name, by } => {
-            group_and_name(*group, group_name, out);
+            put_group_and_name(*group, group_name, out);
             out.integer(3, by.0);
         }
         EventBody::InvitationDeclined {
@@ -184,7 +184,7 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
             group_name,
             user,
         } => {
-            group_and_name(*group, group_name, out);
+            put_group_and_name(*group, group_name, out);
             out.integer(3, user.0);
         }
         EventBody::ConversationOpened { conversation, peer } => {
@@ -195,7 +195,7 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
     }
 }
 
-fn group_and_name(group: ConversationId, name: &str, out: &mut impl Fields) {
+fn put_group_and_name(group: ConversationId, name: &str, out: &mut impl FieldSink) {
     out.integer(1, group.0);
     out.text(2, name.as_bytes());
 }

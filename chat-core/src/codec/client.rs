@@ -6,7 +6,7 @@ use prost::Message as _;
 use super::convert::{self, commands, enums, results};
 use super::error::Malformed;
 use super::event;
-use super::frame::{PREFIX, put_prefix};
+use super::frame::{PREFIX_BYTES, put_prefix};
 use super::packet::{Failure, Incoming, Request, RequestId, RequestKind};
 use super::proto::{self, client_packet::Command as WireCommand, server_packet::Packet};
 use crate::model::{CloseCode, Command, ConversationId, Push, Seq, UserId};
@@ -36,7 +36,7 @@ fn put(id: RequestId, command: WireCommand, out: &mut BytesMut) {
         command: Some(command),
     };
     let length = packet.encoded_len();
-    out.reserve(length.saturating_add(PREFIX));
+    out.reserve(length.saturating_add(PREFIX_BYTES));
     put_prefix(out, length);
     packet.encode_raw(out);
 }

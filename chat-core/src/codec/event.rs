@@ -2,7 +2,7 @@
 
 use super::error::Malformed;
 use super::proto;
-use super::wire::{Encode, Fields};
+use super::wire::{Encode, FieldSink};
 use crate::model::{ClientMessageId, ConversationId, Event, EventId, EventKind, HistoryEvent, Seq, Timestamp, UserId};
 
 use super::body;
@@ -32,7 +32,7 @@ impl<'a> EventFields<'a> {
 }
 
 impl Encode for EventFields<'_> {
-    fn fields(&self, out: &mut impl Fields) {
+    fn put_fields(&self, out: &mut impl FieldSink) {
         let event = self.event;
         out.integer(1, event.conversation.0);
         out.integer(2, event.seq.0);

@@ -8,7 +8,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::FrameError;
 
 /// Size of the length in front of each packet, in bytes.
-pub const PREFIX: usize = 4;
+pub const PREFIX_BYTES: usize = 4;
 
 /// Maximum size of a packet that a server accepts before login, in bytes.
 pub const MAX_GUEST_PACKET_BYTES: usize = 4 * 1024;
@@ -98,7 +98,7 @@ impl FrameDecoder {
     /// [`FrameError::TooLarge`]: the length of a packet exceeds the limit. Close the connection:
     /// the bytes after it cannot be split into packets.
     pub fn next_packet(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let Some(prefix) = self.input.first_chunk::<PREFIX>() else {
+        let Some(prefix) = self.input.first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
         };
         let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
@@ -108,7 +108,7 @@ impl FrameDecoder {
                 limit: self.limit,
             });
         }
-        let whole = length.saturating_add(PREFIX);
+        let whole = length.saturating_add(PREFIX_BYTES);
         if self.input.len() < whole {
             let missing = whole.saturating_sub(self.input.len());
             if !self.wipes {
@@ -116,7 +116,7 @@ impl FrameDecoder {
             }
             return Ok(None);
         }
-        self.input.advance(PREFIX);
+        self.input.advance(PREFIX_BYTES);
         let mut packet = self.input.split_to(length);
         if !self.wipes {
             return Ok(Some(packet.freeze()));
@@ -149,7 +149,7 @@ impl FrameDecoder {
 
 /// Appends `packet` as one frame.
 pub fn put_frame(out: &mut BytesMut, packet: &[u8]) {
-    out.reserve(packet.len().saturating_add(PREFIX));
+    out.reserve(packet.len().saturating_add(PREFIX_BYTES));
     put_prefix(out, packet.len());
     out.extend_from_slice(packet);
 }

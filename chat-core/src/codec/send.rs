@@ -20,7 +20,7 @@ const SEND_MESSAGE: u32 = 60;
 
 /// Decodes a packet that contains exactly a plain `SendMessage` with a request id; otherwise
 /// returns `None`.
-pub(super) fn decode(packet: &[u8], max_text: usize) -> Option<(RequestId, Result<Command, InvalidRequest>)> {
+pub(super) fn decode(packet: &[u8], max_text_bytes: usize) -> Option<(RequestId, Result<Command, InvalidRequest>)> {
     let mut rest = packet;
     let (REQUEST_ID, WireType::Varint) = decode_key(&mut rest).ok()? else {
         return None;
@@ -33,7 +33,7 @@ pub(super) fn decode(packet: &[u8], max_text: usize) -> Option<(RequestId, Resul
     if !rest.is_empty() || !id.wants_reply() {
         return None;
     }
-    Some((id, decode_fields(message)?.into_command(max_text)))
+    Some((id, decode_fields(message)?.into_command(max_text_bytes)))
 }
 
 fn decode_fields(mut rest: &[u8]) -> Option<SendFields<'_, &str>> {

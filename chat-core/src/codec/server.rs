@@ -6,11 +6,11 @@ use prost::Message as _;
 use super::convert::{enums, requests, results};
 use super::error::{DecodeError, InvalidRequest, Malformed};
 use super::event::EventFields;
-use super::frame::{PREFIX, put_prefix};
+use super::frame::{PREFIX_BYTES, put_prefix};
 use super::packet::{Answer, Failure, Request, RequestId, RequestKind};
 use super::proto::{self, client_packet::Command as WireCommand, server_packet::Packet};
 use super::send;
-use super::wire::{Encode, Fields, message_len};
+use super::wire::{Encode, FieldSink, message_len};
 use crate::model::{CloseCode, Event, HistoryPage, Outcome, PageFrom, Push, ReplyCode};
 
 /// Tags of fields of `chat.v1.ServerPacket`, `chat.v1.Reply` and `chat.v1.HistoryPage` that are
@@ -24,13 +24,13 @@ mod tag {
     pub(super) const PAGE_EVENTS: u32 = 2;
 }
 
-/// Decodes a packet of a client. Message texts of more than `max_text` bytes are rejected.
+/// Decodes a packet of a client. Message texts of more than `max_text_bytes` bytes are rejected.
 ///
 /// # Errors
 /// [`DecodeError::Malformed`]: close the connection. [`DecodeError::Invalid`]: send the failure as
 /// a reply if the request wants one, and continue.
-pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeError> {
-    if let Some((id, command)) = send::decode(&packet, max_text) {
+pub fn decode_request(packet: Bytes, max_text_bytes: usize) -> Result<Request, DecodeError> {
+    if let Some((id, command)) = send::decode(&packet, max_text_bytes) {
         return into_request(id, false, command.map(RequestKind::Command));
     }
     let packet = proto::ClientPacket::decode(packet).map_err(Malformed::from)?;
@@ -51,7 +51,7 @@ pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeE
         return Err(Malformed::NoRequestId.into());
     }
     let is_hello = matches!(command, WireCommand::Hello(_));
-    into_request(id, is_hello, requests::to_request(command, max_text))
+    into_request(id, is_hello, requests::to_request(command, max_text_bytes))
 }
 
 /// Returns the request with its id, or the error for an invalid request. `is_hello` says whether
@@ -176,22 +176,22 @@ fn put_reply(request_id: RequestId, tag: u32, result: &impl Encode, out: &mut By
     let id = IntegerField(tag::REQUEST_ID, request_id.0);
     let reply_len = id.len().saturating_add(message_len(tag, result_len));
     put_message_prefix(tag::REPLY, reply_len, out);
-    id.fields(out);
+    id.put_fields(out);
     out.message(tag, result_len);
-    result.fields(out);
+    result.put_fields(out);
 }
 
 fn put_event(event: &Event, out: &mut BytesMut) {
     let event = EventFields::live(event);
     put_message_prefix(tag::EVENT, event.len(), out);
-    event.fields(out);
+    event.put_fields(out);
 }
 
 /// Appends the frame's length, and the key and length of the packet's only field. Reserves memory
 /// for the whole frame.
 fn put_message_prefix(tag: u32, length: usize, out: &mut BytesMut) {
     let packet_len = message_len(tag, length);
-    out.reserve(packet_len.saturating_add(PREFIX));
+    out.reserve(packet_len.saturating_add(PREFIX_BYTES));
     put_prefix(out, packet_len);
     out.message(tag, length);
 }
@@ -200,7 +200,7 @@ fn put_message_prefix(tag: u32, length: usize, out: &mut BytesMut) {
 struct IntegerField(u32, u64);
 
 impl Encode for IntegerField {
-    fn fields(&self, out: &mut impl Fields) {
+    fn put_fields(&self, out: &mut impl FieldSink) {
         out.integer(self.0, self.1);
     }
 }
@@ -208,7 +208,7 @@ impl Encode for IntegerField {
 fn put_packet(packet: Packet, out: &mut BytesMut) {
     let packet = proto::ServerPacket { packet: Some(packet) };
     let length = packet.encoded_len();
-    out.reserve(length.saturating_add(PREFIX));
+    out.reserve(length.saturating_add(PREFIX_BYTES));
     put_prefix(out, length);
     packet.encode_raw(out);
 }

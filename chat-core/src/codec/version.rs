@@ -14,7 +14,7 @@ pub fn negotiate(peer_min: u32, peer_max: u32) -> Option<u32> {
 
 /// Returns a text for users that explains why client and server have no common version.
 #[must_use]
-pub fn mismatch(peer_min: u32, peer_max: u32) -> String {
+pub fn mismatch_text(peer_min: u32, peer_max: u32) -> String {
     let range = |min: u32, max: u32| match min == max {
         true => format!("version {min}"),
         false => format!("versions {min} to {max}"),
@@ -44,12 +44,12 @@ mod tests {
     fn mismatch_names_the_side_that_is_behind() {
         assert_eq!(negotiate(2, 9), None);
         assert_eq!(
-            mismatch(2, 9),
+            mismatch_text(2, 9),
             "this server speaks version 1 of the protocol, the client versions 2 to 9: the server is too old for this client"
         );
         assert_eq!(negotiate(0, 0), None);
         assert_eq!(
-            mismatch(0, 0),
+            mismatch_text(0, 0),
             "this server speaks version 1 of the protocol, the client version 0: update the client"
         );
     }

@@ -1,15 +1,15 @@
 //! Hand-written protobuf encoding for the hot path, where building a generated message would cost
 //! copies.
 //!
-//! [`Encode::fields`] lists the fields of a message once, for two passes: the first computes their
-//! length, and the second writes them into memory that was reserved for that length. The generated
-//! code calls the same functions of `prost::encoding`.
+//! [`Encode::put_fields`] lists the fields of a message once, for two passes: the first computes
+//! their length, and the second writes them into memory that was reserved for that length. The
+//! generated code calls the same functions of `prost::encoding`.
 
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 /// Destination of the fields of a message: a byte count, or the bytes themselves.
-pub(super) trait Fields {
+pub(super) trait FieldSink {
     /// Adds an integer. Omits 0, as proto3 does.
     fn integer(&mut self, tag: u32, value: u64);
     /// Adds bytes, even if they are empty, unlike [`text`](Self::text).
@@ -50,7 +50,7 @@ impl Measure {
     }
 }
 
-impl Fields for Measure {
+impl FieldSink for Measure {
     fn integer(&mut self, tag: u32, value: u64) {
         if value != 0 {
             self.add(key_len(tag));
@@ -81,7 +81,7 @@ impl Fields for Measure {
     }
 }
 
-impl Fields for BytesMut {
+impl FieldSink for BytesMut {
     fn integer(&mut self, tag: u32, value: u64) {
         if value != 0 {
             encode_key(tag, WireType::Varint, self);
@@ -119,12 +119,12 @@ fn packed_len(values: impl Iterator<Item = u64>) -> usize {
 /// Message whose fields are written by hand.
 pub(super) trait Encode {
     /// Passes the fields to `out`, in the order of their tags.
-    fn fields(&self, out: &mut impl Fields);
+    fn put_fields(&self, out: &mut impl FieldSink);
 
     /// Returns the encoded length of the fields, in bytes.
     fn len(&self) -> usize {
         let mut size = Measure::default();
-        self.fields(&mut size);
+        self.put_fields(&mut size);
         size.0
     }
 }

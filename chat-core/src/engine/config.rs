@@ -90,10 +90,10 @@ pub struct EngineConfig {
     pub max_batch_bytes: usize,
     /// Maximum number of drafts and group changes queued for one conversation; one more is refused
     /// as busy. Default 512.
-    pub max_lane_drafts: usize,
+    pub max_queued_drafts_per_conversation: usize,
     /// Maximum size of the drafts and group changes queued for one conversation, in bytes. Default
     /// 1 MiB.
-    pub max_lane_bytes: usize,
+    pub max_queued_bytes_per_conversation: usize,
     /// Maximum size of the drafts and group changes that this node has not answered yet, of all
     /// conversations, in bytes. Default 16 MiB.
     pub max_queued_bytes: usize,
@@ -232,8 +232,8 @@ impl Default for EngineConfig {
             max_concurrent_commands: 1024,
             max_batch_drafts: 128,
             max_batch_bytes: 256 * 1024,
-            max_lane_drafts: 512,
-            max_lane_bytes: 1024 * 1024,
+            max_queued_drafts_per_conversation: 512,
+            max_queued_bytes_per_conversation: 1024 * 1024,
             max_queued_bytes: 16 * 1024 * 1024,
             resend_window: 3 * SECOND,
             hook_timeout: SECOND,
@@ -301,21 +301,21 @@ impl EngineConfig {
         require!(self.max_batch_bytes, positive, "at least 1");
         let min = self.max_batch_drafts;
         require!(
-            self.max_lane_drafts,
+            self.max_queued_drafts_per_conversation,
             |max: &usize| *max >= min,
             "at least max_batch_drafts"
         );
         let min = self.max_batch_bytes;
         require!(
-            self.max_lane_bytes,
+            self.max_queued_bytes_per_conversation,
             |max: &usize| *max >= min,
             "at least max_batch_bytes"
         );
-        let min = self.max_lane_bytes;
+        let min = self.max_queued_bytes_per_conversation;
         require!(
             self.max_queued_bytes,
             |max: &usize| *max >= min,
-            "at least max_lane_bytes"
+            "at least max_queued_bytes_per_conversation"
         );
         require!(self.max_queued_observations, positive, "at least 1");
         require!(self.max_mark_batch, positive, "at least 1");

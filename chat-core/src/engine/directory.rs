@@ -21,7 +21,7 @@ use crate::time::now;
 
 /// A conversation that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct FoundConversation {
     pub(super) id: ConversationId,
     pub(super) kind: ConversationKind,
 }
@@ -29,7 +29,7 @@ pub(super) struct Target {
 /// The conversation that a draft is sent to.
 #[derive(Debug)]
 pub(super) enum Destination {
-    Existing(Target),
+    Existing(FoundConversation),
     /// A direct conversation that the draft opens if it is accepted.
     Unopened(UnopenedDirect),
 }
@@ -47,7 +47,7 @@ impl Destination {
     /// Returns the id of the conversation if it exists, and its kind.
     pub(super) const fn conversation(&self) -> (Option<ConversationId>, &ConversationKind) {
         match self {
-            Self::Existing(target) => (Some(target.id), &target.kind),
+            Self::Existing(found) => (Some(found.id), &found.kind),
             Self::Unopened(direct) => (None, &direct.kind),
         }
     }
@@ -110,9 +110,9 @@ impl Directory {
     }
 
     /// Returns the conversation if it is cached.
-    pub(super) fn known(&self, user: UserId, conversation: &ConversationRef) -> Option<Target> {
+    pub(super) fn cached(&self, user: UserId, conversation: &ConversationRef) -> Option<FoundConversation> {
         match conversation {
-            ConversationRef::Id(id) => Some(Target {
+            ConversationRef::Id(id) => Some(FoundConversation {
                 id: *id,
                 kind: self.kinds.get(id)?,
             }),
@@ -122,7 +122,7 @@ impl Directory {
                     UserRef::Name(name) => self.cached_user(name)?,
                 };
                 let kind = ConversationKind::direct(user, peer);
-                Some(Target {
+                Some(FoundConversation {
                     id: self.directs.get(&kind)?,
                     kind,
                 })
@@ -132,10 +132,10 @@ impl Directory {
     }
 
     /// Caches a conversation.
-    pub(super) fn remember(&self, target: &Target) {
-        self.kinds.put(target.id, target.kind.clone());
-        if matches!(target.kind, ConversationKind::Direct { .. }) {
-            self.directs.put(target.kind.clone(), target.id);
+    pub(super) fn remember(&self, found: &FoundConversation) {
+        self.kinds.put(found.id, found.kind.clone());
+        if matches!(found.kind, ConversationKind::Direct { .. }) {
+            self.directs.put(found.kind.clone(), found.id);
         }
     }
 
@@ -179,15 +179,19 @@ impl Directory {
 
     /// Returns the conversation that a user refers to, or fails with `NotFound` if it does not
     /// exist, or is a group that the user may not find by its name.
-    pub(super) async fn find(&self, user: UserId, conversation: &ConversationRef) -> Result<Target, CommandError> {
-        if let Some(target) = self.known(user, conversation) {
-            return Ok(target);
+    pub(super) async fn find(
+        &self,
+        user: UserId,
+        conversation: &ConversationRef,
+    ) -> Result<FoundConversation, CommandError> {
+        if let Some(found) = self.cached(user, conversation) {
+            return Ok(found);
         }
         let (access, store) = (&self.access, self.access.store());
-        let target = match conversation {
+        let found = match conversation {
             ConversationRef::Id(id) => {
                 let row = access.read(store.conversation(*id)).await?;
-                row.map(|row| Target {
+                row.map(|row| FoundConversation {
                     id: row.id,
                     kind: row.kind,
                 })
@@ -195,20 +199,20 @@ impl Directory {
             ConversationRef::Direct(peer) => {
                 let kind = ConversationKind::direct(user, self.user_id(peer).await?);
                 let id = access.read(store.conversation_of_kind(&kind)).await?;
-                id.map(|id| Target { id, kind })
+                id.map(|id| FoundConversation { id, kind })
             }
             ConversationRef::Group(name) => {
                 let group = access.read(store.named_group(&name.key(), user)).await?;
                 let group = group.filter(|group| may_find(group, access.wall_time()));
-                group.map(|group| Target {
+                group.map(|group| FoundConversation {
                     id: group.conversation.id,
                     kind: ConversationKind::Group,
                 })
             }
         };
-        let target = target.ok_or_else(CommandError::not_found)?;
-        self.remember(&target);
-        Ok(target)
+        let found = found.ok_or_else(CommandError::not_found)?;
+        self.remember(&found);
+        Ok(found)
     }
 }
 

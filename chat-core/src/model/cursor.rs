@@ -9,21 +9,21 @@ pub struct Cursor {
     pub seq: Seq,
     /// Identity of the event at `seq`, by which a client notices that the server was restored from
     /// a backup and the log continued differently. If it is `None`, the client cannot notice this.
-    pub mark: Option<EventMark>,
+    pub identity: Option<EventIdentity>,
 }
 
 /// Identity of the event at one position of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventMark {
+pub struct EventIdentity {
     /// Global id of the event.
     pub id: EventId,
     /// Time of the event. If no event follows the cursor, the client compares this with the time of
     /// the log's last event, which the list of conversations contains, and so need not read the log
-    /// to check the mark.
+    /// to check the identity.
     pub time: Timestamp,
 }
 
-impl From<&Event> for EventMark {
+impl From<&Event> for EventIdentity {
     fn from(event: &Event) -> Self {
         Self {
             id: event.id,
@@ -35,6 +35,6 @@ impl From<&Event> for EventMark {
 impl From<Seq> for Cursor {
     /// Returns a cursor without the identity of the event at `seq`.
     fn from(seq: Seq) -> Self {
-        Self { seq, mark: None }
+        Self { seq, identity: None }
     }
 }

@@ -26,7 +26,7 @@ pub use command::Command;
 pub use conversation::{
     Conversation, ConversationKind, GroupProfile, GroupSnapshot, JoinPolicy, Member, MemberState, Role,
 };
-pub use cursor::{Cursor, EventMark};
+pub use cursor::{Cursor, EventIdentity};
 pub use draft::{Draft, DraftContent};
 pub use event::{Event, EventBody, EventKind, Message};
 pub use id::{

@@ -69,9 +69,9 @@ pub struct ConversationQuery {
     /// False to leave out the conversations that have ended, because the user is no longer a member
     /// or the group was deleted, and whose last event the device has acknowledged. True to list
     /// these too.
-    pub ended: bool,
+    pub include_ended: bool,
     /// True to list groups with their descriptions.
-    pub descriptions: bool,
+    pub include_descriptions: bool,
 }
 
 impl ConversationQuery {
@@ -86,8 +86,8 @@ impl Default for ConversationQuery {
         Self {
             after: ConversationId(0),
             limit: Self::DEFAULT_LIMIT,
-            ended: false,
-            descriptions: false,
+            include_ended: false,
+            include_descriptions: false,
         }
     }
 }

@@ -190,7 +190,7 @@ impl ConversationFeed {
         self.subscribers.retain(|Subscriber { session, .. }| {
             let is_former_member = is_former_member(session);
             if is_former_member {
-                session.leave(event.conversation);
+                session.unfollow(event.conversation);
             }
             !is_former_member
         });

@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use super::shared_push::SharedPush;
 use crate::bus::Topic;
-use crate::codec::frame::PREFIX;
+use crate::codec::frame::PREFIX_BYTES;
 use crate::codec::{Incoming, client};
 use crate::model::{CloseCode, ConversationId, DeviceId, NodeId, Push, Seq, StoreEpoch, UserId};
 
@@ -97,7 +97,7 @@ pub(crate) enum Content {
 
 /// Decoded envelope of another node, or of this node itself if the bus returned it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedEnvelope {
     pub(crate) node: NodeId,
     pub(crate) incarnation: u64,
     pub(crate) content: Content,
@@ -138,7 +138,7 @@ impl EnvelopeCodec {
         self.wrap(proto::envelope::Content::Notice(proto::Notice {
             conversation,
             user,
-            packet: push.frame().slice(PREFIX..),
+            packet: push.frame().slice(PREFIX_BYTES..),
             except_user: except.map_or(0, |(user, _)| user.0),
             except_device: except.map_or_else(Bytes::new, |(_, device)| Bytes::copy_from_slice(&device.0)),
         }))
@@ -158,7 +158,7 @@ impl EnvelopeCodec {
 
     /// Decodes an envelope. Returns `None` if it is damaged, of another version, or from a node on
     /// another store, or if it contains a notice that is not allowed.
-    pub(crate) fn decode(&self, bytes: Bytes) -> Option<Received> {
+    pub(crate) fn decode(&self, bytes: Bytes) -> Option<ReceivedEnvelope> {
         use proto::envelope::Content as WireContent;
         let envelope = proto::Envelope::decode(bytes).ok()?;
         if envelope.version != VERSION || envelope.store_epoch[..] != self.epoch.0 {
@@ -177,7 +177,7 @@ impl EnvelopeCodec {
                 conversation: ConversationId(joined.conversation),
             },
         };
-        Some(Received {
+        Some(ReceivedEnvelope {
             node: NodeId::try_from(&envelope.node[..]).ok()?,
             incarnation: envelope.incarnation,
             content,

@@ -309,7 +309,7 @@ impl Router {
         let mut is_following = None;
         self.registry.for_each_of_user(caller.user, |session| {
             if is_following.is_none() && session.caller == caller {
-                is_following = Some(session.is_in(conversation));
+                is_following = Some(session.is_following(conversation));
             }
         });
         let head = || self.registry.head(conversation);

@@ -68,7 +68,7 @@ impl LocalDelivery {
         if delivered.is_new {
             self.feed_created(conversation);
         }
-        if delivered.ended {
+        if delivered.has_ended {
             self.recheck_topic(Topic::Conversation(conversation));
         }
         for opened in events.iter().filter_map(opened_conversation) {

@@ -78,7 +78,7 @@ pub(crate) struct Delivered {
     /// The feed is new on this node.
     pub(crate) is_new: bool,
     /// The feed lost its last session and was removed.
-    pub(crate) ended: bool,
+    pub(crate) has_ended: bool,
 }
 
 /// Result of the removal of a session.
@@ -231,14 +231,14 @@ impl Registry {
         match self.conversations.entry(conversation) {
             Entry::Occupied(mut entry) => {
                 let result = entry.get_mut().deliver(events, now, sessions_of);
-                let ended = entry.get().is_empty();
-                if ended {
+                let has_ended = entry.get().is_empty();
+                if has_ended {
                     entry.remove();
                 }
                 Some(Delivered {
                     has_gap: result == FeedResult::Gap,
                     is_new: false,
-                    ended,
+                    has_ended,
                 })
             }
             Entry::Vacant(entry) => {
@@ -256,7 +256,7 @@ impl Registry {
                 Some(Delivered {
                     has_gap: result == FeedResult::Gap,
                     is_new: true,
-                    ended: false,
+                    has_ended: false,
                 })
             }
         }

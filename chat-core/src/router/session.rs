@@ -51,7 +51,7 @@ impl SessionHandle {
     }
 
     /// Records that a conversation's feed no longer lists the session.
-    pub(crate) fn leave(&self, conversation: ConversationId) {
+    pub(crate) fn unfollow(&self, conversation: ConversationId) {
         if let Some(conversations) = &mut self.state.lock().conversations {
             conversations.remove(&conversation);
         }
@@ -65,7 +65,7 @@ impl SessionHandle {
     }
 
     /// Returns whether a conversation's feed lists the session.
-    pub(crate) fn is_in(&self, conversation: ConversationId) -> bool {
+    pub(crate) fn is_following(&self, conversation: ConversationId) -> bool {
         let state = self.state.lock();
         let conversations = state.conversations.as_ref();
         conversations.is_some_and(|conversations| conversations.contains(&conversation))

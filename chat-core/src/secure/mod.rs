@@ -74,7 +74,7 @@ mod internals {
     #[cfg(feature = "server")]
     pub use super::handshake::{Accepted, ClientHello, ServerHandshake, reject};
     pub use super::handshake::{ClientHandshake, ClientProgress, Connected, MAX_HELLO1, PinPolicy, RejectCode};
-    pub use super::known_hosts::{KnownHostsFile, Verdict, format_line, host_and_port};
+    pub use super::known_hosts::{KnownHostsFile, PinVerdict, format_pin, host_and_port};
     pub use super::opener::{MAX_RECORDS_PER_KEY, Opened, Opener, REKEY_MIN_AGE, REKEY_MIN_RECORDS};
     pub use super::record::{MAX_CONTENT, RECORD_OVERHEAD};
     pub use super::sealer::{REKEY_AFTER, REKEY_AFTER_RECORDS, Sealer};

@@ -17,7 +17,7 @@ use super::{Server, Shared, connection, now};
 use crate::auth::{ConnectionPermit, ConnectionRefused};
 use crate::model::Source;
 use crate::panics;
-use crate::server::stream::OwnedStream;
+use crate::server::stream::BufferingStream;
 use crate::transport::MemoryListener;
 use crate::transport::read_header;
 use crate::transport::tcp::TcpListener;
@@ -105,7 +105,7 @@ async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) 
             }
             Err(error) if can_accept_at_once(&error) => {}
             Err(error) => {
-                if let Some(times) = shared.throttled.accept_failed.hit(now()) {
+                if let Some(times) = shared.throttled.accept_failed.count_occurrence(now()) {
                     let error = &error as &dyn std::error::Error;
                     let protocol = protocol.name();
                     tracing::warn!(protocol, times, error, "cannot accept connections; retrying");
@@ -170,7 +170,7 @@ impl Server {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + 'static,
     {
-        let stream = Box::new(OwnedStream::new(stream, peer));
+        let stream = Box::new(BufferingStream::new(stream, peer));
         let (source, shared) = (source_of(peer), Arc::clone(&self.shared));
         async move {
             let _tracked = shared.streams.token();
@@ -219,7 +219,7 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
     let proxy = source_of(stream.peer());
     let is_trusted = |ip| shared.config.trusted_proxies.iter().any(|network| network.contains(ip));
     if !matches!(proxy, Source::Ip(ip) if is_trusted(ip)) {
-        if let Some(connections) = shared.throttled.untrusted_proxies.hit(now()) {
+        if let Some(connections) = shared.throttled.untrusted_proxies.count_occurrence(now()) {
             tracing::warn!(
                 source = %proxy,
                 connections,
@@ -267,7 +267,7 @@ fn register(source: Source, shared: &Shared) -> Option<ConnectionGuard> {
     let guard = shared.connections.register(max_connections);
     if guard.is_none() {
         tracing::debug!(%source, "connection refused: the server is full");
-        if let Some(refused) = shared.throttled.server_full.hit(now()) {
+        if let Some(refused) = shared.throttled.server_full.count_occurrence(now()) {
             tracing::warn!(
                 refused,
                 max_connections,
@@ -287,7 +287,7 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
             tracing::debug!(%source, %refusal, "connection refused");
             // Other refusals are caused by the source itself, so the operator is not warned.
             if matches!(refusal, ConnectionRefused::NodeFull | ConnectionRefused::EarlyDrop)
-                && let Some(refused) = shared.throttled.guests_full.hit(now())
+                && let Some(refused) = shared.throttled.guests_full.count_occurrence(now())
             {
                 let max_unauthenticated = shared.config.connection_limits.max_unauthenticated;
                 tracing::warn!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[cfg(feature = "tls")]
-use super::stream::OwnedStream;
+use super::stream::BufferingStream;
 use super::wire::{Protection, Wire};
 use super::{Shared, now};
 use crate::codec::frame::MAX_GUEST_PACKET_BYTES;
@@ -52,7 +52,7 @@ impl Protocol {
                     .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"))?;
                 let stream = acceptor.accept(stream).await?;
                 let peer = stream.peer();
-                let stream = OwnedStream::new(stream, peer);
+                let stream = BufferingStream::new(stream, peer);
                 Ok(Wire::new(Box::new(stream), Protection::Stream, MAX_GUEST_PACKET_BYTES))
             }
             Self::Sc1(keys) => {

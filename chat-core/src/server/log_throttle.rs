@@ -24,7 +24,7 @@ struct State {
 impl LogThrottle {
     /// Counts one occurrence. If a log line is due, returns the number of occurrences since the
     /// previous line.
-    pub(super) fn hit(&self, now: Instant) -> Option<u64> {
+    pub(super) fn count_occurrence(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
         state.occurrences = state.occurrences.saturating_add(1);
         let logged_lately = |logged| now.saturating_duration_since(logged) < INTERVAL;
@@ -44,12 +44,12 @@ mod tests {
     fn log_throttle_counts_every_occurrence_and_logs_one_in_ten_seconds() {
         let throttle = LogThrottle::default();
         let start = Instant::now();
-        assert_eq!(throttle.hit(start), Some(1));
+        assert_eq!(throttle.count_occurrence(start), Some(1));
         for millis in 0..1000 {
-            assert_eq!(throttle.hit(start + Duration::from_millis(millis)), None);
+            assert_eq!(throttle.count_occurrence(start + Duration::from_millis(millis)), None);
         }
-        assert_eq!(throttle.hit(start + INTERVAL), Some(1001));
-        assert_eq!(throttle.hit(start + INTERVAL + INTERVAL / 2), None);
-        assert_eq!(throttle.hit(start + INTERVAL * 3), Some(2));
+        assert_eq!(throttle.count_occurrence(start + INTERVAL), Some(1001));
+        assert_eq!(throttle.count_occurrence(start + INTERVAL + INTERVAL / 2), None);
+        assert_eq!(throttle.count_occurrence(start + INTERVAL * 3), Some(2));
     }
 }

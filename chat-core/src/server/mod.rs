@@ -13,7 +13,7 @@ mod config;
 mod connection;
 mod connections;
 mod handshake;
-mod keys;
+mod key_rotation;
 mod log_throttle;
 mod readiness_gate;
 mod stream;
@@ -135,7 +135,7 @@ impl Shared {
         let mut rotated = self.rotated_keys.lock();
         if !rotated.iter().any(|known| Arc::ptr_eq(known, keys)) {
             rotated.push(Arc::clone(keys));
-            self.spawn_until_drain("key rotation", keys::rotate_daily(Arc::clone(keys)));
+            self.spawn_until_drain("key rotation", key_rotation::rotate_daily(Arc::clone(keys)));
         }
     }
 }

@@ -87,7 +87,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         checks.tick().await;
         let readiness = panics::step("readiness gate", async { shared.service.readiness() }).await;
         let Some(readiness) = readiness else { continue };
-        let should_open = readiness.is_ready() || !readiness.others_serve;
+        let should_open = readiness.is_ready() || !readiness.another_node_accepts_sessions;
         let (was_open, is_open) = (debounce.is_open, debounce.update(now(), should_open));
         match (was_open, is_open) {
             (true, false) => tracing::warn!(
@@ -182,7 +182,7 @@ pub(super) async fn keep_closed(
         match port.and_then(TcpPort::listen) {
             Ok(listener) => return listener,
             Err(error) => {
-                if let Some(attempts) = shared.throttled.listen_failed.hit(now()) {
+                if let Some(attempts) = shared.throttled.listen_failed.count_occurrence(now()) {
                     let (protocol, error) = (protocol.name(), &error as &dyn std::error::Error);
                     tracing::error!(protocol, %address, attempts, error, "cannot listen again; retrying");
                 }

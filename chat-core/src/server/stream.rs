@@ -16,10 +16,10 @@ const MAX_WRITE: usize = 16 * 1024;
 /// this many bytes within [`ServerConfig::write_timeout`](super::ServerConfig::write_timeout).
 const MAX_SLOW_WRITE: usize = 4 * 1024;
 
-/// Any byte stream, together with the address of its peer. Each write accepts at most [`MAX_WRITE`]
-/// bytes, and at most [`MAX_SLOW_WRITE`] after a flush that had to wait, until a flush completes at
-/// once.
-pub(super) struct OwnedStream<S> {
+/// A byte stream that may buffer written bytes, together with the address of its peer. Each write
+/// accepts at most [`MAX_WRITE`] bytes, and at most [`MAX_SLOW_WRITE`] after a flush that had to
+/// wait, until a flush completes at once.
+pub(super) struct BufferingStream<S> {
     inner: Pin<Box<S>>,
     peer: PeerAddr,
     /// True if the last flush had to wait for the peer.
@@ -28,7 +28,7 @@ pub(super) struct OwnedStream<S> {
     is_flushing: bool,
 }
 
-impl<S> OwnedStream<S> {
+impl<S> BufferingStream<S> {
     pub(super) fn new(inner: S, peer: PeerAddr) -> Self {
         Self {
             inner: Box::pin(inner),
@@ -39,27 +39,27 @@ impl<S> OwnedStream<S> {
     }
 }
 
-impl<S> fmt::Debug for OwnedStream<S> {
+impl<S> fmt::Debug for BufferingStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedStream")
+        f.debug_struct("BufferingStream")
             .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + 'static> Transport for OwnedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Send + 'static> Transport for BufferingStream<S> {
     fn peer(&self) -> PeerAddr {
         self.peer
     }
 }
 
-impl<S: AsyncRead> AsyncRead for OwnedStream<S> {
+impl<S: AsyncRead> AsyncRead for BufferingStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.inner.as_mut().poll_read(cx, buffer)
     }
 }
 
-impl<S: AsyncWrite> AsyncWrite for OwnedStream<S> {
+impl<S: AsyncWrite> AsyncWrite for BufferingStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let max = if self.is_slow { MAX_SLOW_WRITE } else { MAX_WRITE };
         let part = bytes.get(..max).unwrap_or(bytes);
@@ -125,7 +125,7 @@ mod tests {
             waits,
             has_waited: false,
         };
-        let mut stream = OwnedStream::new(recorder, PeerAddr::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))));
+        let mut stream = BufferingStream::new(recorder, PeerAddr::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))));
         let mut output: &[u8] = &[0; 48 * 1024];
         while !output.is_empty() {
             let written = stream.write(output).await.unwrap();

@@ -31,7 +31,7 @@ pub(super) enum WireError {
     #[error("the stream failed")]
     Io(#[from] io::Error),
     #[error("the peer violated the SC1 protocol")]
-    Channel(#[from] OpenError),
+    Sc1(#[from] OpenError),
     #[error("the stream ended within a packet or without a close record")]
     Truncated,
     #[error("the peer closed the connection")]
@@ -222,7 +222,7 @@ impl Wire {
     }
 
     /// Returns the number of bytes added to the output since the start of the connection.
-    pub(super) fn handed_over(&self) -> u64 {
+    pub(super) fn bytes_added(&self) -> u64 {
         self.written.saturating_add(to_u64(self.output.len()))
     }
 

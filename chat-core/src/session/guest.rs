@@ -160,7 +160,7 @@ impl Guest {
     /// Answers `Hello`, or closes the connection if client and server have no version in common.
     fn greet(&mut self, now: Now, id: RequestId, hello: &Hello) {
         let Some(version) = version::negotiate(hello.min_version, hello.max_version) else {
-            let text = version::mismatch(hello.min_version, hello.max_version);
+            let text = version::mismatch_text(hello.min_version, hello.max_version);
             self.output.fail(id, ReplyCode::UnsupportedVersion, &text);
             return self.output.close(CloseCode::UnsupportedVersion);
         };

@@ -57,7 +57,7 @@ struct Running {
 
 /// Work for the driver of a [`Session`].
 #[derive(Debug)]
-pub enum Action {
+pub enum SessionAction {
     /// Execute the command for [`Session::caller`], then call [`Session::handle_outcome`], also for
     /// requests without an id.
     Run(RequestId, Command),
@@ -244,14 +244,14 @@ impl Session {
     }
 
     /// Returns the next action, or `None` if the driver should wait.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<SessionAction> {
         if let Some((id, command)) = self.next_command() {
-            return Some(Action::Run(id, command));
+            return Some(SessionAction::Run(id, command));
         }
         if let Some(frames) = self.output.take_frames() {
-            return Some(Action::Send(frames));
+            return Some(SessionAction::Send(frames));
         }
-        self.output.take_close().map(Action::Close)
+        self.output.take_close().map(SessionAction::Close)
     }
 
     /// Returns the next command that may start now, and records that it is running.

@@ -31,7 +31,7 @@ use crate::model::Timestamp;
 
 pub use config::SessionConfig;
 pub use guest::{Credentials, Guest, GuestAction, LoginTicket, NodeListTicket, RegistrationTicket};
-pub use logged_in::{Action, Session};
+pub use logged_in::{Session, SessionAction};
 
 /// Time at which an input is handled.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use chat_core::auth::Subject;
 use chat_core::engine::operator::{
-    AccountInfo, CreateAccount, DeleteAccount, DeletedName, DeletedSubject, DeletedTexts,
+    AccountInfo, CreateAccount, DeletedName, DeletedSubject, DeletedTexts, DeletionOptions,
 };
 use chat_core::model::{DisplayName, UserRef, escape_for_log};
 use serde_json::{Value, json};
@@ -107,8 +107,8 @@ async fn add(context: &CommandContext<'_>, account: NewAccount, printer: &mut Pr
     printer.result(&created, &text, None).await
 }
 
-fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> DeleteAccount {
-    let mut options = DeleteAccount::default();
+fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> DeletionOptions {
+    let mut options = DeletionOptions::default();
     if erase_texts {
         options.texts = DeletedTexts::Erase;
     }
@@ -124,7 +124,7 @@ fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> D
 async fn delete(
     context: &CommandContext<'_>,
     user: &str,
-    options: DeleteAccount,
+    options: DeletionOptions,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let operator = &context.operator;

@@ -93,7 +93,7 @@ pub(crate) async fn all_conversations(peer: &mut Peer) -> io::Result<Vec<Convers
 /// Returns the request for the first page of all conversations, also those that have ended.
 pub(crate) fn first_query() -> ConversationQuery {
     ConversationQuery {
-        ended: true,
+        include_ended: true,
         ..ConversationQuery::default()
     }
 }

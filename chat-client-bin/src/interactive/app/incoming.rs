@@ -194,7 +194,7 @@ impl App {
             self.state
                 .show_notice("you are no longer in the open group; /dm USER and /group NAME open another conversation");
         }
-        if delivery.own && is_message && self.state.has_line_editor() {
+        if delivery.is_from_this_device && is_message && self.state.has_line_editor() {
             let line = self.line(delivery).await;
             let key = (info.id, delivery.seq());
             let own = self.state.own_messages.as_mut();
@@ -203,7 +203,7 @@ impl App {
             }
             return;
         }
-        if delivery.own || self.is_not_printed_on_arrival(delivery) {
+        if delivery.is_from_this_device || self.is_not_printed_on_arrival(delivery) {
             return;
         }
         if !self.has_caught_up {

@@ -132,7 +132,7 @@ impl PasswordHasherPool {
     }
 
     /// Returns the PHC string of a hash that no password matches.
-    pub(crate) fn unmatched_hash(&self) -> &str {
+    pub(crate) fn dummy_hash(&self) -> &str {
         self.dummy.as_str()
     }
 

@@ -33,14 +33,14 @@ impl Failures {
                 self.forbidden < server_count
             }
             Severity::Temporary => {
-                self.record_loss(&error.reason, endpoint);
+                self.record_temporary(&error.reason, endpoint);
                 true
             }
         }
     }
 
     /// Records a lost connection, or a temporary failure of an attempt.
-    pub(super) fn record_loss(&mut self, reason: &ClientError, endpoint: &Endpoint) {
+    pub(super) fn record_temporary(&mut self, reason: &ClientError, endpoint: &Endpoint) {
         self.forbidden = 0;
         self.last = Some((reason.clone(), endpoint.clone()));
     }

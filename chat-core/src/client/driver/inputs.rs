@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientError, SendOutcome, ids, shared::Acked};
+use crate::client::{ClientError, SendOutcome, ids, shared::Acknowledgement};
 use crate::codec::Failure;
 use crate::model::{ClientMessageId, Command, ConversationRef, Outcome, ReplyCode};
 
@@ -13,7 +13,7 @@ use super::{Driver, Input, MAX_BATCH, QueueRequest, outgoing};
 impl Driver {
     /// Passes the acknowledgements of the application to the machine.
     pub(super) fn take_acks(&mut self) {
-        for (conversation, Acked { cursor, resets }) in self.shared.take_acks() {
+        for (conversation, Acknowledgement { cursor, resets }) in self.shared.take_acks() {
             self.machine.acknowledge(now(), conversation, cursor, resets);
         }
     }

@@ -191,7 +191,7 @@ impl Driver {
                     self.scheme = endpoint.address.scheme;
                     let next = self.serve_connection(connection, &address).await;
                     if let Next::Retry { reason, .. } = &next {
-                        failures.record_loss(reason, &endpoint);
+                        failures.record_temporary(reason, &endpoint);
                     }
                     next
                 }

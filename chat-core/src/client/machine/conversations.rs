@@ -27,7 +27,7 @@ pub(super) struct ConversationState {
     waiting: Vec<Event>,
     /// Highest position that a push has reported before the server reported the conversation in
     /// this session.
-    pub(super) reported_last: Option<Seq>,
+    pub(super) pushed_last: Option<Seq>,
     pub(super) lookup: Lookup,
     pub(super) early: EarlyMarks,
     /// True if the server has reported the conversation in this session.
@@ -94,7 +94,7 @@ impl ConversationState {
     /// Keeps an event until the server has reported the conversation in this session, and makes a
     /// look-up of the conversation due. Events beyond the limit are read from the log later.
     pub(super) fn add_waiting(&mut self, now: Instant, event: Event) {
-        self.behind_unreported(now, event.seq);
+        self.record_pushed_last(now, event.seq);
         if self.waiting.len() < MAX_WAITING_EVENTS {
             self.waiting.push(event);
         }
@@ -103,8 +103,8 @@ impl ConversationState {
     /// Records that the log has events up to `last`, while the server has not reported the
     /// conversation in this session. Makes a look-up of the conversation due, unless one is due or
     /// was requested already.
-    pub(super) fn behind_unreported(&mut self, now: Instant, last: Seq) {
-        self.reported_last = self.reported_last.max(Some(last));
+    pub(super) fn record_pushed_last(&mut self, now: Instant, last: Seq) {
+        self.pushed_last = self.pushed_last.max(Some(last));
         if self.lookup == Lookup::Done {
             self.lookup = Lookup::Due(now);
         }
@@ -120,8 +120,8 @@ impl ConversationState {
 
     /// Passes the position that pushes reported before the server reported the conversation to the
     /// sequencer, which then reads the log up to that position.
-    pub(super) fn report_last(&mut self, now: Instant) {
-        if let Some(last) = self.reported_last.take()
+    pub(super) fn pass_on_pushed_last(&mut self, now: Instant) {
+        if let Some(last) = self.pushed_last.take()
             && let Some(sequencer) = &mut self.sequencer
             && last > sequencer.known_last()
         {

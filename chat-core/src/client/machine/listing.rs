@@ -8,8 +8,8 @@ use crate::codec::{Answer, Failure, RequestKind};
 use crate::model::{Command, ConversationId, ConversationQuery, Outcome};
 
 use super::conversations::Lookup;
-use super::requests::Pending;
-use super::syncing::pause;
+use super::requests::RequestPurpose;
+use super::syncing::retry_delay;
 use super::{Action, Machine, Phase, Receive};
 
 /// Number of conversations in a page of the list.
@@ -67,11 +67,11 @@ impl Machine {
             let query = ConversationQuery {
                 after,
                 limit: PAGE_LEN,
-                ended: self.config.receive == Receive::FromBeginning,
-                descriptions: false,
+                include_ended: self.config.receive == Receive::FromBeginning,
+                include_descriptions: false,
             };
             let kind = RequestKind::Command(Command::ListConversations(query));
-            self.request(now, Pending::List(after), kind);
+            self.request(now, RequestPurpose::List(after), kind);
             self.set_listing(Listing::Requested);
         }
     }
@@ -98,7 +98,7 @@ impl Machine {
                 None,
             ),
             Err(failure) => {
-                self.set_listing(Listing::Due(now + pause(&failure), after));
+                self.set_listing(Listing::Due(now + retry_delay(&failure), after));
                 self.report_online();
             }
         }

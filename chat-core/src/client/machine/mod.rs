@@ -43,7 +43,7 @@ use conversations::Conversations;
 use listing::Listing;
 use opening::Opening;
 use outbox::Outbox;
-use queues::{Acks, Events};
+use queues::{Acks, EventQueue};
 use requests::Requests;
 
 pub use actions::{Action, Credentials, MachineConfig, Receive};
@@ -109,7 +109,7 @@ pub struct Machine {
     outbox: Outbox,
     conversations: Conversations,
     acks: Acks,
-    events: Events,
+    events: EventQueue,
     actions: VecDeque<Action>,
 }
 
@@ -127,7 +127,7 @@ impl Machine {
             requests: Requests::default(),
             waiting: VecDeque::new(),
             conversations: Conversations::default(),
-            events: Events::default(),
+            events: EventQueue::default(),
             actions: VecDeque::new(),
         }
     }
@@ -451,7 +451,7 @@ impl Machine {
     fn ping_if_idle(&mut self, now: Instant) {
         let Phase::Online(session) = &self.phase else { return };
         if session.last_sent + session.heartbeat_interval <= now {
-            self.request(now, requests::Pending::Ping, RequestKind::Ping);
+            self.request(now, requests::RequestPurpose::Ping, RequestKind::Ping);
         }
     }
 }

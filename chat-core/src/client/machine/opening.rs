@@ -9,7 +9,7 @@ use crate::model::{Login, Registration, ReplyCode, Resume, Secret, SessionTokens
 use super::{
     Action, Credentials, Machine, Phase, Receive, Session,
     listing::{Listing, MAX_ONLINE_DELAY},
-    requests::Pending,
+    requests::RequestPurpose,
 };
 
 /// Interval between heartbeats if the server does not give one.
@@ -37,7 +37,7 @@ impl Machine {
             max_version: version::MAX,
             client: self.config.client_name.clone(),
         };
-        self.request(now, Pending::Hello, RequestKind::Hello(hello));
+        self.request(now, RequestPurpose::Hello, RequestKind::Hello(hello));
         self.log_in(now);
     }
 
@@ -62,7 +62,7 @@ impl Machine {
                     device: self.config.device,
                     session_token,
                 };
-                self.request(now, Pending::Resume, RequestKind::Resume(resume));
+                self.request(now, RequestPurpose::Resume, RequestKind::Resume(resume));
             }
             (Credentials::Password { account, secret, .. }, None) => self.log_in_with(now, Some(account), secret),
             (Credentials::Token { token, .. }, None) => self.log_in_with(now, None, token),
@@ -81,7 +81,7 @@ impl Machine {
     }
 
     fn register(&mut self, now: Instant, registration: Registration) {
-        self.request(now, Pending::Register, RequestKind::Register(registration));
+        self.request(now, RequestPurpose::Register, RequestKind::Register(registration));
     }
 
     /// Logs in with a password or a token. Without an account, the token identifies the user.
@@ -93,33 +93,35 @@ impl Machine {
             device_name: self.config.device_name.clone(),
             device_token: self.config.device_token.clone(),
         };
-        self.request(now, Pending::Login, RequestKind::Login(login));
+        self.request(now, RequestPurpose::Login, RequestKind::Login(login));
     }
 
     /// Processes the reply to a hello, registration, login or resume.
-    pub(super) fn opening_reply(&mut self, now: Instant, pending: &Pending, result: Result<Answer, Failure>) {
+    pub(super) fn opening_reply(&mut self, now: Instant, purpose: &RequestPurpose, result: Result<Answer, Failure>) {
         let Phase::Opening(opening) = &mut self.phase else {
             return; // a session has started already
         };
-        match (pending, result) {
-            (Pending::Hello, Ok(Answer::Welcome(welcome))) => {
+        match (purpose, result) {
+            (RequestPurpose::Hello, Ok(Answer::Welcome(welcome))) => {
                 opening.heartbeat_interval = Some(heartbeat_interval(&welcome))
             }
-            (Pending::Register, Ok(Answer::Registered(_))) => {
+            (RequestPurpose::Register, Ok(Answer::Registered(_))) => {
                 self.registered();
                 self.log_in(now);
             }
-            (Pending::Login | Pending::Resume, Ok(Answer::LoggedIn(logged_in))) => self.logged_in(now, *logged_in),
+            (RequestPurpose::Login | RequestPurpose::Resume, Ok(Answer::LoggedIn(logged_in))) => {
+                self.logged_in(now, *logged_in)
+            }
             (_, Ok(_)) => self.reconnect(
                 ClientError::Protocol("the server answered a hello, registration or login with something else".into()),
                 None,
             ),
-            (pending, Err(failure)) => self.opening_refused(now, pending, failure),
+            (purpose, Err(failure)) => self.opening_refused(now, purpose, failure),
         }
     }
 
     /// Handles a refusal: with another attempt, another request, or the end of the client.
-    fn opening_refused(&mut self, now: Instant, pending: &Pending, failure: Failure) {
+    fn opening_refused(&mut self, now: Instant, purpose: &RequestPurpose, failure: Failure) {
         if error::refusal_kind(&failure) == error::RefusalKind::Temporary {
             // Without a delay, the refusal says nothing about other servers, so the next one of the
             // list is tried at once.
@@ -127,15 +129,15 @@ impl Machine {
             let after = Some(after).filter(|after| !after.is_zero());
             return self.reconnect(ClientError::Refused(failure), after);
         }
-        match (pending, failure.code()) {
-            (Pending::Register, Some(ReplyCode::NameTaken)) if self.register_interrupted => {
+        match (purpose, failure.code()) {
+            (RequestPurpose::Register, Some(ReplyCode::NameTaken)) if self.register_interrupted => {
                 self.registered();
                 if let Phase::Opening(opening) = &mut self.phase {
                     opening.name_taken = Some(failure);
                 }
                 self.log_in(now);
             }
-            (Pending::Resume, Some(ReplyCode::SessionExpired | ReplyCode::BadCredentials)) => {
+            (RequestPurpose::Resume, Some(ReplyCode::SessionExpired | ReplyCode::BadCredentials)) => {
                 self.forget_session();
                 // The session may have been ended by a logout whose answer was lost.
                 let logouts = self.take_logouts();

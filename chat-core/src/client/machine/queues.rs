@@ -88,7 +88,7 @@ impl Acks {
 /// Events that wait for the application. While there is no room, the machine drops pushed events
 /// and requests no pages. It later reads the dropped events of conversations from their logs.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(super) struct EventQueue {
     queue: VecDeque<ClientEvent>,
     /// Approximate memory of the queued events, in bytes.
     bytes: usize,
@@ -98,7 +98,7 @@ pub(super) struct Events {
     has_ended: bool,
 }
 
-impl Events {
+impl EventQueue {
     const MAX_EVENTS: usize = 1024;
     const MAX_BYTES: usize = 4 * 1024 * 1024;
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::codec::{Answer, Failure, RequestKind};
 use crate::model::{Command, ConversationView, Outcome, UserId, UserInfo, UserRef};
 
-use super::requests::Pending;
+use super::requests::RequestPurpose;
 use super::{Action, Machine};
 
 /// Maximum number of users in one request for names.
@@ -52,7 +52,7 @@ impl Machine {
         // events that were pushed since.
         for users in renamed.chunks(MAX_USERS_PER_REQUEST) {
             let command = Command::GetUsers(users.to_vec());
-            self.request(now, Pending::Names, RequestKind::Command(command));
+            self.request(now, RequestPurpose::Names, RequestKind::Command(command));
         }
     }
 

@@ -21,7 +21,7 @@ const MAX_INTERNAL_ERRORS: u32 = 3;
 
 /// Purpose of a running request, which determines how its reply is handled.
 #[derive(Debug)]
-pub(super) enum Pending {
+pub(super) enum RequestPurpose {
     Hello,
     Register,
     Login,
@@ -38,7 +38,7 @@ pub(super) enum Pending {
     List(ConversationId),
 }
 
-impl Pending {
+impl RequestPurpose {
     /// Returns whether the request is for a page of a log, or a look-up.
     const fn is_read(&self) -> bool {
         matches!(self, Self::Page(_) | Self::Lookup(_))
@@ -49,7 +49,7 @@ impl Pending {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     last_id: u64,
-    pending: HashMap<RequestId, Pending>,
+    purposes: HashMap<RequestId, RequestPurpose>,
     /// Deadlines, ordered by time, because every request has the same timeout.
     deadlines: VecDeque<(Instant, RequestId)>,
     /// Number of internal server errors for each message.
@@ -59,24 +59,24 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    fn begin(&mut self, now: Instant, pending: Pending) -> RequestId {
+    fn begin(&mut self, now: Instant, purpose: RequestPurpose) -> RequestId {
         self.last_id += 1;
         let id = RequestId(self.last_id);
-        self.reads += usize::from(pending.is_read());
-        self.pending.insert(id, pending);
+        self.reads += usize::from(purpose.is_read());
+        self.purposes.insert(id, purpose);
         self.deadlines.push_back((now + REQUEST_TIMEOUT, id));
         id
     }
 
-    fn end(&mut self, id: RequestId) -> Option<Pending> {
-        let pending = self.pending.remove(&id)?;
-        self.reads -= usize::from(pending.is_read());
+    fn end(&mut self, id: RequestId) -> Option<RequestPurpose> {
+        let purpose = self.purposes.remove(&id)?;
+        self.reads -= usize::from(purpose.is_read());
         while let Some((_, first)) = self.deadlines.front()
-            && !self.pending.contains_key(first)
+            && !self.purposes.contains_key(first)
         {
             self.deadlines.pop_front();
         }
-        Some(pending)
+        Some(purpose)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -88,39 +88,39 @@ impl Requests {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.purposes.is_empty()
     }
 
     /// Returns the number of running commands of the application.
     pub(super) fn command_count(&self) -> usize {
         let commands = self
-            .pending
+            .purposes
             .values()
-            .filter(|pending| matches!(pending, Pending::Command(..)));
+            .filter(|purpose| matches!(purpose, RequestPurpose::Command(..)));
         commands.count()
     }
 
     /// Removes the repeatable commands of the `wanted` kind and returns their command ids. Their
     /// replies are ignored.
     fn take_commands(&mut self, wanted: impl Fn(&Command) -> bool) -> Vec<u64> {
-        let taken = self.pending.extract_if(|_, pending| match pending {
-            Pending::Command(_, Some(command)) => wanted(command),
+        let taken = self.purposes.extract_if(|_, purpose| match purpose {
+            RequestPurpose::Command(_, Some(command)) => wanted(command),
             _ => false,
         });
-        let id = |pending| match pending {
-            Pending::Command(id, _) => Some(id),
+        let id = |purpose| match purpose {
+            RequestPurpose::Command(id, _) => Some(id),
             _ => None,
         };
-        taken.filter_map(|(_, pending)| id(pending)).collect()
+        taken.filter_map(|(_, purpose)| id(purpose)).collect()
     }
 
     /// Removes all requests and returns them in the order in which they were sent.
-    fn take_all(&mut self) -> Vec<Pending> {
+    fn take_all(&mut self) -> Vec<RequestPurpose> {
         self.deadlines.clear();
         self.reads = 0;
-        let mut all: Vec<_> = self.pending.drain().collect();
+        let mut all: Vec<_> = self.purposes.drain().collect();
         all.sort_unstable_by_key(|(id, _)| *id);
-        all.into_iter().map(|(_, pending)| pending).collect()
+        all.into_iter().map(|(_, purpose)| purpose).collect()
     }
 }
 
@@ -161,9 +161,9 @@ fn is_repeatable(command: &Command) -> bool {
 }
 
 impl Machine {
-    /// Sends a request. `pending` determines how its reply is handled.
-    pub(super) fn request(&mut self, now: Instant, pending: Pending, kind: RequestKind) {
-        let id = self.requests.begin(now, pending);
+    /// Sends a request. `purpose` determines how its reply is handled.
+    pub(super) fn request(&mut self, now: Instant, purpose: RequestPurpose, kind: RequestKind) {
+        let id = self.requests.begin(now, purpose);
         self.put_request(now, Request { id, kind });
     }
 
@@ -185,7 +185,7 @@ impl Machine {
         let repeatable = is_repeatable(&command).then(|| command.clone());
         self.request(
             now,
-            Pending::Command(command_id, repeatable),
+            RequestPurpose::Command(command_id, repeatable),
             RequestKind::Command(command),
         );
     }
@@ -202,24 +202,30 @@ impl Machine {
 
     pub(super) fn start_sends(&mut self, now: Instant) {
         while let Some((id, command)) = self.outbox.start_next(now) {
-            self.request(now, Pending::Send(id), RequestKind::Command(command));
+            self.request(now, RequestPurpose::Send(id), RequestKind::Command(command));
         }
     }
 
     pub(super) fn reply(&mut self, now: Instant, id: RequestId, result: Result<Answer, Failure>) {
-        let Some(pending) = self.requests.end(id) else {
+        let Some(purpose) = self.requests.end(id) else {
             return; // no request waits for this reply, see `take_commands`
         };
-        match (pending, result) {
-            (Pending::Ping, _) => {}
-            (Pending::Names, result) => self.names_reply(now, result),
-            (pending @ (Pending::Hello | Pending::Register | Pending::Login | Pending::Resume), result) => {
-                self.opening_reply(now, &pending, result);
+        match (purpose, result) {
+            (RequestPurpose::Ping, _) => {}
+            (RequestPurpose::Names, result) => self.names_reply(now, result),
+            (
+                purpose @ (RequestPurpose::Hello
+                | RequestPurpose::Register
+                | RequestPurpose::Login
+                | RequestPurpose::Resume),
+                result,
+            ) => {
+                self.opening_reply(now, &purpose, result);
             }
-            (Pending::Command(command_id, Some(Command::Logout)), Ok(Answer::Outcome(Outcome::Done))) => {
+            (RequestPurpose::Command(command_id, Some(Command::Logout)), Ok(Answer::Outcome(Outcome::Done))) => {
                 self.logged_out(vec![command_id]);
             }
-            (Pending::Command(command_id, command), result) => {
+            (RequestPurpose::Command(command_id, command), result) => {
                 if let (Some(Command::MarkRead { conversation, seq }), Ok(_)) = (command, &result) {
                     self.read_here(conversation, seq);
                 }
@@ -231,10 +237,10 @@ impl Machine {
                 }
                 self.finish(command_id, result);
             }
-            (Pending::Send(id), result) => self.send_reply(now, id, result),
-            (Pending::Page(conversation), result) => self.page_reply(now, conversation, result),
-            (Pending::Lookup(conversation), result) => self.lookup_reply(now, conversation, result),
-            (Pending::List(after), result) => self.list_reply(now, after, result),
+            (RequestPurpose::Send(id), result) => self.send_reply(now, id, result),
+            (RequestPurpose::Page(conversation), result) => self.page_reply(now, conversation, result),
+            (RequestPurpose::Lookup(conversation), result) => self.lookup_reply(now, conversation, result),
+            (RequestPurpose::List(after), result) => self.list_reply(now, after, result),
         }
     }
 
@@ -348,16 +354,16 @@ impl Machine {
     /// ended; other commands end as interrupted.
     pub(super) fn requests_lost(&mut self) {
         let mut again = Vec::new();
-        for pending in self.requests.take_all() {
-            match pending {
-                Pending::Command(command_id, Some(command)) if !matches!(self.phase, Phase::Ended) => {
+        for purpose in self.requests.take_all() {
+            match purpose {
+                RequestPurpose::Command(command_id, Some(command)) if !matches!(self.phase, Phase::Ended) => {
                     again.push((command_id, command));
                 }
-                Pending::Command(command_id, _) => {
+                RequestPurpose::Command(command_id, _) => {
                     let result = Err(ClientError::Interrupted);
                     self.actions.push_back(Action::Finish { command_id, result });
                 }
-                Pending::Register => self.register_interrupted = true,
+                RequestPurpose::Register => self.register_interrupted = true,
                 _ => {} // pages, messages and logins start over
             }
         }

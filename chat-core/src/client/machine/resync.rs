@@ -1,13 +1,13 @@
 //! Start or continuation of delivery in a new session, and the check that the logs are unchanged.
 //!
-//! A cursor usually contains a mark: the id and time of the event at its position. If the log ends
-//! at the cursor, and the time of its last event, if known, is that of the mark, it counts as the
-//! same log, and nothing is read. If the log is longer or the times differ, the client reads from
-//! the event at the cursor on, so that the first page contains both the marked event and new
-//! events. If another event is at the cursor, the server's operator restored a backup and the log
-//! continued differently. Events that were delivered may then no longer exist, and the log is
-//! delivered again from the last position that both logs are known to share. A cursor without a
-//! mark is trusted, unless the log ends before it.
+//! A cursor usually contains the identity of the event at its position: its id and time. If the log
+//! ends at the cursor, and the time of its last event, if known, is that of the identity, it counts
+//! as the same log, and nothing is read. If the log is longer or the times differ, the client reads
+//! from the event at the cursor on, so that the first page contains both that event and new events.
+//! If another event is at the cursor, the server's operator restored a backup and the log continued
+//! differently. Events that were delivered may then no longer exist, and the log is delivered again
+//! from the last position that both logs are known to share. A cursor without an identity is
+//! trusted, unless the log ends before it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -75,12 +75,12 @@ impl Machine {
             acknowledged.map(|ours| ours.seq),
             receive == Receive::FromBeginning,
         );
-        // The mark identifies the acknowledged event, so it is used only if delivery continues
+        // The identity is that of the acknowledged event, so it is used only if delivery continues
         // there.
-        let mark = acknowledged.filter(|ours| ours.seq.next() == start);
+        let continued = acknowledged.filter(|ours| ours.seq.next() == start);
         let begin = Cursor {
             seq: start.previous(),
-            mark: mark.and_then(|ours| ours.mark),
+            identity: continued.and_then(|ours| ours.identity),
         };
         if receive != Receive::Nothing {
             let end = LogEnd::of(&info);
@@ -104,7 +104,7 @@ impl Machine {
             self.pushed_event(now, event);
         }
         if let Some(known) = self.conversations.get_mut(id) {
-            known.report_last(now);
+            known.pass_on_pushed_last(now);
         }
     }
 
@@ -152,11 +152,16 @@ impl Machine {
     /// [`ClientEvent::Rewound`].
     fn void_acknowledgements(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
         let id = conversation.id;
-        // The saved cursor stays if it has a mark: until the application acknowledges another
-        // event, each run detects by the mark that the log has another event there. A cursor
-        // without a mark must be replaced, because it would count as valid once the log has grown
-        // past it.
-        if self.acks.acknowledged.get(&id).is_some_and(|ours| ours.mark.is_none()) {
+        // The saved cursor stays if it has an identity: until the application acknowledges another
+        // event, each run detects by the identity that the log has another event there. A cursor
+        // without an identity must be replaced, because it would count as valid once the log has
+        // grown past it.
+        if self
+            .acks
+            .acknowledged
+            .get(&id)
+            .is_some_and(|ours| ours.identity.is_none())
+        {
             let cursors = BTreeMap::from([(id, begin)]);
             self.actions.push_back(Action::SaveCursors(cursors));
         }

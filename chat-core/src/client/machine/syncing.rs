@@ -19,7 +19,7 @@ use super::{
     conversations::{ConversationState, Lookup},
     listing::Listing,
     marks::Receipt,
-    requests::Pending,
+    requests::RequestPurpose,
 };
 
 /// Maximum number of pages of logs and of look-ups requested at once, over all conversations.
@@ -38,7 +38,7 @@ impl ConversationState {
         self.reported = false;
         // The server may have another log in the next session, and reports that log's end.
         self.take_waiting();
-        self.reported_last = None;
+        self.pushed_last = None;
         if matches!(self.lookup, Lookup::Requested(_)) {
             self.lookup = Lookup::Due(now);
         }
@@ -57,7 +57,7 @@ impl Machine {
                 let known = self.conversations.entry(conversation);
                 match &mut known.sequencer {
                     Some(sequencer) if known.reported => sequencer.behind(now, last_seq),
-                    _ => known.behind_unreported(now, last_seq),
+                    _ => known.record_pushed_last(now, last_seq),
                 }
             }
             Push::Read {
@@ -215,13 +215,13 @@ impl Machine {
             };
             changed = Some(Arc::clone(&conversation));
             let idempotency_key = event.event.client_message_id;
-            let own = event.event.sender == me
+            let is_from_this_device = event.event.sender == me
                 && idempotency_key.is_some_and(|id| message_id::is_own(self.config.device, &id));
             self.events.put(ClientEvent::Event(Box::new(Delivery {
                 conversation,
                 event,
                 body: decoded,
-                own,
+                is_from_this_device,
             })));
         }
         if let Some(info) = changed {
@@ -277,9 +277,9 @@ impl Machine {
                 break;
             };
             if let Lookup::Due(_) = known.lookup {
-                known.lookup = Lookup::Requested(known.reported_last);
+                known.lookup = Lookup::Requested(known.pushed_last);
                 let command = Command::GetConversation(ConversationRef::Id(id));
-                self.request(now, Pending::Lookup(id), RequestKind::Command(command));
+                self.request(now, RequestPurpose::Lookup(id), RequestKind::Command(command));
             } else if let Some(sequencer) = &mut known.sequencer {
                 let page = Page {
                     from: PageFrom::After(sequencer.read_started()),
@@ -288,7 +288,7 @@ impl Machine {
                 };
                 let conversation = ConversationRef::Id(id);
                 let command = Command::ReadHistory { conversation, page };
-                self.request(now, Pending::Page(id), RequestKind::Command(command));
+                self.request(now, RequestPurpose::Page(id), RequestKind::Command(command));
             }
         }
         self.report_caught_up();
@@ -322,7 +322,7 @@ impl Machine {
                 let known = self.conversations.get_mut(id);
                 match known.and_then(|known| known.sequencer.as_mut()) {
                     Some(sequencer) if is_gone(&failure) => sequencer.close(),
-                    Some(sequencer) => sequencer.read_failed(now, pause(&failure)),
+                    Some(sequencer) => sequencer.read_failed(now, retry_delay(&failure)),
                     None => {}
                 }
             }
@@ -352,7 +352,7 @@ impl Machine {
         let Some(known) = self.conversations.get_mut(id) else {
             return;
         };
-        let Lookup::Requested(reported_before) = known.lookup else {
+        let Lookup::Requested(pushed_before) = known.lookup else {
             return;
         };
         match result {
@@ -362,14 +362,14 @@ impl Machine {
                 None,
             ),
             // A push since the request says that the user may read the conversation now.
-            Err(failure) if is_gone(&failure) && known.reported_last == reported_before => {
+            Err(failure) if is_gone(&failure) && known.pushed_last == pushed_before => {
                 if known.sequencer.is_none() {
                     self.conversations.remove(id);
                 } else {
                     known.lookup = Lookup::Done;
                 }
             }
-            Err(failure) => known.lookup = Lookup::Due(now + pause(&failure)),
+            Err(failure) => known.lookup = Lookup::Due(now + retry_delay(&failure)),
         }
     }
 }
@@ -392,6 +392,6 @@ fn is_gone(failure: &Failure) -> bool {
 }
 
 /// Returns the delay before a failed request for a page, a look-up or a list is repeated.
-pub(super) fn pause(failure: &Failure) -> Duration {
+pub(super) fn retry_delay(failure: &Failure) -> Duration {
     Duration::from_millis(u64::from(failure.retry_after_ms)).max(RETRY_DELAY)
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::client::Cursor;
 use crate::model::{ClientMessageId, ConversationId, UserId};
-use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, format_authority, format_line};
+use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, format_authority, format_pin};
 use crate::sync::Mutex;
 
 use super::{AccountState, ClientStore, ClientStoreError, KnownGroups, OutboxEntry, SavedState};
@@ -87,10 +87,10 @@ impl ClientStore for MemoryStore {
 
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {
         let failed = |error: KnownHostsError| ClientStoreError::KnownHosts(error.to_string());
-        let line = format_line(host, key, "").map_err(failed)?;
+        let line = format_pin(host, key, "").map_err(failed)?;
         let mut text = self.known_hosts.lock();
         let known = KnownHosts::parse(&text).map_err(failed)?;
-        if known.lacks(host, key).map_err(failed)? {
+        if known.needs_pin(host, key).map_err(failed)? {
             text.push_str(&line);
             text.push('\n');
         }

@@ -109,7 +109,7 @@ pub struct OutboxEntry {
     /// Content of the message.
     pub content: DraftContent,
     /// Time when the message was enqueued.
-    pub queued: Timestamp,
+    pub queued_at: Timestamp,
     /// Time after which the message is no longer sent.
     pub deadline: Option<Timestamp>,
 }

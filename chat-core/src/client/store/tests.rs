@@ -7,15 +7,15 @@ use bytes::{BufMut as _, BytesMut};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::client::{Cursor, EventMark};
+use crate::client::{Cursor, EventIdentity};
 use crate::codec::{RequestId, client::encode_command};
 use crate::model::{Command, Draft, Emoji, EventId, GroupName, MessageText, Seq, UserName, UserRef};
-use crate::secure::Verdict;
+use crate::secure::PinVerdict;
 
-fn marked(seq: u64) -> Cursor {
+fn identified(seq: u64) -> Cursor {
     Cursor {
         seq: Seq(seq),
-        mark: Some(EventMark {
+        identity: Some(EventIdentity {
             id: EventId::random(),
             time: Timestamp(1_790_000_000_001),
         }),
@@ -34,7 +34,7 @@ fn entry(text: &str) -> OutboxEntry {
             mentions: vec![UserId(4)],
             mention_all: false,
         },
-        queued: Timestamp(1_790_000_000_000),
+        queued_at: Timestamp(1_790_000_000_000),
         deadline: None,
     }
 }
@@ -69,7 +69,7 @@ async fn profile_keeps_its_state_over_a_restart() {
             store_epoch: Some(StoreEpoch::random()),
         };
         store.save_account(&account).await.unwrap();
-        cursors = BTreeMap::from([(ConversationId(1), marked(5)), (ConversationId(2), Seq(6).into())]);
+        cursors = BTreeMap::from([(ConversationId(1), identified(5)), (ConversationId(2), Seq(6).into())]);
         store.save_cursors(&cursors).await.unwrap();
         names = BTreeMap::from([(UserId(7), "小明".to_owned())]);
         store.save_names(&names).await.unwrap();
@@ -130,7 +130,7 @@ async fn outbox_of_an_earlier_version_is_read() {
 fn store_old_outbox(path: &Path, entry: &OutboxEntry) {
     const QUEUED: u8 = 1;
     let mut content = BytesMut::from(&[QUEUED][..]);
-    content.put_i64(entry.queued.0);
+    content.put_i64(entry.queued_at.0);
     content.put_i64(0);
     let draft = Draft {
         client_message_id: entry.id,
@@ -349,7 +349,10 @@ async fn torn_cursors_are_not_used() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cursors");
     let store = open(directory.path());
-    let cursors = BTreeMap::from([(ConversationId(12), marked(345)), (ConversationId(67), marked(890))]);
+    let cursors = BTreeMap::from([
+        (ConversationId(12), identified(345)),
+        (ConversationId(67), identified(890)),
+    ]);
     store.save_cursors(&cursors).await.unwrap();
     let whole = fs::read(&path).unwrap();
     for cut in 0..whole.len() {
@@ -367,13 +370,13 @@ async fn torn_cursors_are_not_used() {
             );
         }
     }
-    // A file without digest and event marks is accepted.
+    // A file without digest and identities of events is accepted.
     fs::write(&path, "12 345\n67 890\n").unwrap();
-    let unmarked = BTreeMap::from([
+    let unidentified = BTreeMap::from([
         (ConversationId(12), Seq(345).into()),
         (ConversationId(67), Seq(890).into()),
     ]);
-    assert_eq!(store.load().await.unwrap().cursors, unmarked);
+    assert_eq!(store.load().await.unwrap().cursors, unidentified);
 }
 
 #[tokio::test]
@@ -387,7 +390,7 @@ async fn pin_is_kept_and_a_changed_key_is_refused() {
         let refused = store.pin("CHAT.example:7400", &other).await.unwrap_err();
         assert!(refused.to_string().contains("has changed"), "{refused}");
         let known = store.known_hosts().await.unwrap();
-        assert_eq!(known.check("chat.example:7400", &ours), Verdict::Known);
+        assert_eq!(known.check("chat.example:7400", &ours), PinVerdict::Known);
         assert_eq!(known.keys().collect::<Vec<_>>(), [ours]);
     }
 }

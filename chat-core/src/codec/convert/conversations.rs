@@ -6,7 +6,7 @@ use super::{enums, parts};
 use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::event::{self, EventFields};
 use crate::codec::proto;
-use crate::codec::wire::{Encode, Fields};
+use crate::codec::wire::{Encode, FieldSink};
 use crate::model::{
     Command, ConversationId, ConversationInfo, ConversationPage, ConversationQuery, ConversationView, HistoryPage,
     Page, PageFrom, Seq, Timestamp,
@@ -61,8 +61,8 @@ pub(super) fn to_list_conversations(list: &proto::ListConversations) -> Result<C
             ConversationQuery::DEFAULT_LIMIT,
             ConversationQuery::MAX_LIMIT,
         )?,
-        ended: list.ended,
-        descriptions: list.descriptions,
+        include_ended: list.ended,
+        include_descriptions: list.descriptions,
     }))
 }
 
@@ -73,8 +73,8 @@ pub(super) fn list_conversations(query: ConversationQuery) -> proto::ListConvers
             ConversationQuery::DEFAULT_LIMIT => 0,
             limit => limit,
         },
-        ended: query.ended,
-        descriptions: query.descriptions,
+        ended: query.include_ended,
+        descriptions: query.include_descriptions,
     }
 }
 
@@ -150,12 +150,12 @@ pub(super) fn to_conversation_info(info: proto::ConversationInfo) -> Result<Conv
 }
 
 impl Encode for HistoryPage {
-    fn fields(&self, out: &mut impl Fields) {
+    fn put_fields(&self, out: &mut impl FieldSink) {
         out.integer(1, self.conversation.0);
         for event in &self.events {
             let event = EventFields::past(event);
             out.message(2, event.len());
-            event.fields(out);
+            event.put_fields(out);
         }
         out.flag(3, self.has_more);
         out.integer(4, self.first_seq.0);

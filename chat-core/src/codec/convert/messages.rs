@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::parts;
 use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::proto;
-use crate::codec::wire::{Encode, Fields};
+use crate::codec::wire::{Encode, FieldSink};
 use crate::model::{
     Appended, Command, ConversationId, Draft, DraftContent, Emoji, MessageText, Seq, Timestamp, UserId,
 };
@@ -137,7 +137,7 @@ pub(super) fn send(conversation: proto::ConversationRef, draft: &Draft) -> proto
 }
 
 impl Encode for Appended {
-    fn fields(&self, out: &mut impl Fields) {
+    fn put_fields(&self, out: &mut impl FieldSink) {
         out.integer(1, self.conversation.0);
         out.integer(2, self.seq.0);
         out.bytes(3, &self.event_id.0);

@@ -227,13 +227,13 @@ proptest! {
     fn hand_written_decoder_agrees_with_prost_on_sends(
         message in send_message(),
         request_id in 0u64..300,
-        max_text in prop_oneof![Just(MAX_TEXT_BYTES), 0usize..30],
+        max_text_bytes in prop_oneof![Just(MAX_TEXT_BYTES), 0usize..30],
     ) {
         let command = Some(WireCommand::SendMessage(message));
         let packet = proto::ClientPacket { request_id, command };
-        if let Some((id, by_hand)) = send::decode(&packet.encode_to_vec(), max_text) {
+        if let Some((id, by_hand)) = send::decode(&packet.encode_to_vec(), max_text_bytes) {
             prop_assert_eq!(id.0, request_id);
-            let by_prost = crate::codec::convert::requests::to_request(packet.command.unwrap(), max_text);
+            let by_prost = crate::codec::convert::requests::to_request(packet.command.unwrap(), max_text_bytes);
             let by_prost = by_prost.map(|kind| match kind {
                 crate::codec::RequestKind::Command(command) => command,
                 other => panic!("{other:?}"),

@@ -15,8 +15,8 @@ use crate::engine::config::{EngineConfig, SessionPolicy};
 use crate::engine::error::{CommandError, name_taken};
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::account::{
-    Admit, CreateAccount, LoggedIn, LoginMethod, PhcString, Provision, Tokens, can_resume, first_epoch, private_info,
-    session_expired,
+    Admit, CommittedLogin, CreateAccount, LoginMethod, PhcString, Provision, Tokens, can_resume, first_epoch,
+    private_info, session_expired,
 };
 use crate::engine::operations::fence::USER_LOCK;
 use crate::engine::store_access::StoreAccess;
@@ -280,7 +280,7 @@ impl Logins {
         self: Arc<Self>,
         user: UserId,
         device: DeviceId,
-    ) -> Result<LoggedIn, CommandError> {
+    ) -> Result<CommittedLogin, CommandError> {
         check_device(device, "")?;
         let name = "this server".to_owned();
         let admitted = self.admit(user, device, LoginMethod::Trusted { name }).await;
@@ -292,11 +292,11 @@ impl Logins {
     }
 
     /// Commits a login or resume, and ends the sessions that it replaces.
-    async fn admit(&self, user: UserId, device: DeviceId, method: LoginMethod) -> Result<LoggedIn, CommandError> {
+    async fn admit(&self, user: UserId, device: DeviceId, method: LoginMethod) -> Result<CommittedLogin, CommandError> {
         // A resumed device is known, so it evicts no other device, and it is one of the logged-in
         // devices that the policy `RejectNewDevices` has admitted. Only the policy `Reject` has to
         // know the live devices at a resume.
-        let live = match (self.options.session_policy, &method) {
+        let live_devices = match (self.options.session_policy, &method) {
             (SessionPolicy::Reject, _) | (_, LoginMethod::Login { .. } | LoginMethod::Trusted { .. }) => {
                 self.presence.live_devices(user).await
             }
@@ -309,7 +309,7 @@ impl Logins {
             policy: self.options.session_policy,
             max_devices: self.options.max_devices,
             first_epoch: first_epoch(),
-            live,
+            live_devices,
             now: self.access.wall_time(),
         };
         let logged_in = self.access.run(user, admit).await;

@@ -29,7 +29,7 @@ impl MessageCommands {
     /// Queues a draft for its conversation.
     pub(super) fn send(&self, caller: Caller, conversation: ConversationRef, draft: Draft) -> CommandFuture {
         let for_hooks = self.hooks.exist().then(|| draft.clone());
-        let draft = QueuedDraft::new(caller, draft).sent_to(&conversation);
+        let draft = QueuedDraft::new(caller, draft).record_reference_by_name(&conversation);
         let deadline = self.access.deadline() + self.hooks.max_delay();
         self.queue.submit_draft(draft, for_hooks, conversation, deadline)
     }

@@ -64,11 +64,11 @@ impl ReadingCommands {
         permit.add_rows(memberships.len() * ROWS_PER_CONVERSATION);
         let last = memberships.iter().map(|membership| membership.conversation.id).max();
         let next = last.filter(|_| memberships.len() >= limit as usize);
-        if !query.ended {
+        if !query.include_ended {
             memberships.retain(|membership| !is_ended_and_received(membership));
         }
         let mut conversations = conversation_infos(&self.access, user, memberships).await?;
-        if !query.descriptions {
+        if !query.include_descriptions {
             conversations = without_descriptions(conversations);
         }
         Ok(Outcome::Conversations(ConversationPage { conversations, next }))

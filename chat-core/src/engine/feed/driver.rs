@@ -9,10 +9,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::sleep_until;
 
 use super::leases::Leases;
-use super::machine::{Done, Work};
+use super::machine::{Work, WorkAnswer};
 use super::names::OpenName;
+use super::reader::FeedReader;
 use super::shared::{EndGuard, Shared};
-use super::source::Source;
 use crate::engine::panics::contain_feed;
 use crate::router::CommitWatch;
 use crate::time;
@@ -22,22 +22,22 @@ use crate::time;
 /// logs the errors of reads, and [`Leases`] those of writes.
 #[derive(Clone, Debug)]
 pub(super) struct Io {
-    pub(super) source: Arc<Source>,
+    pub(super) reader: Arc<FeedReader>,
     pub(super) leases: Arc<Leases>,
 }
 
 impl Io {
-    pub(super) async fn execute(self, work: Work) -> Done {
+    pub(super) async fn execute(self, work: Work) -> WorkAnswer {
         match work {
-            Work::Leases(work) => Done::Leases(contain_feed(self.leases.round(work)).await),
+            Work::Leases(work) => WorkAnswer::Leases(contain_feed(self.leases.round(work)).await),
             Work::LookUp(look_up) => {
-                let found = contain_feed(self.source.look_up(&look_up)).await;
-                Done::LookUp(look_up, found)
+                let found = contain_feed(self.reader.look_up(&look_up)).await;
+                WorkAnswer::LookUp(look_up, found)
             }
-            Work::Read(read) => Done::Read(read, contain_feed(self.source.read(read)).await),
+            Work::Read(read) => WorkAnswer::Read(read, contain_feed(self.reader.read(read)).await),
             Work::Record(moves) => {
                 let held = contain_feed(self.leases.record(moves.clone())).await;
-                Done::Record(moves, held)
+                WorkAnswer::Record(moves, held)
             }
         }
     }
@@ -67,7 +67,7 @@ impl Driver {
         let leases = self.shared.machine.lock().leases();
         if contain_feed(self.io.leases.release(leases)).await.is_err() {
             tracing::warn!(
-                feed = self.io.source.feed,
+                feed = self.io.reader.feed,
                 "cannot release the leases of the feed; they expire by themselves"
             );
         }
@@ -102,9 +102,9 @@ impl Driver {
                     is_closing = true;
                     shared.machine.lock().close(now, now + self.close_timeout);
                 }
-                Some(done) = running.next() => {
+                Some(answer) = running.next() => {
                     let mut machine = shared.machine.lock();
-                    machine.finish(time::now(), done);
+                    machine.finish(time::now(), answer);
                     if machine.has_ready() {
                         shared.ready.notify_one();
                     }

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::machine::{LeaseAnswer, LeaseWork, Moves};
+use super::machine::{CursorMoves, LeaseAnswer, LeaseWork};
 use super::options::FeedStart;
-use super::source::Source;
+use super::reader::FeedReader;
 use super::split::{Plan, plan};
-use super::units_of_work::{Change, Delete, DeleteRejection, Ends, Record, Release, Round, RoundDone, RoundRejection};
+use super::units_of_work::{
+    DeleteFeed, DeleteFeedRejection, LeaseChange, LogEnds, RecordCursors, ReleaseLeases, Round, RoundDone,
+    RoundRejection,
+};
 use crate::engine::breaker::Scope;
 use crate::engine::error::CommandError;
 use crate::engine::store_access::StoreAccess;
@@ -30,7 +33,7 @@ fn registry(feed: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Leases {
     pub(super) access: Arc<StoreAccess>,
-    pub(super) source: Arc<Source>,
+    pub(super) reader: Arc<FeedReader>,
     pub(super) node: NodeId,
     pub(super) start: FeedStart,
     pub(super) ttl: Duration,
@@ -44,7 +47,7 @@ impl Leases {
     /// Runs one round: registers the node or renews its registration, renews and releases the
     /// leases of `work`, and claims shards up to the node's share if `work` permits claims.
     pub(super) async fn round(&self, work: LeaseWork) -> Result<LeaseAnswer, CommandError> {
-        let (feed, registry) = (&self.source.feed, registry(&self.source.feed));
+        let (feed, registry) = (&self.reader.feed, registry(&self.reader.feed));
         let store = self.access.store();
         let registered = self.access.read(store.feed_leases(&registry)).await?;
         let leases = self.access.read(store.feed_leases(feed)).await?;
@@ -65,8 +68,8 @@ impl Leases {
             node: self.node,
             ttl: self.ttl,
             registration,
-            changes: Change::of_round(work, &claim),
-            ends: (self.start == FeedStart::Beginning).then(Ends::new),
+            changes: LeaseChange::of_round(work, &claim),
+            log_ends: (self.start == FeedStart::Beginning).then(LogEnds::new),
         };
         let done = self.run(round, &claim).await?;
         *self.registration.lock() = done.registration;
@@ -82,15 +85,15 @@ impl Leases {
 
     /// Returns the change that renews this node's registration, or registers it in a free slot.
     /// Returns `None` if other nodes hold all slots.
-    fn registration_change(&self, registered: &[FeedLease]) -> Option<Change> {
+    fn registration_change(&self, registered: &[FeedLease]) -> Option<LeaseChange> {
         if let Some(lease) = &*self.registration.lock() {
-            return Some(Change::Renew(lease.clone()));
+            return Some(LeaseChange::Renew(lease.clone()));
         }
         let is_taken = |slot: &FeedShard| {
             let mut others = registered.iter().filter(|lease| lease.node != self.node);
             others.any(|lease| lease.shard == *slot)
         };
-        FeedShard::all().find(|slot| !is_taken(slot)).map(Change::Claim)
+        FeedShard::all().find(|slot| !is_taken(slot)).map(LeaseChange::Claim)
     }
 
     /// Runs the unit of work of a round. If it claims a shard for the first time ever and the feed
@@ -99,12 +102,12 @@ impl Leases {
         if let Some(done) = self.attempt(round.clone()).await? {
             return Ok(done);
         }
-        let mut ends = Ends::new();
-        for (conversation, last_seq) in self.source.ends(claim).await? {
+        let mut ends = LogEnds::new();
+        for (conversation, last_seq) in self.reader.log_ends(claim).await? {
             let shard = FeedShard::of(conversation);
             ends.entry(shard).or_default().push((conversation, last_seq));
         }
-        round.ends = Some(ends);
+        round.log_ends = Some(ends);
         self.attempt(round).await?.ok_or_else(CommandError::internal)
     }
 
@@ -114,7 +117,7 @@ impl Leases {
         let run = async {
             match self.access.store().run(round).await {
                 Ok(done) => Ok(Some(done)),
-                Err(RoundRejection::NeedsEnds) => Ok(None),
+                Err(RoundRejection::NeedsLogEnds) => Ok(None),
                 Err(RoundRejection::Store(error)) => Err(error),
             }
         };
@@ -123,8 +126,8 @@ impl Leases {
 
     /// Records cursors in the store. Returns for each element of `moves` whether the node still
     /// held the lease; if not, its cursors were not recorded.
-    pub(super) async fn record(&self, moves: Vec<Moves>) -> Result<Vec<bool>, CommandError> {
-        self.write_logged(self.access.store().run(Record(moves))).await
+    pub(super) async fn record(&self, moves: Vec<CursorMoves>) -> Result<Vec<bool>, CommandError> {
+        self.write_logged(self.access.store().run(RecordCursors(moves))).await
     }
 
     /// Releases leases, and the registration of the node.
@@ -132,7 +135,7 @@ impl Leases {
         let registration = self.registration.lock().take();
         // The registration is released last, because a round locks it last.
         leases.extend(registration);
-        self.write_logged(self.access.store().run(Release(leases))).await
+        self.write_logged(self.access.store().run(ReleaseLeases(leases))).await
     }
 
     /// Writes to the store. Logs the first of consecutive errors, because the feed repeats a write
@@ -142,7 +145,7 @@ impl Leases {
             let result = work.await;
             let is_failing = result.is_err();
             let was_failing = self.is_failing.swap(is_failing, Ordering::Relaxed);
-            let feed = &self.source.feed;
+            let feed = &self.reader.feed;
             match &result {
                 Err(error) if !was_failing => {
                     let error = error as &dyn Error;
@@ -164,7 +167,7 @@ impl Leases {
 /// Deletes a feed. Returns `false`, and deletes nothing, if another node holds a lease of the feed
 /// or of its registry.
 pub(super) async fn delete(access: &StoreAccess, node: NodeId, feed: &str) -> Result<bool, CommandError> {
-    let delete = Delete {
+    let delete = DeleteFeed {
         feed: feed.to_owned(),
         registry: registry(feed),
         node,
@@ -172,8 +175,8 @@ pub(super) async fn delete(access: &StoreAccess, node: NodeId, feed: &str) -> Re
     let run = async {
         match access.store().run(delete).await {
             Ok(()) => Ok(true),
-            Err(DeleteRejection::IsOpen) => Ok(false),
-            Err(DeleteRejection::Store(error)) => Err(error),
+            Err(DeleteFeedRejection::IsOpen) => Ok(false),
+            Err(DeleteFeedRejection::Store(error)) => Err(error),
         }
     };
     write_to_store(access, run).await

@@ -2,7 +2,7 @@
 //! as a bot, a webhook, push notifications or a search index.
 //!
 //! ```text
-//! Feed / FeedItem ──► machine ◄──► driver ──► source (reads)   ──► store
+//! Feed / FeedItem ──► machine ◄──► driver ──► reader (reads)   ──► store
 //!  next, done          decides     one task   leases (writes)
 //! ```
 //!
@@ -25,8 +25,8 @@ mod machine;
 mod names;
 mod open;
 mod options;
+mod reader;
 mod shared;
-mod source;
 mod split;
 mod units_of_work;
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::driver::{Driver, Io};
 use super::handle::Feed;
 use super::leases::{Leases, delete};
-use super::machine::{Done, Machine};
+use super::machine::{Machine, WorkAnswer};
 use super::names::OpenNames;
 use super::options::{FeedError, FeedOptions, FeedScope};
+use super::reader::FeedReader;
 use super::shared::{EndGuard, Shared};
-use super::source::Source;
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::store_access::StoreAccess;
 use crate::model::NodeId;
@@ -66,11 +66,11 @@ impl Feeds {
         // The first round of leases runs here, because it fixes the position at which the feed
         // starts: every event that is committed after the feed was opened is handed out.
         for work in machine.poll_work(now()) {
-            let done = io.clone().execute(work).await;
-            if let Done::Leases(Err(error)) = done {
+            let answer = io.clone().execute(work).await;
+            if let WorkAnswer::Leases(Err(error)) = answer {
                 return Err(FeedError::Store(error));
             }
-            machine.finish(now(), done);
+            machine.finish(now(), answer);
         }
         let shared = Arc::new(Shared::new(machine, self.lifecycle.draining().child_token()));
         let driver = Driver {
@@ -86,7 +86,7 @@ impl Feeds {
     }
 
     fn io(&self, options: &FeedOptions) -> Io {
-        let source = Arc::new(Source {
+        let reader = Arc::new(FeedReader {
             access: Arc::clone(&self.access),
             log: self.router.event_log(),
             feed: options.name.clone(),
@@ -94,14 +94,14 @@ impl Feeds {
         });
         let leases = Arc::new(Leases {
             access: Arc::clone(&self.access),
-            source: Arc::clone(&source),
+            reader: Arc::clone(&reader),
             node: self.node,
             start: options.start,
             ttl: options.lease_ttl,
             registration: Mutex::default(),
             is_failing: AtomicBool::default(),
         });
-        Io { source, leases }
+        Io { reader, leases }
     }
 
     /// Deletes a feed; see [`Engine::delete_feed`](crate::engine::Engine::delete_feed).

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::machine::{LeaseWork, Moves};
+use super::machine::{CursorMoves, LeaseWork};
 use crate::model::{ConversationId, NodeId, Seq};
 use crate::store::{FeedLease, FeedShard, FeedTxExt, StoreError, Transaction, TypedUnit};
 
@@ -15,17 +15,17 @@ use crate::store::{FeedLease, FeedShard, FeedTxExt, StoreError, Transaction, Typ
 const MAX_CURSORS_PER_STATEMENT: usize = 512;
 
 /// The `Seq` of the last event of each log, by the shards of the conversations.
-pub(super) type Ends = BTreeMap<FeedShard, Vec<(ConversationId, Seq)>>;
+pub(super) type LogEnds = BTreeMap<FeedShard, Vec<(ConversationId, Seq)>>;
 
 /// A change of the lease of one shard.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(super) enum LeaseChange {
     Renew(FeedLease),
     Release(FeedLease),
     Claim(FeedShard),
 }
 
-impl Change {
+impl LeaseChange {
     fn shard(&self) -> FeedShard {
         match self {
             Self::Renew(lease) | Self::Release(lease) => lease.shard,
@@ -52,11 +52,11 @@ pub(super) struct Round {
     pub(super) node: NodeId,
     pub(super) ttl: Duration,
     /// Change of the lease by which the node is registered.
-    pub(super) registration: Option<Change>,
-    pub(super) changes: Vec<Change>,
+    pub(super) registration: Option<LeaseChange>,
+    pub(super) changes: Vec<LeaseChange>,
     /// Last event that the feed skips in each log of a shard that is claimed for the first time.
     /// Empty if the feed starts at the beginning; `None` if the ends of the logs were not read yet.
-    pub(super) ends: Option<Ends>,
+    pub(super) log_ends: Option<LogEnds>,
 }
 
 /// Result of a round.
@@ -74,7 +74,7 @@ pub(super) struct RoundDone {
 #[derive(Debug)]
 pub(super) enum RoundRejection {
     /// A shard was claimed for the first time, and the round lacks the ends of its logs.
-    NeedsEnds,
+    NeedsLogEnds,
     Store(StoreError),
 }
 
@@ -93,15 +93,15 @@ impl TypedUnit for Round {
         let mut done = RoundDone::default();
         for change in &self.changes {
             match change {
-                Change::Renew(lease) => match tx.renew_feed(lease, self.ttl).await? {
+                LeaseChange::Renew(lease) => match tx.renew_feed(lease, self.ttl).await? {
                     Some(renewed) => done.renewed.push(renewed),
                     None => done.lost.push(lease.clone()),
                 },
-                Change::Release(lease) => {
+                LeaseChange::Release(lease) => {
                     tx.release_feed(lease).await?;
                     done.released.push(lease.clone());
                 }
-                Change::Claim(shard) => {
+                LeaseChange::Claim(shard) => {
                     let claimed = tx.claim_feed(&self.feed, *shard, self.node, self.ttl).await?;
                     if let Some(lease) = claimed {
                         self.skip_to_start(tx, &lease).await?;
@@ -111,8 +111,8 @@ impl TypedUnit for Round {
             }
         }
         done.registration = match &self.registration {
-            Some(Change::Renew(lease)) => tx.renew_feed(lease, self.ttl).await?,
-            Some(Change::Claim(slot)) => tx.claim_feed(&self.registry, *slot, self.node, self.ttl).await?,
+            Some(LeaseChange::Renew(lease)) => tx.renew_feed(lease, self.ttl).await?,
+            Some(LeaseChange::Claim(slot)) => tx.claim_feed(&self.registry, *slot, self.node, self.ttl).await?,
             _ => None,
         };
         Ok(done)
@@ -121,7 +121,7 @@ impl TypedUnit for Round {
     fn store_error(rejection: RoundRejection) -> Result<StoreError, RoundRejection> {
         match rejection {
             RoundRejection::Store(error) => Ok(error),
-            RoundRejection::NeedsEnds => Err(rejection),
+            RoundRejection::NeedsLogEnds => Err(rejection),
         }
     }
 }
@@ -133,7 +133,7 @@ impl Round {
         if lease.term > 1 {
             return Ok(());
         }
-        let ends = self.ends.as_ref().ok_or(RoundRejection::NeedsEnds)?;
+        let ends = self.log_ends.as_ref().ok_or(RoundRejection::NeedsLogEnds)?;
         let ends = ends.get(&lease.shard).map_or(&[][..], Vec::as_slice);
         for ends in ends.chunks(MAX_CURSORS_PER_STATEMENT) {
             tx.advance_feed(lease, ends).await?;
@@ -144,10 +144,10 @@ impl Round {
 
 /// Unit of work that records cursors.
 #[derive(Debug)]
-pub(super) struct Record(pub(super) Vec<Moves>);
+pub(super) struct RecordCursors(pub(super) Vec<CursorMoves>);
 
 #[async_trait]
-impl TypedUnit for Record {
+impl TypedUnit for RecordCursors {
     type Output = Vec<bool>;
     type Rejection = StoreError;
 
@@ -166,10 +166,10 @@ impl TypedUnit for Record {
 
 /// Unit of work that releases leases.
 #[derive(Debug)]
-pub(super) struct Release(pub(super) Vec<FeedLease>);
+pub(super) struct ReleaseLeases(pub(super) Vec<FeedLease>);
 
 #[async_trait]
-impl TypedUnit for Release {
+impl TypedUnit for ReleaseLeases {
     type Output = ();
     type Rejection = StoreError;
 
@@ -187,7 +187,7 @@ impl TypedUnit for Release {
 
 /// Unit of work that deletes a feed.
 #[derive(Debug)]
-pub(super) struct Delete {
+pub(super) struct DeleteFeed {
     pub(super) feed: String,
     pub(super) registry: String,
     pub(super) node: NodeId,
@@ -195,39 +195,39 @@ pub(super) struct Delete {
 
 /// Reason for which a feed was not deleted.
 #[derive(Debug)]
-pub(super) enum DeleteRejection {
+pub(super) enum DeleteFeedRejection {
     /// Another node holds a lease of the feed or of its registry.
     IsOpen,
     Store(StoreError),
 }
 
-impl From<StoreError> for DeleteRejection {
+impl From<StoreError> for DeleteFeedRejection {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
 #[async_trait]
-impl TypedUnit for Delete {
+impl TypedUnit for DeleteFeed {
     type Output = ();
-    type Rejection = DeleteRejection;
+    type Rejection = DeleteFeedRejection;
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<(), DeleteRejection> {
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<(), DeleteFeedRejection> {
         for feed in [&self.feed, &self.registry] {
             for shard in FeedShard::all() {
                 // A claim locks the lease, and fails if another node holds it.
                 let claimed = tx.claim_feed(feed, shard, self.node, Duration::ZERO).await?;
-                claimed.ok_or(DeleteRejection::IsOpen)?;
+                claimed.ok_or(DeleteFeedRejection::IsOpen)?;
             }
         }
         tx.delete_feed(&self.feed).await?;
         Ok(tx.delete_feed(&self.registry).await?)
     }
 
-    fn store_error(rejection: DeleteRejection) -> Result<StoreError, DeleteRejection> {
+    fn store_error(rejection: DeleteFeedRejection) -> Result<StoreError, DeleteFeedRejection> {
         match rejection {
-            DeleteRejection::Store(error) => Ok(error),
-            DeleteRejection::IsOpen => Err(rejection),
+            DeleteFeedRejection::Store(error) => Ok(error),
+            DeleteFeedRejection::IsOpen => Err(rejection),
         }
     }
 }

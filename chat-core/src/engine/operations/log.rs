@@ -25,7 +25,7 @@ pub(crate) struct Author {
     pub(crate) device: Option<DeviceId>,
     /// Idempotency key, and the fingerprint of the draft that was sent with it; `None` if the event
     /// does not stem from a draft.
-    pub(crate) sent: Option<(ClientMessageId, u64)>,
+    pub(crate) draft_key: Option<(ClientMessageId, u64)>,
 }
 
 impl From<Caller> for Author {
@@ -33,7 +33,7 @@ impl From<Caller> for Author {
         Self {
             user: caller.user,
             device: caller.device(),
-            sent: None,
+            draft_key: None,
         }
     }
 }
@@ -85,8 +85,8 @@ impl Log {
             id: self.ids.next(),
             sender: author.user,
             device: author.device,
-            client_message_id: author.sent.map(|(id, _)| id),
-            fingerprint: author.sent.map_or(0, |(_, fingerprint)| fingerprint),
+            client_message_id: author.draft_key.map(|(id, _)| id),
+            fingerprint: author.draft_key.map_or(0, |(_, fingerprint)| fingerprint),
             time: row.last_time,
             kind,
             target,

@@ -59,7 +59,7 @@ pub enum DeletedSubject {
 /// Options of a deletion. The default keeps the texts, reserves the name, and refuses the subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct DeleteAccount {
+pub struct DeletionOptions {
     /// Treatment of the user's texts.
     pub texts: DeletedTexts,
     /// Treatment of the account's name.
@@ -68,7 +68,7 @@ pub struct DeleteAccount {
     pub subject: DeletedSubject,
 }
 
-impl DeleteAccount {
+impl DeletionOptions {
     /// Returns the options as the audit log describes them.
     fn describe(self) -> String {
         let texts = match self.texts {
@@ -108,12 +108,12 @@ impl Operator {
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
-    pub async fn delete_account(&self, user: impl Into<UserRef>, options: DeleteAccount) -> Result<(), CommandError> {
+    pub async fn delete_account(&self, user: impl Into<UserRef>, options: DeletionOptions) -> Result<(), CommandError> {
         let user = self.find_user(&user.into()).await?;
         self.spawn(|this| async move { this.delete(user, options).await }).await
     }
 
-    async fn delete(&self, user: UserId, options: DeleteAccount) -> Result<(), CommandError> {
+    async fn delete(&self, user: UserId, options: DeletionOptions) -> Result<(), CommandError> {
         let mark = MarkDeleted {
             audit: self.audit_context(),
             user,
@@ -216,7 +216,7 @@ impl Operator {
                 conversation,
                 now,
             };
-            self.append(conversation, end).await?;
+            self.run_and_publish(conversation, end).await?;
         }
         let row = self.parts.access.store().conversation(conversation);
         let Some(row) = self.parts.access.read(row).await? else {
@@ -251,7 +251,7 @@ impl Operator {
                     targets: targets.to_vec(),
                     now: access.wall_time(),
                 };
-                self.append(row.id, erase).await?;
+                self.run_and_publish(row.id, erase).await?;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::accounts::MAX_PAGE;
 use super::{GroupDetails, GroupListPage, GroupListing, Operator};
 use crate::engine::error::CommandError;
-use crate::engine::operations::operator::{DeleteGroup, TransferGroup, no_group};
+use crate::engine::operations::operator::{DeleteGroupByOperator, TransferGroup, no_group};
 use crate::engine::views::user_infos;
 use crate::model::{ConversationId, ConversationRef, Member, MemberInfo, Role, UserId, UserInfo, UserRef};
 use crate::store::ListedGroup;
@@ -93,7 +93,7 @@ impl Operator {
         let to = self.find_user(&to.into()).await?;
         self.spawn(|this| async move {
             let audit = this.audit_context();
-            this.append(group, TransferGroup { audit, group, to }).await
+            this.run_and_publish(group, TransferGroup { audit, group, to }).await
         })
         .await
     }
@@ -108,7 +108,8 @@ impl Operator {
         let group = self.find_group(&group.into()).await?.id;
         self.spawn(|this| async move {
             let audit = this.audit_context();
-            this.append(group, DeleteGroup { audit, group }).await
+            this.run_and_publish(group, DeleteGroupByOperator { audit, group })
+                .await
         })
         .await
     }

@@ -27,7 +27,7 @@ impl Operator {
                 conversation,
                 target,
             };
-            this.append(conversation, recall).await
+            this.run_and_publish(conversation, recall).await
         })
         .await
     }

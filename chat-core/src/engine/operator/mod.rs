@@ -40,7 +40,7 @@ use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef
 use crate::router::Router;
 
 pub use acting::OperatorActingAs;
-pub use deletion::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts};
+pub use deletion::{DeletedName, DeletedSubject, DeletedTexts, DeletionOptions};
 pub use export::AccountExport;
 pub use export_records::{ExportRecord, ExportedEvent, ExportedMembership, InboxEntry};
 pub use name::{OperatorName, OperatorNameError};
@@ -151,7 +151,7 @@ impl Operator {
     }
 
     /// Runs a unit of work on a conversation and publishes its events.
-    async fn append<O>(&self, conversation: ConversationId, operation: O) -> Result<(), CommandError>
+    async fn run_and_publish<O>(&self, conversation: ConversationId, operation: O) -> Result<(), CommandError>
     where
         O: Operation<Output = Vec<Event>> + Clone,
     {

@@ -139,7 +139,7 @@ async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged()
 
 /// Waits for a push to this session that a friend has this presence.
 async fn wait_for_presence(session: &LocalSession, wanted: PresenceState) {
-    push(session, |push| match push {
+    wait_for_push(session, |push| match push {
         Push::Presence { state, .. } if *state == wanted => Some(()),
         _ => None,
     })
@@ -196,7 +196,7 @@ async fn acting_caller_marks_as_read_on_all_devices() {
     let acting = engine.acting_as(id(&bob));
     assert_eq!(acting.conversation(group).await.unwrap().unread, 1);
     acting.mark_read(group, sent.seq).await.unwrap();
-    let unread = push(&bob, |push| match push {
+    let unread = wait_for_push(&bob, |push| match push {
         Push::Read {
             conversation, unread, ..
         } if *conversation == group => Some(*unread),

@@ -14,8 +14,8 @@ async fn friends_write_to_each_other() {
     assert_eq!((first.seq, second.seq), (Seq(1), Seq(2)));
     assert_eq!(first.conversation, second.conversation);
     for session in [&alice, &bob] {
-        let one = event(session, EventKind::Message).await;
-        let two = event(session, EventKind::Message).await;
+        let one = wait_for_event(session, EventKind::Message).await;
+        let two = wait_for_event(session, EventKind::Message).await;
         assert_eq!((one.seq, two.seq), (Seq(1), Seq(2)));
         assert_eq!(message(&one).unwrap(), "hello");
         let page = history(session, ConversationRef::Id(first.conversation)).await;

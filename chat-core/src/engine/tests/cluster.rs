@@ -39,7 +39,7 @@ async fn events_cross_nodes_in_order() {
     }
     for session in [&alice, &bob] {
         for n in 0..50 {
-            let event = event(session, EventKind::Message).await;
+            let event = wait_for_event(session, EventKind::Message).await;
             assert_eq!((event.seq, message(&event).unwrap()), (Seq(n + 1), n.to_string()));
         }
     }
@@ -54,7 +54,7 @@ async fn conversation_written_on_two_nodes_has_one_order() {
     let laptop = other.session(id(&phone), DeviceId::random()).await.unwrap();
     phone.send_text(direct(&phone), "opens it").await.unwrap();
     for session in [&phone, &laptop] {
-        event(session, EventKind::Message).await;
+        wait_for_event(session, EventKind::Message).await;
     }
     let sends = (0..100).map(|n| {
         let session = if n % 2 == 0 { &phone } else { &laptop };
@@ -65,7 +65,7 @@ async fn conversation_written_on_two_nodes_has_one_order() {
     assert_eq!(seqs, (2..=101).collect::<Vec<_>>());
     for session in [&phone, &laptop] {
         for n in 2..=101 {
-            assert_eq!(event(session, EventKind::Message).await.seq, Seq(n));
+            assert_eq!(wait_for_event(session, EventKind::Message).await.seq, Seq(n));
         }
     }
 }
@@ -82,7 +82,7 @@ async fn login_on_another_node_ends_the_older_session() {
         error_code(older.send_text(direct(&older), "x").await),
         ReplyCode::Fenced
     );
-    let code = push(&older, |push| match push {
+    let code = wait_for_push(&older, |push| match push {
         Push::Closed(code) => Some(*code),
         _ => None,
     });
@@ -98,24 +98,27 @@ async fn group_members_on_two_nodes_exchange_events() {
     let bob = other.session(bob, DeviceId::random()).await.unwrap();
     let group = create_group(&olga, "crowd").await;
     join(&bob, group).await;
-    event(&olga, EventKind::MemberJoined).await;
+    wait_for_event(&olga, EventKind::MemberJoined).await;
     olga.send_text(ConversationRef::Id(group), "welcome").await.unwrap();
-    assert_eq!(message(&event(&bob, EventKind::Message).await).unwrap(), "welcome");
+    assert_eq!(
+        message(&wait_for_event(&bob, EventKind::Message).await).unwrap(),
+        "welcome"
+    );
     let typing = Command::Typing {
         conversation: group,
         stopped: false,
     };
     bob.execute(typing).await.unwrap();
-    push(&olga, |push| matches!(push, Push::Typing { .. }).then_some(())).await;
+    wait_for_push(&olga, |push| matches!(push, Push::Typing { .. }).then_some(())).await;
     let kick = Command::KickMember {
         group: ConversationRef::Id(group),
         user: user(&bob),
         ban: false,
     };
     olga.execute(kick).await.unwrap();
-    event(&bob, EventKind::MemberKicked).await;
+    wait_for_event(&bob, EventKind::MemberKicked).await;
     olga.send_text(ConversationRef::Id(group), "he is gone").await.unwrap();
-    event(&olga, EventKind::Message).await;
+    wait_for_event(&olga, EventKind::Message).await;
     assert_eq!(
         error_code(bob.send_text(ConversationRef::Id(group), "x").await),
         ReplyCode::Forbidden
@@ -131,7 +134,7 @@ async fn presence_crosses_nodes() {
     let user = id(&bob);
     drop(bob);
     let bob_is = |wanted| {
-        push(&alice, move |push| match push {
+        wait_for_push(&alice, move |push| match push {
             Push::Presence { state, .. } if *state == wanted => Some(()),
             _ => None,
         })

@@ -47,7 +47,7 @@ async fn friend_request_is_made_and_accepted() {
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     alice.execute(request(&bob)).await.unwrap();
     alice.execute(request(&bob)).await.unwrap();
-    let asked = event(&bob, EventKind::FriendRequested).await;
+    let asked = wait_for_event(&bob, EventKind::FriendRequested).await;
     assert!(
         matches!(body(&asked), EventBody::FriendRequested { from, note } if from == id(&alice) && note == "it is me")
     );
@@ -63,7 +63,7 @@ async fn friend_request_is_made_and_accepted() {
     bob.execute(answer(&alice, true)).await.unwrap();
     bob.execute(answer(&alice, true)).await.unwrap();
     assert!(matches!(
-        body(&event(&alice, EventKind::FriendAnswered).await),
+        body(&wait_for_event(&alice, EventKind::FriendAnswered).await),
         EventBody::FriendAnswered { accepted: true, .. }
     ));
     for session in [&alice, &bob] {
@@ -82,7 +82,7 @@ async fn friend_request_is_declined_and_withdrawn() {
     alice.execute(request(&bob)).await.unwrap();
     bob.execute(answer(&alice, false)).await.unwrap();
     assert!(matches!(
-        body(&event(&alice, EventKind::FriendAnswered).await),
+        body(&wait_for_event(&alice, EventKind::FriendAnswered).await),
         EventBody::FriendAnswered { accepted: false, .. }
     ));
     assert_eq!((state(&alice).await, state(&bob).await), (None, None));
@@ -101,7 +101,7 @@ async fn simultaneous_friend_requests_make_friends() {
     other.unwrap();
     for session in [&alice, &bob] {
         assert_eq!(state(session).await, Some(ContactState::Friend));
-        event(session, EventKind::FriendAnswered).await;
+        wait_for_event(session, EventKind::FriendAnswered).await;
     }
 }
 
@@ -150,7 +150,7 @@ async fn blocking_ends_a_friendship() {
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     bob.execute(Command::Block(user(&alice))).await.unwrap();
-    event(&alice, EventKind::FriendRemoved).await;
+    wait_for_event(&alice, EventKind::FriendRemoved).await;
     assert_eq!(state(&alice).await, None);
     assert_eq!(
         error_code(alice.send_text(direct(&bob), "x").await),
@@ -197,7 +197,7 @@ async fn friends_see_each_others_presence() {
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let bob_is = |wanted| {
-        push(&alice, move |push| match push {
+        wait_for_push(&alice, move |push| match push {
             Push::Presence { state, .. } if *state == wanted => Some(()),
             _ => None,
         })

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::support::*;
 use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Subject};
-use crate::engine::operator::{CreateAccount, DeleteAccount, DeletedSubject, Operator, OperatorName};
+use crate::engine::operator::{CreateAccount, DeletedSubject, DeletionOptions, Operator, OperatorName};
 use crate::engine::{CommandError, Engine};
 use crate::model::*;
 use crate::store::{AuditPage, MemoryStore, RequestNotice};
@@ -82,12 +82,15 @@ async fn deletion_forgets_the_announced_requests() {
         record.await.unwrap()
     };
     assert!(is_announced().await);
-    operator.delete_account(owner, DeleteAccount::default()).await.unwrap();
+    operator
+        .delete_account(owner, DeletionOptions::default())
+        .await
+        .unwrap();
     assert!(!is_announced().await);
 }
 
 /// Options of a deletion that frees the subject.
-const FREE_SUBJECT: DeleteAccount = DeleteAccount {
+const FREE_SUBJECT: DeletionOptions = DeletionOptions {
     texts: crate::engine::operator::DeletedTexts::Keep,
     name: crate::engine::operator::DeletedName::Reserve,
     subject: DeletedSubject::Free,
@@ -98,7 +101,10 @@ async fn subject_of_a_deleted_account_gets_no_other_account_until_it_is_freed() 
     let (engine, operator) = engine_with_operator().await;
     let first = log_in(&engine).await.unwrap().user.id;
     for _ in 0..2 {
-        operator.delete_account(first, DeleteAccount::default()).await.unwrap();
+        operator
+            .delete_account(first, DeletionOptions::default())
+            .await
+            .unwrap();
         let refused = log_in(&engine).await.unwrap_err();
         assert_eq!(refused.code, ReplyCode::AccountDisabled);
         assert!(refused.text.contains("deleted"), "{}", refused.text);
@@ -130,7 +136,10 @@ async fn subject_of_a_deleted_account_gets_no_other_account_until_it_is_freed() 
 async fn deletion_frees_the_subject_at_once_or_when_it_is_repeated() {
     let (engine, operator) = engine_with_operator().await;
     let first = log_in(&engine).await.unwrap().user.id;
-    operator.delete_account(first, DeleteAccount::default()).await.unwrap();
+    operator
+        .delete_account(first, DeletionOptions::default())
+        .await
+        .unwrap();
     assert!(log_in(&engine).await.is_err());
     operator.delete_account(first, FREE_SUBJECT).await.unwrap();
     let second = log_in(&engine).await.unwrap().user.id;

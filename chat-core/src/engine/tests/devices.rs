@@ -18,7 +18,7 @@ async fn session_of_an_evicted_device_is_closed_as_revoked() {
     let oldest = new_user(&engine, "alice").await;
     let kept = engine.session(id(&oldest), DeviceId::random()).await.unwrap();
     let newest = engine.session(id(&oldest), DeviceId::random()).await.unwrap();
-    let code = push(&oldest, |push| match push {
+    let code = wait_for_push(&oldest, |push| match push {
         Push::Closed(code) => Some(*code),
         _ => None,
     });
@@ -69,7 +69,7 @@ async fn devices_are_listed_and_revoked() {
         .execute(Command::RevokeDevice(laptop.caller().device().unwrap()))
         .await
         .unwrap();
-    let closed = push(&laptop, |push| match push {
+    let closed = wait_for_push(&laptop, |push| match push {
         Push::Closed(code) => Some(*code),
         _ => None,
     });

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::support::*;
 use crate::commands::Commands;
-use crate::engine::operator::{DeleteAccount, OperatorName};
+use crate::engine::operator::{DeletionOptions, OperatorName};
 use crate::engine::{CommandError, Engine, LocalSession, SessionPolicy};
 use crate::model::*;
 use crate::rate::Rate;
@@ -20,7 +20,7 @@ async fn newer_session_replaces_the_older() {
         .session(id(&first), first.caller().device().unwrap())
         .await
         .unwrap();
-    let why = push(&first, |push| match push {
+    let why = wait_for_push(&first, |push| match push {
         Push::Closed(code) => Some(*code),
         _ => None,
     });
@@ -181,7 +181,7 @@ async fn end_session(engine: &Engine, session: &LocalSession, how: Ended) {
     match how {
         Ended::Disabled => drop(operator.disable(id(session)).await.unwrap()),
         Ended::Deleted => operator
-            .delete_account(id(session), DeleteAccount::default())
+            .delete_account(id(session), DeletionOptions::default())
             .await
             .unwrap(),
         Ended::Revoked => drop(operator.end_sessions(id(session)).await.unwrap()),

@@ -75,7 +75,7 @@ async fn former_member_reads_events_up_to_leaving() {
     let page = history(&bob, group_ref(group)).await;
     assert_eq!(texts(&page), ["during"]);
     assert_eq!((page.first_seq, page.last_seq), (Seq(3), Seq(5)));
-    assert_eq!(event(&bob, EventKind::MemberLeft).await.seq, Seq(5));
+    assert_eq!(wait_for_event(&bob, EventKind::MemberLeft).await.seq, Seq(5));
     assert!(bob.try_next_push().is_none(), "no event follows the leave event");
     assert!(!info(&bob, group_ref(group)).await.active);
 
@@ -118,7 +118,7 @@ async fn join_request_is_answered_by_an_admin() {
     for applicant in [&bob, &eve] {
         join(applicant, group).await;
         join(applicant, group).await;
-        let requested = event(&olga, EventKind::JoinRequested).await;
+        let requested = wait_for_event(&olga, EventKind::JoinRequested).await;
         assert!(matches!(body(&requested), EventBody::JoinRequested { user, .. } if user == id(applicant)));
     }
     let states: Vec<_> = members(&olga, group)
@@ -137,7 +137,7 @@ async fn join_request_is_answered_by_an_admin() {
             accept,
         };
         olga.execute(answer).await.unwrap();
-        let answered = event(applicant, EventKind::JoinAnswered).await;
+        let answered = wait_for_event(applicant, EventKind::JoinAnswered).await;
         assert!(matches!(body(&answered), EventBody::JoinAnswered { accepted, .. } if accepted == accept));
     }
     bob.send_text(group_ref(group), "thanks").await.unwrap();
@@ -166,7 +166,7 @@ async fn invitations_are_accepted_and_declined() {
     };
     olga.execute(invite(&bob)).await.unwrap();
     olga.execute(invite(&bob)).await.unwrap();
-    let invited = event(&bob, EventKind::GroupInvited).await;
+    let invited = wait_for_event(&bob, EventKind::GroupInvited).await;
     assert!(matches!(body(&invited), EventBody::GroupInvited { by, .. } if by == id(&olga)));
     assert!(
         bob.try_next_push().is_none(),
@@ -174,9 +174,9 @@ async fn invitations_are_accepted_and_declined() {
     );
     join(&bob, group).await;
     bob.execute(invite(&eve)).await.unwrap();
-    event(&eve, EventKind::GroupInvited).await;
+    wait_for_event(&eve, EventKind::GroupInvited).await;
     eve.execute(Command::DeclineInvitation(group_ref(group))).await.unwrap();
-    let declined = event(&bob, EventKind::InvitationDeclined).await;
+    let declined = wait_for_event(&bob, EventKind::InvitationDeclined).await;
     assert!(matches!(body(&declined), EventBody::InvitationDeclined { user, .. } if user == id(&eve)));
     eve.execute(Command::Block(user(&bob))).await.unwrap();
     bob.execute(invite(&eve)).await.unwrap();
@@ -202,7 +202,7 @@ async fn kicked_user_may_join_again_and_banned_user_may_not() {
         ban,
     };
     olga.execute(kick(false)).await.unwrap();
-    let removed = event(&bob, EventKind::RemovedFromGroup).await;
+    let removed = wait_for_event(&bob, EventKind::RemovedFromGroup).await;
     assert!(matches!(body(&removed), EventBody::RemovedFromGroup { .. }));
     assert_eq!(
         error_code(bob.send_text(group_ref(group), "x").await),
@@ -269,7 +269,7 @@ async fn owner_leaves_after_a_transfer_or_as_the_last_member() {
     );
     olga.execute(leave.clone()).await.unwrap();
     bob.execute(leave).await.unwrap();
-    event(&bob, EventKind::GroupDeleted).await;
+    wait_for_event(&bob, EventKind::GroupDeleted).await;
     assert_eq!(
         error_code(bob.send_text(group_ref(group), "x").await),
         ReplyCode::GroupDeleted

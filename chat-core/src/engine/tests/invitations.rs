@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::commands::Commands;
-use crate::engine::operator::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts, OperatorName};
+use crate::engine::operator::{DeletedName, DeletedSubject, DeletedTexts, DeletionOptions, OperatorName};
 use crate::engine::{CommandError, Engine, EngineConfig, LocalSession};
 use crate::model::*;
 use crate::store::MemoryStore;
@@ -172,7 +172,7 @@ async fn deleted_inviter_is_not_notified() {
     fixture.invite(&fixture.anna).await.unwrap();
     let inbox = inbox(&fixture.anna).await;
     let operator = fixture.engine.operator(OperatorName::new("carol").unwrap());
-    let how = DeleteAccount {
+    let how = DeletionOptions {
         texts: DeletedTexts::Keep,
         name: DeletedName::Reserve,
         subject: DeletedSubject::Refuse,

@@ -35,11 +35,11 @@ fn observer() -> NodeInfo {
 #[tokio::test]
 async fn builder_reports_an_invalid_configuration_field_or_a_closed_store() {
     let mut bad = config();
-    bad.max_lane_drafts = 1;
+    bad.max_queued_drafts_per_conversation = 1;
     let error = builder().config(bad).build().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the configuration's `max_lane_drafts` must be at least max_batch_drafts"
+        "the configuration's `max_queued_drafts_per_conversation` must be at least max_batch_drafts"
     );
     let store = Arc::new(MemoryStore::new());
     store.close().await;

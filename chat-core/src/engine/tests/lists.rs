@@ -48,11 +48,11 @@ fn ids(conversations: &[ConversationInfo]) -> Vec<ConversationId> {
     conversations.iter().map(|info| info.id).collect()
 }
 
-/// Lists the conversations of the user of a session. If `ended` is true, the list also contains the
-/// ended conversations that the device has acknowledged to their end.
-async fn list(session: &LocalSession, ended: bool) -> Vec<ConversationId> {
+/// Lists the conversations of the user of a session. If `include_ended` is true, the list also
+/// contains the ended conversations that the device has acknowledged to their end.
+async fn list(session: &LocalSession, include_ended: bool) -> Vec<ConversationId> {
     let query = ConversationQuery {
-        ended,
+        include_ended,
         limit: 500,
         ..ConversationQuery::default()
     };

@@ -15,7 +15,7 @@ pub(super) fn acknowledge(conversation: ConversationId, seq: Seq) -> Command {
 
 /// Waits for a receipt with these delivered and read marks.
 async fn receipt(session: &LocalSession, wanted: (Seq, Seq)) {
-    push(session, |push| match push {
+    wait_for_push(session, |push| match push {
         Push::Receipt {
             delivered_seq,
             read_seq,
@@ -37,7 +37,7 @@ async fn sender_receives_delivery_and_read_receipts() {
     let laptop = engine.session(id(&bob), DeviceId::random()).await.unwrap();
     bob.execute(mark_read(sent.conversation, sent.seq)).await.unwrap();
     receipt(&alice, (Seq(1), Seq(1))).await;
-    let own = push(&laptop, |push| match push {
+    let own = wait_for_push(&laptop, |push| match push {
         Push::Read {
             read_seq,
             unread,

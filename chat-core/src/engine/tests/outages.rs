@@ -40,7 +40,7 @@ async fn retry_after_a_lost_answer_finds_the_message() {
     assert_eq!(history(&alice, direct(&alice)).await.events.len(), 4);
     for seq in 1..=4 {
         assert_eq!(
-            event(&alice, EventKind::Message).await.seq,
+            wait_for_event(&alice, EventKind::Message).await.seq,
             Seq(seq),
             "alice receives each event once, in order"
         );
@@ -145,7 +145,7 @@ async fn send_order_survives_an_outage() {
 #[tokio::test]
 async fn full_lane_answers_busy() {
     let mut config = config();
-    config.max_lane_drafts = 128;
+    config.max_queued_drafts_per_conversation = 128;
     let (_engine, store, alice) = engine_on_faulty_store(config).await;
     let held = store.hold();
     let answers: Vec<_> = (0..1000)
@@ -361,7 +361,7 @@ async fn conversation_opened_without_an_answer_is_delivered_after_a_slow_lookup(
     assert_eq!(error_code(sending.await.unwrap()), ReplyCode::TryAgain);
     // The conversation was committed nevertheless. Before the next sweep, only the tracking of
     // unconfirmed commits finds it.
-    let opened = event(&bob, EventKind::ConversationOpened);
+    let opened = wait_for_event(&bob, EventKind::ConversationOpened);
     let opened = tokio::time::timeout(Duration::from_secs(5), opened).await;
     opened.expect("the peer did not receive the event");
 }
@@ -373,14 +373,14 @@ async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
     let bob = new_user(&engine, "bob").await;
     befriend(&alice, &bob).await;
     alice.send_text(direct(&bob), "hello").await.unwrap();
-    while message(&event(&bob, EventKind::Message).await).as_deref() != Some("hello") {}
+    while message(&wait_for_event(&bob, EventKind::Message).await).as_deref() != Some("hello") {}
     for _ in 0..64 {
         store.fail_after_commit();
     }
     let lost = alice.send_text(direct(&bob), "last message").await;
     assert_eq!(error_code(lost), ReplyCode::TryAgain);
     drop(alice);
-    let received = tokio::time::timeout(Duration::from_secs(3), event(&bob, EventKind::Message));
+    let received = tokio::time::timeout(Duration::from_secs(3), wait_for_event(&bob, EventKind::Message));
     assert_eq!(message(&received.await.unwrap()).as_deref(), Some("last message"));
 }
 

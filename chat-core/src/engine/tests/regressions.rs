@@ -128,7 +128,7 @@ async fn late_session_end_does_not_mark_the_user_offline() {
     let newer = engine.session(id(&bob), bob.caller().device().unwrap()).await.unwrap();
     drop(bob);
     newer.send_text(direct(&alice), "still here").await.unwrap();
-    event(&alice, EventKind::Message).await;
+    wait_for_event(&alice, EventKind::Message).await;
     let Ok(Outcome::Contacts(page)) = alice.execute(list_contacts()).await else {
         panic!("no contacts");
     };
@@ -207,7 +207,10 @@ async fn group_message_is_stored_once_and_reaches_others_if_one_member_never_rea
     }
     for one in &people {
         for n in 0..100 {
-            assert_eq!(message(&event(one, EventKind::Message).await).unwrap(), n.to_string());
+            assert_eq!(
+                message(&wait_for_event(one, EventKind::Message).await).unwrap(),
+                n.to_string()
+            );
         }
     }
     let events = store.events(group, Seq(1), Seq(u64::MAX), 1000).await.unwrap();
@@ -251,6 +254,6 @@ async fn identical_texts_are_distinct_messages() {
     }
     assert_eq!(texts(&history(&bob, direct(&alice)).await), ["ok", "ok", "ok"]);
     for seq in 1..=3 {
-        assert_eq!(event(&bob, EventKind::Message).await.seq, Seq(seq));
+        assert_eq!(wait_for_event(&bob, EventKind::Message).await.seq, Seq(seq));
     }
 }

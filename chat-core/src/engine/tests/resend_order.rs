@@ -49,7 +49,7 @@ async fn pipelining_client_keeps_its_order_while_the_store_fails() {
     config.request_timeout = Duration::from_millis(20);
     // The circuit breaker stays closed.
     config.breaker_threshold = 1000;
-    (config.max_batch_drafts, config.max_lane_drafts) = (3, 8);
+    (config.max_batch_drafts, config.max_queued_drafts_per_conversation) = (3, 8);
     let (engine, store, alice) = engine_on_faulty_store(config).await;
     let drafts: Vec<Draft> = (0..DRAFTS).map(|n| draft(&n.to_string())).collect();
     let (answered, mut answers) = tokio::sync::mpsc::channel(MAX_IN_FLIGHT);

@@ -197,7 +197,7 @@ pub(super) fn message(event: &Event) -> Option<String> {
 }
 
 /// Waits for the first push for which `wanted` returns a value; skips other pushes.
-pub(super) async fn push<T>(session: &LocalSession, wanted: impl Fn(&Push) -> Option<T>) -> T {
+pub(super) async fn wait_for_push<T>(session: &LocalSession, wanted: impl Fn(&Push) -> Option<T>) -> T {
     let wait = async {
         loop {
             let push = session.next_push().await.expect("the session ended");
@@ -212,8 +212,8 @@ pub(super) async fn push<T>(session: &LocalSession, wanted: impl Fn(&Push) -> Op
 }
 
 /// Waits for the next event of this kind; skips other pushes.
-pub(super) async fn event(session: &LocalSession, kind: EventKind) -> Event {
-    push(session, |push| match push {
+pub(super) async fn wait_for_event(session: &LocalSession, kind: EventKind) -> Event {
+    wait_for_push(session, |push| match push {
         Push::Event(event) if event.kind == kind => Some(event.clone()),
         _ => None,
     })

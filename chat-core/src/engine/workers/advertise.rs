@@ -64,7 +64,7 @@ impl NodeAdvertiser {
     }
 
     /// Returns whether another node accepts sessions, or `None` if no other node is known.
-    pub(in crate::engine) fn others_serve(&self) -> Option<bool> {
+    pub(in crate::engine) fn another_node_accepts_sessions(&self) -> Option<bool> {
         let me = self.me.lock().id;
         let nodes = self.nodes();
         let mut others = nodes.iter().filter(|node| node.id != me).peekable();
@@ -72,13 +72,14 @@ impl NodeAdvertiser {
         Some(others.any(|node| !node.accepts_no_sessions))
     }
 
-    /// Publishes this node's entry. Its `accepts_no_sessions` is set if `takes_sessions` is false.
-    async fn publish(&self, sessions: usize, takes_sessions: bool) {
+    /// Publishes this node's entry. Its `accepts_no_sessions` is set if `accepts_sessions` is
+    /// false.
+    async fn publish(&self, sessions: usize, accepts_sessions: bool) {
         let me = {
             let mut me = self.me.lock();
             me.sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
             let mut me = me.clone();
-            me.accepts_no_sessions |= !takes_sessions;
+            me.accepts_no_sessions |= !accepts_sessions;
             me
         };
         if let Err(error) = self.discovery.update(me).await {
@@ -132,7 +133,9 @@ impl AdvertiseWorker {
             }
             let publish = async {
                 let sessions = self.sessions.count();
-                self.advertiser.publish(sessions, self.readiness.takes_sessions()).await;
+                self.advertiser
+                    .publish(sessions, self.readiness.accepts_sessions())
+                    .await;
             };
             panics::step("advertise", publish).await;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::publisher::Publisher;
-use crate::engine::directory::{Destination, Directory, Target, UnopenedDirect};
+use crate::engine::directory::{Destination, Directory, FoundConversation, UnopenedDirect};
 use crate::engine::error::CommandError;
 use crate::engine::limits::UserLimits;
 use crate::engine::operations::message::OpenDirect;
@@ -71,9 +71,9 @@ impl DirectOpener {
         caller: Caller,
         destination: Destination,
         deadline: Instant,
-    ) -> Result<Target, CommandError> {
+    ) -> Result<FoundConversation, CommandError> {
         let UnopenedDirect { kind, peer, mut charge } = match destination {
-            Destination::Existing(target) => return Ok(target),
+            Destination::Existing(found) => return Ok(found),
             Destination::Unopened(direct) => direct,
         };
         let now = self.access.wall_time();
@@ -81,8 +81,8 @@ impl DirectOpener {
         let (id, events) = self.access.run_until(deadline, caller, open).await?;
         charge.keep();
         self.publisher.publish(events);
-        let target = Target { id, kind };
-        self.directory.remember(&target);
-        Ok(target)
+        let found = FoundConversation { id, kind };
+        self.directory.remember(&found);
+        Ok(found)
     }
 }

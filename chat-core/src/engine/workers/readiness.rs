@@ -55,15 +55,15 @@ impl ReadinessState {
         Readiness {
             store_answers: !self.store_is_unavailable.load(Ordering::Relaxed),
             clock_is_right: !self.heartbeats.is_clock_wrong(),
-            others_serve: advertiser
-                .and_then(NodeAdvertiser::others_serve)
+            another_node_accepts_sessions: advertiser
+                .and_then(NodeAdvertiser::another_node_accepts_sessions)
                 .unwrap_or_else(|| self.heartbeats.has_peers()),
         }
     }
 
     /// Returns whether the node is ready and none of its listeners is closed. If so, clients should
     /// choose this node, unless it drains.
-    pub(in crate::engine) fn takes_sessions(&self) -> bool {
+    pub(in crate::engine) fn accepts_sessions(&self) -> bool {
         self.readiness().is_ready() && self.closed_listeners.load(Ordering::Relaxed) == 0
     }
 
@@ -140,7 +140,7 @@ impl ReadinessWorker {
     }
 
     async fn probe_forever(&mut self) {
-        let mut took_sessions = true;
+        let mut accepted_sessions = true;
         loop {
             sleep(self.probes.interval()).await;
             let ping = panics::step("readiness", timeout(PROBE_INTERVAL, self.store.ping())).await;
@@ -153,10 +153,10 @@ impl ReadinessWorker {
                     tracing::info!("the store answers again");
                 }
             }
-            // Whether the node takes sessions also depends on the clock and on its listeners.
-            let takes_sessions = self.state.takes_sessions();
-            if takes_sessions != took_sessions {
-                took_sessions = takes_sessions;
+            // Whether the node accepts sessions also depends on the clock and on its listeners.
+            let accepts_sessions = self.state.accepts_sessions();
+            if accepts_sessions != accepted_sessions {
+                accepted_sessions = accepts_sessions;
                 self.state.changed();
             }
         }

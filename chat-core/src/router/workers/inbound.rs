@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::bus::{BusMessage, Subscriber};
 use crate::model::{CloseCode, ConversationId, UserId};
 use crate::panics;
-use crate::router::envelope::{Content, EnvelopeCodec, Received};
+use crate::router::envelope::{Content, EnvelopeCodec, ReceivedEnvelope};
 use crate::router::local_delivery::LocalDelivery;
 use crate::router::peer_monitor::PeerMonitor;
 use crate::router::registry::Registry;
@@ -51,8 +51,8 @@ impl Inbound {
     async fn next(&mut self) -> bool {
         match self.subscriber.next().await {
             Some(BusMessage::Envelope(_, bytes)) => {
-                if let Some(received) = self.codec.decode(bytes) {
-                    self.receive(received);
+                if let Some(envelope) = self.codec.decode(bytes) {
+                    self.receive(envelope);
                 }
                 true
             }
@@ -64,16 +64,16 @@ impl Inbound {
         }
     }
 
-    fn receive(&self, received: Received) {
-        if received.node == self.codec.node {
+    fn receive(&self, envelope: ReceivedEnvelope) {
+        if envelope.node == self.codec.node {
             // This node delivered its other announcements to its own sessions before it published
             // them.
-            if let Content::Heartbeat { number, .. } = received.content {
+            if let Content::Heartbeat { number, .. } = envelope.content {
                 self.monitor.record_own(number);
             }
             return;
         }
-        match received.content {
+        match envelope.content {
             Content::Doorbell(doorbell) => self.delivery.handle_doorbell(doorbell),
             Content::Heartbeat {
                 number,
@@ -82,7 +82,7 @@ impl Inbound {
                 changed_sessions,
                 overflowed,
             } => {
-                let is_complete = self.monitor.record_peer(received.node, received.incarnation, number);
+                let is_complete = self.monitor.record_peer(envelope.node, envelope.incarnation, number);
                 for doorbell in doorbells {
                     self.delivery.handle_doorbell(doorbell);
                 }

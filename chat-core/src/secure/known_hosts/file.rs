@@ -8,8 +8,8 @@ use std::{
 
 #[cfg(feature = "client")]
 use super::format_authority;
-use super::{KnownHosts, KnownHostsError, format_line};
-use crate::directory;
+use super::{KnownHosts, KnownHostsError, format_pin};
+use crate::file_names;
 use crate::secure::Fingerprint;
 
 /// The file of pinned server keys. Several processes can use it at the same time.
@@ -46,10 +46,10 @@ impl KnownHostsFile {
     /// has proved itself by a certificate before. Nothing was written in both cases. Other errors:
     /// `host` is invalid, or the file cannot be read, parsed or written.
     pub fn remember(&self, host: &str, key: &Fingerprint, comment: &str) -> Result<(), KnownHostsError> {
-        let line = format_line(host, key, comment)?;
+        let line = format_pin(host, key, comment)?;
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
         let text = self.read(&mut file)?;
-        if KnownHosts::parse(&text)?.lacks(host, key)? {
+        if KnownHosts::parse(&text)?.needs_pin(host, key)? {
             self.append(&mut file, &text, &line)
                 .map_err(|error| self.failed(error))?;
         }
@@ -108,7 +108,7 @@ impl KnownHostsFile {
         file.sync_all()?;
         if text.is_empty() {
             // The file may have just been created.
-            directory::sync_name(&self.path)?;
+            file_names::sync_name(&self.path)?;
         }
         Ok(())
     }

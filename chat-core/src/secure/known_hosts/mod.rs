@@ -55,7 +55,7 @@ pub enum Trust {
 /// Result of comparing a key with the pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum PinVerdict {
     /// The key is pinned for this host.
     Known,
     /// No key is pinned for this host.
@@ -166,14 +166,14 @@ impl KnownHosts {
     /// Compares `presented` with the pins of `host` (see [`host_and_port`]).
     #[doc(hidden)]
     #[must_use]
-    pub fn check(&self, host: &str, presented: &Fingerprint) -> Verdict {
+    pub fn check(&self, host: &str, presented: &Fingerprint) -> PinVerdict {
         let expected = self.pins_of(host);
         if expected.is_empty() {
-            Verdict::Unknown
+            PinVerdict::Unknown
         } else if expected.contains(presented) {
-            Verdict::Known
+            PinVerdict::Known
         } else {
-            Verdict::Changed { expected }
+            PinVerdict::Changed { expected }
         }
     }
 
@@ -183,12 +183,12 @@ impl KnownHosts {
     /// # Errors
     /// [`KnownHostsError::KeyChanged`]: only other keys are pinned for `host`.
     /// [`KnownHostsError::NoCertificate`]: `host` has proved itself by a certificate before.
-    pub(crate) fn lacks(&self, host: &str, key: &Fingerprint) -> Result<bool, KnownHostsError> {
+    pub(crate) fn needs_pin(&self, host: &str, key: &Fingerprint) -> Result<bool, KnownHostsError> {
         match self.check(host, key) {
-            Verdict::Known => Ok(false),
-            Verdict::Unknown if self.is_certified(host) => Err(KnownHostsError::NoCertificate(host.to_owned())),
-            Verdict::Unknown => Ok(true),
-            Verdict::Changed { expected } => Err(KnownHostsError::KeyChanged {
+            PinVerdict::Known => Ok(false),
+            PinVerdict::Unknown if self.is_certified(host) => Err(KnownHostsError::NoCertificate(host.to_owned())),
+            PinVerdict::Unknown => Ok(true),
+            PinVerdict::Changed { expected } => Err(KnownHostsError::KeyChanged {
                 host: host.to_owned(),
                 presented: *key,
                 expected,
@@ -266,7 +266,7 @@ pub fn host_and_port(name: &str, port: u16) -> String {
 ///
 /// # Errors
 /// [`KnownHostsError::InvalidHost`]: `host` is not `name:port` without spaces.
-pub fn format_line(host: &str, key: &Fingerprint, comment: &str) -> Result<String, KnownHostsError> {
+pub fn format_pin(host: &str, key: &Fingerprint, comment: &str) -> Result<String, KnownHostsError> {
     if !is_host(host) {
         return Err(KnownHostsError::InvalidHost(host.to_owned()));
     }
@@ -279,7 +279,7 @@ pub fn format_line(host: &str, key: &Fingerprint, comment: &str) -> Result<Strin
 /// certificate.
 ///
 /// # Errors
-/// As for [`format_line`].
+/// As for [`format_pin`].
 pub(crate) fn format_authority(host: &str) -> Result<String, KnownHostsError> {
     if !is_host(host) {
         return Err(KnownHostsError::InvalidHost(host.to_owned()));

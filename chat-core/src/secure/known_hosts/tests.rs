@@ -16,17 +16,17 @@ fn known_hosts_parses_and_checks_lines() {
     );
     let hosts = KnownHosts::parse(&text).unwrap();
     for (host, presented, expected) in [
-        ("chat.example:7400", key(1), Verdict::Known),
-        ("CHAT.example:7400", key(1), Verdict::Known),
-        ("chat.example:7400", key(3), Verdict::Known),
-        ("[::1]:7400", key(2), Verdict::Known),
-        ("chat.example:7401", key(1), Verdict::Unknown),
-        ("example:7400", key(1), Verdict::Unknown),
-        ("[::1]:7400", key(1), Verdict::Changed { expected: vec![key(2)] }),
+        ("chat.example:7400", key(1), PinVerdict::Known),
+        ("CHAT.example:7400", key(1), PinVerdict::Known),
+        ("chat.example:7400", key(3), PinVerdict::Known),
+        ("[::1]:7400", key(2), PinVerdict::Known),
+        ("chat.example:7401", key(1), PinVerdict::Unknown),
+        ("example:7400", key(1), PinVerdict::Unknown),
+        ("[::1]:7400", key(1), PinVerdict::Changed { expected: vec![key(2)] }),
         (
             "chat.example:7400",
             key(2),
-            Verdict::Changed {
+            PinVerdict::Changed {
                 expected: vec![key(1), key(3)],
             },
         ),
@@ -86,13 +86,13 @@ fn hosts_and_lines_are_written_in_the_form_of_the_file() {
     assert_eq!(host_and_port("2001:DB8::1", 1), "[2001:db8::1]:1");
     assert_eq!(host_and_port("[::1]", 1), "[::1]:1");
     for host in ["a:1", "[::1]:7400", "服务器.example:7400"] {
-        let line = format_line(host, &key(9), "seen\nnow: b:2 sha256:x\r").unwrap();
+        let line = format_pin(host, &key(9), "seen\nnow: b:2 sha256:x\r").unwrap();
         let hosts = KnownHosts::parse(&line).unwrap();
-        assert_eq!(hosts.check(host, &key(9)), Verdict::Known);
+        assert_eq!(hosts.check(host, &key(9)), PinVerdict::Known);
         assert_eq!(hosts.pins.len(), 1);
     }
     for host in ["", "a", "a b:1", "a:1\nb:1", "#a:1", "a:", ":1", "::1:1"] {
-        let refused = format_line(host, &key(9), "");
+        let refused = format_pin(host, &key(9), "");
         assert!(matches!(refused, Err(KnownHostsError::InvalidHost(_))), "{host}");
     }
 }
@@ -135,8 +135,8 @@ fn known_hosts_file_without_final_newline_keeps_its_last_pin() {
     let file = KnownHostsFile::new(&path);
     file.remember("b:1", &key(2), "").unwrap();
     let hosts = file.load().unwrap();
-    assert_eq!(hosts.check("a:1", &key(1)), Verdict::Known);
-    assert_eq!(hosts.check("b:1", &key(2)), Verdict::Known);
+    assert_eq!(hosts.check("a:1", &key(1)), PinVerdict::Known);
+    assert_eq!(hosts.check("b:1", &key(2)), PinVerdict::Known);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn first_contacts_at_the_same_time_agree_on_one_key() {
     });
     assert_eq!(kept.len(), 1);
     let hosts = KnownHostsFile::new(&path).load().unwrap();
-    assert_eq!(hosts.check("a:1", &key(kept[0])), Verdict::Known);
+    assert_eq!(hosts.check("a:1", &key(kept[0])), PinVerdict::Known);
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Connection<'_> {
                     guest.close(CloseCode::GoingAway);
                 }
                 Wake::Killed => return Err(End::Killed),
-                Wake::Answered(..) | Wake::Pushed => {}
+                Wake::Answered(..) | Wake::Outbox => {}
             }
         }
     }
@@ -124,7 +124,7 @@ impl Connection<'_> {
         if permit.authenticate().is_ok() {
             return true;
         }
-        if let Some(refused) = self.shared.throttled.source_full.hit(now()) {
+        if let Some(refused) = self.shared.throttled.source_full.count_occurrence(now()) {
             let max_authenticated_per_source = self.shared.config.connection_limits.max_authenticated_per_source;
             let source = &self.source;
             tracing::warn!(
@@ -140,7 +140,7 @@ impl Connection<'_> {
     /// Logs a registration or login that exceeds a limit of its source, account or node.
     fn log_if_throttled(&self, error: Option<&CommandError>) {
         if error.is_some_and(|error| error.code == ReplyCode::Throttled)
-            && let Some(refused) = self.shared.throttled.attempts.hit(now())
+            && let Some(refused) = self.shared.throttled.attempts.count_occurrence(now())
         {
             let source = &self.source;
             tracing::warn!(

@@ -191,7 +191,7 @@ impl<'a> Connection<'a> {
     async fn end(&mut self, end: End, permit: &ConnectionPermit) {
         let code = match &end {
             End::Close(code) => Some(*code),
-            End::Wire(WireError::Channel(_)) => {
+            End::Wire(WireError::Sc1(_)) => {
                 permit.penalise(now(), Offence::Malformed);
                 None
             }

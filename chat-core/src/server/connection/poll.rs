@@ -43,7 +43,7 @@ pub(super) enum Wake {
     /// The service has executed a command.
     Answered(RequestId, CommandResult),
     /// The awaited event of the outbox has happened.
-    Pushed,
+    Outbox,
     /// A deadline may have passed: that of the state machine, or that for writing output.
     Timer,
     /// The server has started to drain.
@@ -63,7 +63,7 @@ impl Connection<'_> {
             }
         });
         if self.wire.has_output() {
-            self.stall.begin(self.wire.handed_over());
+            self.stall.begin(self.wire.bytes_added());
         }
         let deadline = interest.timeout.into_iter().chain(self.stall.deadline()).min();
         self.set_timer(deadline);
@@ -87,7 +87,7 @@ impl Connection<'_> {
                 return Poll::Ready(Wake::Answered(id, result));
             }
             if outbox_event.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Wake::Pushed);
+                return Poll::Ready(Wake::Outbox);
             }
             if interest.input
                 && let Poll::Ready(result) = self.wire.poll_fill(cx)
@@ -110,7 +110,7 @@ impl Connection<'_> {
         let before = self.wire.written();
         let flushed = self.wire.poll_flush(cx);
         if self.wire.written() > before {
-            self.stall.progress(self.wire.written(), self.wire.handed_over());
+            self.stall.progress(self.wire.written(), self.wire.bytes_added());
         }
         if flushed.is_ready() {
             self.stall.end();

@@ -13,7 +13,7 @@ use crate::model::{Caller, CloseCode, Outcome};
 use crate::router::Outbox;
 use crate::server::now;
 use crate::service::CommandResult;
-use crate::session::{Action, Session};
+use crate::session::{Session, SessionAction};
 
 /// Number of bytes of replies and pushes after which further pushes go into another SC1 record. A
 /// larger reply or push is not divided here. The 512 bytes below the maximum content of a record
@@ -85,7 +85,7 @@ impl Connection<'_> {
             match wake {
                 Wake::Filled(Err(error)) => return error.into(),
                 Wake::Flushed(Err(error)) => return End::Wire(error.into()),
-                Wake::Filled(Ok(())) | Wake::Flushed(Ok(())) | Wake::Pushed => {}
+                Wake::Filled(Ok(())) | Wake::Flushed(Ok(())) | Wake::Outbox => {}
                 Wake::Answered(id, result) => self.answer(session, id, result),
                 Wake::Timer => {
                     let now = now();
@@ -207,9 +207,9 @@ impl Connection<'_> {
         // passes.
         while !self.wire.is_full() || matches!(leaving, Leaving::Now) {
             match session.poll_action() {
-                Some(Action::Send(frames)) => self.frames.push(frames),
-                Some(Action::Close(code)) => return Err(End::Close(code)),
-                Some(Action::Run(id, command)) => {
+                Some(SessionAction::Send(frames)) => self.frames.push(frames),
+                Some(SessionAction::Close(code)) => return Err(End::Close(code)),
+                Some(SessionAction::Run(id, command)) => {
                     started = true;
                     session.pause(now(), self.shared.service.pace(caller, &command));
                     // The call fixes the order in which commands take effect.

@@ -36,26 +36,26 @@ impl StallDetector {
         Self { limit, waiting: None }
     }
 
-    /// Records that output waits. `handed_over` is the number of bytes added to the output since
+    /// Records that output waits. `bytes_added` is the number of bytes added to the output since
     /// the start of the connection. Has no effect if output waits already.
-    pub(super) fn begin(&mut self, handed_over: u64) {
+    pub(super) fn begin(&mut self, bytes_added: u64) {
         if self.waiting.is_none() {
             let now = now();
             self.waiting = Some(Waiting {
                 last_progress: now,
                 since: now,
-                mark: handed_over,
+                mark: bytes_added,
             });
         }
     }
 
-    /// Records that the peer has read output: so far `written` of `handed_over` bytes.
-    pub(super) fn progress(&mut self, written: u64, handed_over: u64) {
+    /// Records that the peer has read output: so far `written` of `bytes_added` bytes.
+    pub(super) fn progress(&mut self, written: u64, bytes_added: u64) {
         if let Some(waiting) = &mut self.waiting {
             waiting.last_progress = now();
             if written >= waiting.mark {
                 waiting.since = waiting.last_progress;
-                waiting.mark = handed_over;
+                waiting.mark = bytes_added;
             }
         }
     }

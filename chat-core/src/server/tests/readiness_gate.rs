@@ -58,8 +58,8 @@ impl Node {
     }
 
     /// Makes the other node announce whether it accepts sessions.
-    async fn set_other_serves(&mut self, serves: bool) {
-        self.other.accepts_no_sessions = !serves;
+    async fn set_other_accepts_sessions(&mut self, accepts_sessions: bool) {
+        self.other.accepts_no_sessions = !accepts_sessions;
         self.discovery.update(self.other.clone()).await.unwrap();
     }
 
@@ -159,13 +159,13 @@ async fn listeners_stay_open_while_no_node_can_serve(link: EngineLink) {
     node.store.set_unavailable(true);
     // The other node becomes unable to serve a little later.
     node.stays_open(4 * SECOND).await;
-    node.set_other_serves(false).await;
+    node.set_other_accepts_sessions(false).await;
     node.stays_open(60 * SECOND).await;
     assert!(!node.is_listed());
-    node.set_other_serves(true).await;
+    node.set_other_accepts_sessions(true).await;
     node.becomes(false, MAX_TIME_TO_CLOSE).await;
     // No node can serve, so the listeners open, and clients receive the error.
-    node.set_other_serves(false).await;
+    node.set_other_accepts_sessions(false).await;
     while !node.is_open() {
         tokio::time::sleep(SECOND / 4).await;
     }

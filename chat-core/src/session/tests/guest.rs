@@ -154,7 +154,7 @@ fn guest_registers_then_logs_in() {
     let mut session = guest.admit(time.now(), ticket, caller(), logged_in());
     assert_eq!(session.caller(), caller());
     assert_eq!(session.max_packet_bytes(), 64 * 1024);
-    let Some(Action::Send(frames)) = session.poll_action() else {
+    let Some(SessionAction::Send(frames)) = session.poll_action() else {
         panic!("no reply");
     };
     assert_eq!(codes(frames), [(4, 0)]);

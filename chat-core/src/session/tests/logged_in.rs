@@ -23,9 +23,9 @@ fn drain(session: &mut Session) -> (Vec<u64>, Vec<(u64, u32)>, Option<CloseCode>
     let (mut run, mut sent, mut end) = (Vec::new(), Vec::new(), None);
     while let Some(action) = session.poll_action() {
         match action {
-            Action::Run(id, _) => run.push(id.0),
-            Action::Send(frames) => sent.extend(codes(frames)),
-            Action::Close(code) => end = Some(code),
+            SessionAction::Run(id, _) => run.push(id.0),
+            SessionAction::Send(frames) => sent.extend(codes(frames)),
+            SessionAction::Close(code) => end = Some(code),
         }
     }
     (run, sent, end)
@@ -334,7 +334,7 @@ fn session_closes_at_the_drivers_request() {
     session.go_away(2500);
     session.close(CloseCode::GoingAway);
     session.close(CloseCode::Internal);
-    let Some(Action::Send(frames)) = session.poll_action() else {
+    let Some(SessionAction::Send(frames)) = session.poll_action() else {
         panic!("no packet was sent");
     };
     let expected = [
@@ -344,7 +344,7 @@ fn session_closes_at_the_drivers_request() {
     assert_eq!(read(frames), expected);
     assert!(matches!(
         session.poll_action(),
-        Some(Action::Close(CloseCode::GoingAway))
+        Some(SessionAction::Close(CloseCode::GoingAway))
     ));
     session.handle_outcome(time.now().instant, RequestId(5), done());
     assert_eq!(
@@ -403,7 +403,7 @@ fn fit_page_limits_the_encoded_size() {
             last_seq: Seq(3),
         };
         session.handle_outcome(time.now().instant, RequestId(5), Ok(Outcome::History(page)));
-        let Some(Action::Send(frames)) = session.poll_action() else {
+        let Some(SessionAction::Send(frames)) = session.poll_action() else {
             panic!("no page");
         };
         let Incoming::Reply {

@@ -177,7 +177,7 @@ fn admitted(config: SessionConfig, time: &Time) -> Session {
         panic!("no login");
     };
     let mut session = guest.admit(time.now(), ticket, caller(), logged_in());
-    let Some(Action::Send(frames)) = session.poll_action() else {
+    let Some(SessionAction::Send(frames)) = session.poll_action() else {
         panic!("no reply to the login");
     };
     assert_eq!(codes(frames), [(2, 0)]);

@@ -68,9 +68,9 @@ proptest! {
             while let Some(action) = session.poll_action() {
                 prop_assert!(!ended);
                 match action {
-                    Action::Run(id, _) => running.push(id),
-                    Action::Close(_) => ended = true,
-                    Action::Send(_) => {}
+                    SessionAction::Run(id, _) => running.push(id),
+                    SessionAction::Close(_) => ended = true,
+                    SessionAction::Send(_) => {}
                 }
             }
             if answer && !running.is_empty() {

@@ -61,7 +61,7 @@ fn caught_up(script: &mut Script) -> bool {
 fn list_is_read_to_its_end_after_the_login() {
     let mut script = logged_in_with_more(Receive::FromCursor);
     let (first, query) = take_list(&mut script);
-    assert_eq!((query.after, query.ended), (ConversationId(0), false));
+    assert_eq!((query.after, query.include_ended), (ConversationId(0), false));
     script.outcome(first, page(vec![group_info(5, 5)], Some(GROUP_ID)));
     assert!(!is_online(&mut script) && !caught_up(&mut script));
     let (second, query) = take_list(&mut script);
@@ -291,7 +291,7 @@ fn client_that_wants_every_event_lists_ended_conversations() {
     let mut script = Script::new(config);
     script.log_in_with(vec![group_info(5, 5)], false);
     let (list, query) = take_list(&mut script);
-    assert!(query.ended);
+    assert!(query.include_ended);
     script.outcome(list, page(vec![group_info(5, 5)], None));
     assert!(is_online(&mut script));
 }

@@ -55,7 +55,7 @@ fn own_event_in_the_log_settles_its_message() {
     assert!(
         events
             .iter()
-            .any(|event| matches!(event, ClientEvent::Event(delivery) if delivery.own))
+            .any(|event| matches!(event, ClientEvent::Event(delivery) if delivery.is_from_this_device))
     );
 }
 

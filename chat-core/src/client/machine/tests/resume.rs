@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::script::*;
 use crate::client::machine::{Action, MachineConfig, Receive};
-use crate::client::{ClientEvent, Cursor, EventMark};
+use crate::client::{ClientEvent, Cursor, EventIdentity};
 use crate::codec::{Answer, Incoming, RequestKind};
 use crate::model::{
     Command, ConversationInfo, Event, EventId, HistoryEvent, HistoryPage, Outcome, Page, PageFrom, Push, Seq, Timestamp,
@@ -150,7 +150,8 @@ fn other_log_is_found_after_a_reconnection() {
 
 /// The log is shorter than what was delivered, so it may also have another event at the
 /// acknowledged cursor. Delivery must not start there: the acknowledgement of the reset would save
-/// that position without a mark, so that no later run could notice that another event is there.
+/// that position without the identity of its event, so that no later run could notice that another
+/// event is there.
 #[test]
 fn shorter_log_restarts_at_the_servers_cursor() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
@@ -205,7 +206,7 @@ fn acknowledgement_before_a_reset_is_void() {
     assert_eq!(take_acknowledgement(&mut script), None);
     let cursor = Cursor {
         seq: Seq(4),
-        mark: Some(EventMark::from(&other_event(3, 4))),
+        identity: Some(EventIdentity::from(&other_event(3, 4))),
     };
     script.machine.acknowledge(script.now, GROUP_ID, cursor, 1);
     script.pass(SECOND / 10);

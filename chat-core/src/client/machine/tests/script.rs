@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::client::machine::{Action, Credentials, Machine, MachineConfig, Outgoing, Receive};
-use crate::client::{ClientEvent, Cursor, EventMark, message_id};
+use crate::client::{ClientEvent, Cursor, EventIdentity, message_id};
 use crate::codec::{Answer, Failure, Incoming, LoggedIn, Request, RequestId, RequestKind, Welcome, body};
 use crate::model::{
     ClientMessageId, Command, ConversationId, ConversationInfo, ConversationPage, ConversationRef, ConversationView,
@@ -306,11 +306,11 @@ fn body_of(message: Message) -> Bytes {
     body::encode(&EventBody::Message(message))
 }
 
-/// Returns the cursor at `seq` with its mark.
+/// Returns the cursor at `seq` with the identity of its event.
 pub(super) fn cursor(seq: u64) -> Cursor {
     Cursor {
         seq: Seq(seq),
-        mark: Some(EventMark::from(&event(seq))),
+        identity: Some(EventIdentity::from(&event(seq))),
     }
 }
 

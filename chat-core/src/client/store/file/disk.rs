@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::client::store::ClientStoreError;
-use crate::directory;
+use crate::file_names;
 
 /// Durability of a write: `Yes` if it must survive a power failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,7 +109,7 @@ pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: DiskSync) -> Result<
 
 /// Makes the name of the file at `path` durable, by a sync of its directory.
 pub(super) fn sync_directory_of(path: &Path) -> Result<(), ClientStoreError> {
-    directory::sync_name(path).map_err(|source| failed(directory::of(path), source))
+    file_names::sync_name(path).map_err(|source| failed(file_names::directory_of(path), source))
 }
 
 /// Opens a file that only its owner may read.

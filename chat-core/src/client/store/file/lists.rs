@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 use crate::client::store::KnownGroups;
-use crate::client::{Cursor, EventMark};
+use crate::client::{Cursor, EventIdentity};
 use crate::model::{ConversationId, Seq, Timestamp, UserId};
 
 /// First word of the line with the digest.
@@ -19,9 +19,9 @@ const DIGEST_NAME: &str = "sha256";
 /// the event there.
 pub(super) fn format_cursors(cursors: &BTreeMap<ConversationId, Cursor>) -> String {
     let mut lines = String::new();
-    for (conversation, Cursor { seq, mark }) in cursors {
-        let _ = match mark {
-            Some(EventMark { id, time }) => writeln!(lines, "{conversation} {seq} {id} {}", time.0),
+    for (conversation, Cursor { seq, identity }) in cursors {
+        let _ = match identity {
+            Some(EventIdentity { id, time }) => writeln!(lines, "{conversation} {seq} {id} {}", time.0),
             None => writeln!(lines, "{conversation} {seq}"),
         }; // writing to a `String` cannot fail
     }
@@ -32,7 +32,7 @@ fn with_digest(lines: &str) -> String {
     format!("{DIGEST_NAME} {}\n{lines}", digest(lines))
 }
 
-/// Parses cursors. The digest and the event marks may be missing.
+/// Parses cursors. The digest and the identities of events may be missing.
 pub(super) fn parse_cursors(text: &str) -> Result<BTreeMap<ConversationId, Cursor>, String> {
     // `first` is the number in the file of the first line with a cursor.
     let (expected, lines, first) = match text.strip_prefix(DIGEST_NAME).and_then(|rest| rest.split_once('\n')) {
@@ -50,16 +50,16 @@ pub(super) fn parse_cursors(text: &str) -> Result<BTreeMap<ConversationId, Curso
 
 fn parse_cursor(line: &str) -> Option<(ConversationId, Cursor)> {
     let words: Vec<&str> = line.split(' ').collect();
-    let (conversation, seq, mark) = match words[..] {
+    let (conversation, seq, identity) = match words[..] {
         [conversation, seq] => (conversation, seq, None),
         [conversation, seq, id, time] => {
             let (id, time) = (id.parse().ok()?, Timestamp(time.parse().ok()?));
-            (conversation, seq, Some(EventMark { id, time }))
+            (conversation, seq, Some(EventIdentity { id, time }))
         }
         _ => return None,
     };
     let seq = Seq(seq.parse().ok()?);
-    Some((ConversationId(conversation.parse().ok()?), Cursor { seq, mark }))
+    Some((ConversationId(conversation.parse().ok()?), Cursor { seq, identity }))
 }
 
 fn digest(lines: &str) -> String {

@@ -12,12 +12,12 @@
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use crate::client::store::OutboxEntry;
-use crate::codec::{RequestId, RequestKind, client::encode_command, frame::PREFIX, server::decode_request};
+use crate::codec::{RequestId, RequestKind, client::encode_command, frame::PREFIX_BYTES, server::decode_request};
 use crate::model::{Command, ConversationRef, Draft, MessageText, StoreEpoch, Timestamp};
 
 pub(super) fn encode(entry: &OutboxEntry) -> BytesMut {
     let mut out = BytesMut::new();
-    out.put_i64(entry.queued.0);
+    out.put_i64(entry.queued_at.0);
     out.put_i64(entry.deadline.map_or(0, |deadline| deadline.0));
     out.put_u8(u8::from(entry.store_epoch.is_some()));
     out.put_slice(entry.store_epoch.as_ref().map_or(&[], |epoch| &epoch.0));
@@ -41,7 +41,7 @@ pub(super) fn encode(entry: &OutboxEntry) -> BytesMut {
 /// Decodes a message; `has_epoch` is false for one of an earlier version. Returns `None` if it is
 /// unreadable.
 pub(super) fn decode(content: &mut Bytes, has_epoch: bool) -> Option<OutboxEntry> {
-    let queued = Timestamp(content.try_get_i64().ok()?);
+    let queued_at = Timestamp(content.try_get_i64().ok()?);
     let deadline = content.try_get_i64().ok()?;
     let (store_epoch, name) = if has_epoch {
         (decode_epoch(content)?, decode_name(content)?)
@@ -57,7 +57,7 @@ pub(super) fn decode(content: &mut Bytes, has_epoch: bool) -> Option<OutboxEntry
         name,
         store_epoch,
         content: draft.content,
-        queued,
+        queued_at,
         deadline: (deadline != 0).then_some(Timestamp(deadline)),
     })
 }
@@ -86,10 +86,10 @@ fn decode_name(content: &mut Bytes) -> Option<Option<ConversationRef>> {
 }
 
 fn decode_command(mut frame: Bytes) -> Option<Command> {
-    if frame.len() < PREFIX {
+    if frame.len() < PREFIX_BYTES {
         return None;
     }
-    frame.advance(PREFIX);
+    frame.advance(PREFIX_BYTES);
     match decode_request(frame, MessageText::MAX_BYTES).ok()?.kind {
         RequestKind::Command(command) => Some(command),
         _ => None,

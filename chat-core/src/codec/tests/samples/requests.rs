@@ -288,8 +288,8 @@ fn commands() -> Vec<(&'static str, Command)> {
             Command::ListConversations(ConversationQuery {
                 after: ConversationId(9),
                 limit: 500,
-                ended: true,
-                descriptions: true,
+                include_ended: true,
+                include_descriptions: true,
             }),
         ),
         (

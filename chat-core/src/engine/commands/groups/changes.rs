@@ -12,7 +12,7 @@ use crate::service::CommandFuture;
 
 impl GroupCommands {
     pub(in crate::engine::commands) fn leave(self: Arc<Self>, caller: Caller, group: ConversationRef) -> CommandFuture {
-        self.on_group(caller, group, |call| LeaveGroup { call })
+        self.change_group_in_lane(caller, group, |context| LeaveGroup { context })
     }
 
     pub(in crate::engine::commands) fn delete(
@@ -20,7 +20,7 @@ impl GroupCommands {
         caller: Caller,
         group: ConversationRef,
     ) -> CommandFuture {
-        self.on_group(caller, group, |call| DeleteGroup { call })
+        self.change_group_in_lane(caller, group, |context| DeleteGroup { context })
     }
 
     pub(in crate::engine::commands) fn kick(
@@ -30,7 +30,11 @@ impl GroupCommands {
         user: UserRef,
         ban: bool,
     ) -> CommandFuture {
-        self.on_member(caller, group, user, move |call, user| KickMember { call, user, ban })
+        self.change_member_in_lane(caller, group, user, move |context, user| KickMember {
+            context,
+            user,
+            ban,
+        })
     }
 
     pub(in crate::engine::commands) fn unban(
@@ -39,7 +43,7 @@ impl GroupCommands {
         group: ConversationRef,
         user: UserRef,
     ) -> CommandFuture {
-        self.on_member(caller, group, user, |call, user| UnbanMember { call, user })
+        self.change_member_in_lane(caller, group, user, |context, user| UnbanMember { context, user })
     }
 
     pub(in crate::engine::commands) fn mute(
@@ -49,8 +53,8 @@ impl GroupCommands {
         user: UserRef,
         duration_ms: u64,
     ) -> CommandFuture {
-        self.on_member(caller, group, user, move |call, user| MuteMember {
-            call,
+        self.change_member_in_lane(caller, group, user, move |context, user| MuteMember {
+            context,
             user,
             duration_ms,
         })
@@ -71,14 +75,14 @@ impl GroupCommands {
             }
             this.directory.user_id(&user).await
         };
-        self.in_lane_after(caller, group, check, move |this, call, user| async move {
+        self.in_lane_after(caller, group, check, move |this, context, user| async move {
             let change = SetRole {
-                call,
+                context,
                 user,
                 role,
                 allowed,
             };
-            this.perform(call.group, change).await
+            this.run_and_publish(context.group, change).await
         })
     }
 
@@ -88,7 +92,7 @@ impl GroupCommands {
         group: ConversationRef,
         user: UserRef,
     ) -> CommandFuture {
-        self.on_member(caller, group, user, |call, user| TransferOwnership { call, user })
+        self.change_member_in_lane(caller, group, user, |context, user| TransferOwnership { context, user })
     }
 
     pub(in crate::engine::commands) fn update(
@@ -105,9 +109,13 @@ impl GroupCommands {
             }
             this.hooks.before_update_group(caller, group, changes).await
         };
-        self.in_lane_after(caller, group, check, move |this, call, changes| async move {
-            let change = UpdateGroup { call, changes, allowed };
-            this.perform(call.group, change).await
+        self.in_lane_after(caller, group, check, move |this, context, changes| async move {
+            let change = UpdateGroup {
+                context,
+                changes,
+                allowed,
+            };
+            this.run_and_publish(context.group, change).await
         })
     }
 }

@@ -17,18 +17,18 @@ impl GroupCommands {
         note: Note,
     ) -> CommandFuture {
         let check = move |this: Arc<Self>, group| async move { this.hooks.before_join(caller, group, note).await };
-        self.in_lane_after(caller, group, check, move |this, call, note| async move {
+        self.in_lane_after(caller, group, check, move |this, context, note| async move {
             let join = JoinGroup {
-                call,
+                context,
                 note,
-                must_notify_admins: this.must_notify_admins(caller, call.group).await?,
+                must_notify_admins: this.must_notify_admins(caller, context.group).await?,
                 limits: this.group_limits,
             };
-            let (joined, events) = this.access.run(call.group, join).await?;
+            let (joined, events) = this.access.run(context.group, join).await?;
             this.publisher.publish(events);
             match joined {
                 Joined::Member => {
-                    let conversation = this.conversation(caller, call.group).await;
+                    let conversation = this.conversation(caller, context.group).await;
                     conversation.map_err(CommandError::after_commit)
                 }
                 Joined::Requested => Ok(Outcome::Done),
@@ -44,8 +44,8 @@ impl GroupCommands {
         accept: bool,
     ) -> CommandFuture {
         let limits = self.group_limits;
-        self.on_member(caller, group, user, move |call, user| AnswerJoin {
-            call,
+        self.change_member_in_lane(caller, group, user, move |context, user| AnswerJoin {
+            context,
             user,
             accept,
             limits,
@@ -65,13 +65,18 @@ impl GroupCommands {
             this.hooks.before_invite(caller, group, user, &mut charge).await?;
             Ok((user, charge))
         };
-        self.in_lane_after(caller, group, check, move |this, call, (user, mut charge)| async move {
-            let limits = this.group_limits;
-            let invite = InviteMember { call, user, limits };
-            let invited = this.perform(call.group, invite).await?;
-            charge.keep();
-            Ok(invited)
-        })
+        self.in_lane_after(
+            caller,
+            group,
+            check,
+            move |this, context, (user, mut charge)| async move {
+                let limits = this.group_limits;
+                let invite = InviteMember { context, user, limits };
+                let invited = this.run_and_publish(context.group, invite).await?;
+                charge.keep();
+                Ok(invited)
+            },
+        )
     }
 
     pub(in crate::engine::commands) fn decline_invitation(
@@ -79,7 +84,7 @@ impl GroupCommands {
         caller: Caller,
         group: ConversationRef,
     ) -> CommandFuture {
-        self.on_group(caller, group, |call| DeclineInvitation { call })
+        self.change_group_in_lane(caller, group, |context| DeclineInvitation { context })
     }
 
     /// Returns whether the join will be a new request, of which the admins of the group have to be

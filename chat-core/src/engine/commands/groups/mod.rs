@@ -18,7 +18,7 @@ use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::limits::UserLimits;
 use crate::engine::operation::Operation;
-use crate::engine::operations::group::{GroupCall, GroupLimits};
+use crate::engine::operations::group::{GroupChangeContext, GroupLimits};
 use crate::engine::store_access::StoreAccess;
 use crate::engine::views::conversation_info;
 use crate::engine::workers::{AppendQueue, LaneChange, LaneCheck, Publisher};
@@ -45,7 +45,7 @@ impl GroupCommands {
     }
 
     /// Runs a unit of work and publishes its events.
-    async fn perform<O>(&self, group: ConversationId, operation: O) -> Result<Outcome, CommandError>
+    async fn run_and_publish<O>(&self, group: ConversationId, operation: O) -> Result<Outcome, CommandError>
     where
         O: Operation<Output = Vec<Event>> + Clone,
     {
@@ -55,36 +55,36 @@ impl GroupCommands {
     }
 
     /// Runs a unit of work in a group's lane, and publishes its events.
-    fn on_group<O>(
+    fn change_group_in_lane<O>(
         self: Arc<Self>,
         caller: Caller,
         group: ConversationRef,
-        operation: impl FnOnce(GroupCall) -> O + Send + 'static,
+        operation: impl FnOnce(GroupChangeContext) -> O + Send + 'static,
     ) -> CommandFuture
     where
         O: Operation<Output = Vec<Event>> + Clone + Sync,
     {
-        self.in_lane(caller, group, |this, call| async move {
-            let operation = operation(call);
-            this.perform(call.group, operation).await
+        self.in_lane(caller, group, |this, context| async move {
+            let operation = operation(context);
+            this.run_and_publish(context.group, operation).await
         })
     }
 
     /// Runs a unit of work about one user of a group in the group's lane, and publishes its events.
-    fn on_member<O>(
+    fn change_member_in_lane<O>(
         self: Arc<Self>,
         caller: Caller,
         group: ConversationRef,
         user: UserRef,
-        operation: impl FnOnce(GroupCall, UserId) -> O + Send + 'static,
+        operation: impl FnOnce(GroupChangeContext, UserId) -> O + Send + 'static,
     ) -> CommandFuture
     where
         O: Operation<Output = Vec<Event>> + Clone + Sync,
     {
-        self.in_lane(caller, group, move |this, call| async move {
+        self.in_lane(caller, group, move |this, context| async move {
             let user = this.directory.user_id(&user).await?;
-            let operation = operation(call, user);
-            this.perform(call.group, operation).await
+            let operation = operation(context, user);
+            this.run_and_publish(context.group, operation).await
         })
     }
 
@@ -93,7 +93,7 @@ impl GroupCommands {
         self: Arc<Self>,
         caller: Caller,
         group: ConversationRef,
-        change: impl FnOnce(Arc<Self>, GroupCall) -> F + Send + 'static,
+        change: impl FnOnce(Arc<Self>, GroupChangeContext) -> F + Send + 'static,
     ) -> CommandFuture
     where
         F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
@@ -109,7 +109,7 @@ impl GroupCommands {
         caller: Caller,
         group: ConversationRef,
         check: impl FnOnce(Arc<Self>, ConversationId) -> C + Send + 'static,
-        change: impl FnOnce(Arc<Self>, GroupCall, T) -> F + Send + 'static,
+        change: impl FnOnce(Arc<Self>, GroupChangeContext, T) -> F + Send + 'static,
     ) -> CommandFuture
     where
         T: Send + 'static,
@@ -118,20 +118,20 @@ impl GroupCommands {
     {
         let this = Arc::clone(&self);
         let (send_checked, checked) = oneshot::channel();
-        let check: LaneCheck = Box::new(move |target| {
-            if target.kind != ConversationKind::Group {
+        let check: LaneCheck = Box::new(move |found| {
+            if found.kind != ConversationKind::Group {
                 return Box::pin(ready(Err(CommandError::not_found())));
             }
             Box::pin(async move {
-                let value = check(this, target.id).await?;
+                let value = check(this, found.id).await?;
                 // The receiver is gone if the command was refused in the meantime.
                 let _ = send_checked.send(value);
                 Ok(())
             })
         });
-        self.submit(caller, group, Some(check), move |this, call| async move {
+        self.submit(caller, group, Some(check), move |this, context| async move {
             let value = checked.await.map_err(|_| CommandError::internal())?;
-            change(this, call, value).await
+            change(this, context, value).await
         })
     }
 
@@ -142,23 +142,23 @@ impl GroupCommands {
         caller: Caller,
         group: ConversationRef,
         check: Option<LaneCheck>,
-        run: impl FnOnce(Arc<Self>, GroupCall) -> F + Send + 'static,
+        run: impl FnOnce(Arc<Self>, GroupChangeContext) -> F + Send + 'static,
     ) -> CommandFuture
     where
         F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
     {
         let queue = Arc::clone(&self.queue);
         let deadline = self.access.deadline() + self.hooks.max_delay();
-        let change: LaneChange = Box::new(move |target| {
-            if target.kind != ConversationKind::Group {
+        let change: LaneChange = Box::new(move |found| {
+            if found.kind != ConversationKind::Group {
                 return Box::pin(ready(Err(CommandError::not_found())));
             }
-            let call = GroupCall {
+            let context = GroupChangeContext {
                 caller,
-                group: target.id,
+                group: found.id,
                 now: self.access.wall_time(),
             };
-            Box::pin(run(self, call))
+            Box::pin(run(self, context))
         });
         queue.submit_change(caller, group, check, change, deadline)
     }

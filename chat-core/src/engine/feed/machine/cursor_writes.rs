@@ -6,7 +6,7 @@ use super::backoff::Backoff;
 use super::places::Places;
 use super::shards::Shards;
 use super::unique_queue::UniqueQueue;
-use super::work::Moves;
+use super::work::CursorMoves;
 use crate::model::ConversationId;
 use crate::store::FeedShard;
 
@@ -62,7 +62,7 @@ impl CursorWrites {
 
     /// Starts a write if one is due. Returns the cursors in the order of their shards, because
     /// every node locks the leases in that order.
-    pub(super) fn start(&mut self, now: Instant, places: &mut Places, shards: &Shards) -> Option<Vec<Moves>> {
+    pub(super) fn start(&mut self, now: Instant, places: &mut Places, shards: &Shards) -> Option<Vec<CursorMoves>> {
         if self.due.is_none_or(|due| due > now) {
             return None;
         }
@@ -77,12 +77,12 @@ impl CursorWrites {
         let by_shard = cursors.chunk_by(|(a, _), (b, _)| FeedShard::of(*a) == FeedShard::of(*b));
         let moves = by_shard.filter_map(|cursors| {
             let (conversation, _) = cursors.first()?;
-            Some(Moves {
+            Some(CursorMoves {
                 lease: shards.lease_of(*conversation)?.clone(),
                 cursors: cursors.to_vec(),
             })
         });
-        let moves: Vec<Moves> = moves.collect();
+        let moves: Vec<CursorMoves> = moves.collect();
         if moves.is_empty() {
             return None;
         }
@@ -107,7 +107,7 @@ impl CursorWrites {
     }
 
     /// Records that the running write failed; its cursors are written again.
-    pub(super) fn failed(&mut self, now: Instant, moves: Vec<Moves>) {
+    pub(super) fn failed(&mut self, now: Instant, moves: Vec<CursorMoves>) {
         self.backoff.failed(now);
         let cursors = moves.into_iter().flat_map(|moves| moves.cursors);
         cursors.for_each(|(conversation, _)| self.queue.push(conversation));

@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
-use super::work::{Done, LeaseAnswer, LogRead, LookUp, Moves, Positions, Read};
+use super::work::{CursorMoves, LeaseAnswer, LogRead, LookUp, Positions, Read, WorkAnswer};
 use super::{Machine, Phase};
 use crate::engine::error::CommandError;
 
 impl Machine {
     /// Handles the answer to a piece of work.
-    pub(in crate::engine::feed) fn finish(&mut self, now: Instant, done: Done) {
-        match done {
-            Done::Leases(answer) => self.leases_finished(now, answer),
-            Done::LookUp(look_up, answer) => self.look_up_finished(now, look_up, answer),
-            Done::Read(read, answer) => self.read_finished(now, read, answer),
-            Done::Record(moves, answer) => self.cursors_recorded(now, moves, answer),
+    pub(in crate::engine::feed) fn finish(&mut self, now: Instant, answer: WorkAnswer) {
+        match answer {
+            WorkAnswer::Leases(answer) => self.leases_finished(now, answer),
+            WorkAnswer::LookUp(look_up, answer) => self.look_up_finished(now, look_up, answer),
+            WorkAnswer::Read(read, answer) => self.read_finished(now, read, answer),
+            WorkAnswer::Record(moves, answer) => self.cursors_recorded(now, moves, answer),
         }
     }
 
@@ -37,7 +37,7 @@ impl Machine {
                 .claimed(lease, answer.requested_at, self.look_ups.next_number());
             self.look_ups.rescan(now);
         }
-        let (left, kept) = self.shards.leave(answer.surplus);
+        let (left, kept) = self.shards.set_leaving_count(answer.surplus);
         for shard in left {
             self.discard_ready(shard);
         }
@@ -93,7 +93,7 @@ impl Machine {
                 let is_readable = !found.events.is_empty();
                 // If the log grew during the read, another read follows, and its result decides.
                 if is_readable || place.is_at_end() {
-                    self.look_ups.was_readable(conversation, is_readable);
+                    self.look_ups.record_readability(conversation, is_readable);
                 }
                 self.delivery.add(found.events, term);
             }
@@ -107,7 +107,7 @@ impl Machine {
 
     /// Handles the answer to a write of cursors, which says for each lease whether the node still
     /// held it.
-    fn cursors_recorded(&mut self, now: Instant, moves: Vec<Moves>, answer: Result<Vec<bool>, CommandError>) {
+    fn cursors_recorded(&mut self, now: Instant, moves: Vec<CursorMoves>, answer: Result<Vec<bool>, CommandError>) {
         let Ok(held) = answer else {
             self.cursors.failed(now, moves);
             return;

@@ -117,7 +117,7 @@ impl LookUps {
 
     /// Records whether a read returned events that the feed's user may read. If not, news of the
     /// conversation is ignored until the user joins it or a scan finds it.
-    pub(super) fn was_readable(&mut self, conversation: ConversationId, is_readable: bool) {
+    pub(super) fn record_readability(&mut self, conversation: ConversationId, is_readable: bool) {
         if let Some(memberships) = &mut self.memberships {
             if is_readable {
                 memberships.known.insert(conversation);

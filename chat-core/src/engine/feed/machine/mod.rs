@@ -40,7 +40,7 @@ use self::look_ups::LookUps;
 use self::places::Places;
 use self::reads::Reads;
 use self::shards::Shards;
-pub(super) use self::work::{Done, LeaseAnswer, LeaseWork, LogRead, LookUp, Moves, Positions, Read, Work};
+pub(super) use self::work::{CursorMoves, LeaseAnswer, LeaseWork, LogRead, LookUp, Positions, Read, Work, WorkAnswer};
 use super::options::{FeedOptions, FeedScope};
 use crate::model::{ConversationId, Event, Seq};
 use crate::store::{FeedLease, FeedShard};

@@ -173,7 +173,7 @@ impl Shards {
 
     /// Sets the number of shards that the node is to leave. Returns the shards that it leaves from
     /// now on, and the shards that it was leaving and now keeps.
-    pub(super) fn leave(&mut self, count: usize) -> (Vec<FeedShard>, Vec<FeedShard>) {
+    pub(super) fn set_leaving_count(&mut self, count: usize) -> (Vec<FeedShard>, Vec<FeedShard>) {
         let leaving = self.held.values().filter(|held| held.is_leaving).count();
         let (mut left, mut kept) = (Vec::new(), Vec::new());
         for (shard, held) in self.held.iter_mut().rev() {

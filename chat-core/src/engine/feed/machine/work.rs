@@ -1,4 +1,4 @@
-//! [`Work`]: requests of the machine to the store, and [`Done`]: the answers.
+//! [`Work`]: requests of the machine to the store, and [`WorkAnswer`]: the answers.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use crate::engine::error::CommandError;
 use crate::model::{ConversationId, Event, Seq};
 use crate::store::{FeedLease, FeedPosition, FeedShard};
 
-/// Request to the store. The driver answers each with one [`Done`].
+/// Request to the store. The driver answers each with one [`WorkAnswer`].
 #[derive(Clone, Debug)]
 pub(in crate::engine::feed) enum Work {
     /// Renew and release leases, and claim shards up to the node's share.
@@ -16,7 +16,7 @@ pub(in crate::engine::feed) enum Work {
     /// Read a log.
     Read(Read),
     /// Record cursors.
-    Record(Vec<Moves>),
+    Record(Vec<CursorMoves>),
 }
 
 /// Changes of this node's leases in one round.
@@ -54,20 +54,20 @@ pub(in crate::engine::feed) struct Read {
 
 /// Cursors to record under one lease.
 #[derive(Clone, Debug)]
-pub(in crate::engine::feed) struct Moves {
+pub(in crate::engine::feed) struct CursorMoves {
     pub(in crate::engine::feed) lease: FeedLease,
     pub(in crate::engine::feed) cursors: Vec<(ConversationId, Seq)>,
 }
 
 /// The answer to a [`Work`], with the work itself where the machine needs it.
 #[derive(Debug)]
-pub(in crate::engine::feed) enum Done {
+pub(in crate::engine::feed) enum WorkAnswer {
     Leases(Result<LeaseAnswer, CommandError>),
     LookUp(LookUp, Result<Positions, CommandError>),
     Read(Read, Result<LogRead, CommandError>),
     /// The result has an element for each element of the moves: true if the node still held the
     /// lease, so that the cursors were recorded.
-    Record(Vec<Moves>, Result<Vec<bool>, CommandError>),
+    Record(Vec<CursorMoves>, Result<Vec<bool>, CommandError>),
 }
 
 /// Result of a round of leases.

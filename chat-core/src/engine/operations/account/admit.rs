@@ -25,7 +25,7 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) max_devices: u32,
     /// The user's devices that are connected, as far as this node knows, read before the
     /// transaction. Empty for a resume, unless the policy is [`SessionPolicy::Reject`].
-    pub(in crate::engine) live: HashSet<DeviceId>,
+    pub(in crate::engine) live_devices: HashSet<DeviceId>,
     /// Epoch of the first session of a new device. If the device was revoked before, its row and
     /// epoch were deleted, so this epoch has to be higher than any that the device can have
     /// reached: see [`first_epoch`].
@@ -80,7 +80,7 @@ pub(in crate::engine) struct Tokens {
 
 /// A committed login.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct LoggedIn {
+pub(in crate::engine) struct CommittedLogin {
     pub(in crate::engine) caller: Caller,
     /// Session epoch of the device since this login.
     pub(in crate::engine) epoch: SessionEpoch,
@@ -96,7 +96,7 @@ pub(in crate::engine) struct LoggedIn {
     pub(in crate::engine) evicted: Vec<DeviceId>,
 }
 
-/// Other devices of the user that a login affects, as in [`LoggedIn`].
+/// Other devices of the user that a login affects, as in [`CommittedLogin`].
 struct EndedDevices {
     ended: Vec<DeviceId>,
     evicted: Vec<DeviceId>,
@@ -104,9 +104,9 @@ struct EndedDevices {
 
 #[async_trait]
 impl Operation for Admit {
-    type Output = LoggedIn;
+    type Output = CommittedLogin;
 
-    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<LoggedIn, Rejection> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<CommittedLogin, Rejection> {
         lock_user(tx, self.user).await?;
         let known = tx.lock_device(self.user, self.device).await?;
         let others = tx.lock_devices_of(self.user).await?;
@@ -117,7 +117,7 @@ impl Operation for Admit {
         let EndedDevices { ended, evicted } = self.apply_session_policy(tx, known.is_none(), others).await?;
         let (device, kept_device_token, rotated_session_token) = self.device_after_login(known);
         tx.put_device(&device).await?;
-        Ok(LoggedIn {
+        Ok(CommittedLogin {
             caller: Caller::login(self.user, self.device, device.session_epoch),
             epoch: device.session_epoch,
             user: private_info(&account),
@@ -198,7 +198,7 @@ impl Admit {
             SessionPolicy::Reject => {
                 // If presence claims that a device is connected which has logged out, the claim is
                 // out of date, or forged.
-                let is_in_use = |other: &Device| self.live.contains(&other.id) && other.is_logged_in();
+                let is_in_use = |other: &Device| self.live_devices.contains(&other.id) && other.is_logged_in();
                 if others.iter().any(is_in_use) {
                     return Err(CommandError::new(
                         ReplyCode::LoggedInElsewhere,
@@ -219,7 +219,8 @@ impl Admit {
             SessionPolicy::RejectNewDevices => {
                 // A session in the process of an engine has no token, and is logged in while it
                 // lives.
-                let is_logged_in = |other: &&Device| other.session_token.is_some() || self.live.contains(&other.id);
+                let is_logged_in =
+                    |other: &&Device| other.session_token.is_some() || self.live_devices.contains(&other.id);
                 let logged_in = others.iter().filter(is_logged_in).count();
                 if logged_in >= self.max_devices.max(1) as usize {
                     return Err(CommandError::new(
@@ -252,7 +253,13 @@ impl Admit {
         // Devices that logged in within the same millisecond differ in their epochs, which start at
         // the time of the first login in nanoseconds.
         let age = |device: &Device| (device.last_login, device.session_epoch);
-        others.sort_by_key(|device| (self.live.contains(&device.id), device.is_logged_in(), age(device)));
+        others.sort_by_key(|device| {
+            (
+                self.live_devices.contains(&device.id),
+                device.is_logged_in(),
+                age(device),
+            )
+        });
         let surplus = (others.len() + 1).saturating_sub(self.max_devices.max(1) as usize);
         for oldest in others.drain(..if is_new { surplus } else { 0 }) {
             tx.delete_device(self.user, oldest.id).await?;

@@ -6,7 +6,9 @@ mod create;
 mod devices;
 mod provision;
 
-pub(in crate::engine) use admit::{Admit, LoggedIn, LoginMethod, Tokens, can_resume, first_epoch, session_expired};
+pub(in crate::engine) use admit::{
+    Admit, CommittedLogin, LoginMethod, Tokens, can_resume, first_epoch, session_expired,
+};
 pub(in crate::engine) use change::{ChangePassword, UpdateProfile};
 pub(in crate::engine) use create::{CreateAccount, PhcString};
 pub(in crate::engine) use devices::{Logout, RevokeDevice};

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::pair::{Pair, Relation};
+use super::pair::{ContactPair, Relation};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, EventBody, Timestamp, UserId};
@@ -22,7 +22,7 @@ impl Operation for AnswerFriend {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
+        let mut pair = ContactPair::lock(tx, self.caller, self.peer, self.now).await?;
         if pair.relation() == Relation::Friend && self.accept {
             return Ok(Vec::new());
         }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::end::end_relation;
-use super::pair::Pair;
+use super::pair::ContactPair;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::lock_user;
@@ -35,7 +35,7 @@ impl Operation for SetBlocked {
             // exceed the maximum.
             lock_user(tx, self.caller.user).await?;
         }
-        let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
+        let mut pair = ContactPair::lock(tx, self.caller, self.peer, self.now).await?;
         if pair.own.blocked == self.blocked {
             return Ok(Vec::new());
         }

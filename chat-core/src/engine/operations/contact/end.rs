@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::pair::Pair;
+use super::pair::ContactPair;
 use crate::engine::error::Rejection;
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, EventBody, Timestamp, UserId};
@@ -21,14 +21,14 @@ impl Operation for RemoveFriend {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
+        let mut pair = ContactPair::lock(tx, self.caller, self.peer, self.now).await?;
         end_relation(&mut pair, self.caller.user, self.peer);
         pair.write(tx, intents).await
     }
 }
 
 /// Ends the caller's friendship with the peer, or withdraws the caller's friend request.
-pub(super) fn end_relation(pair: &mut Pair, me: UserId, peer: UserId) {
+pub(super) fn end_relation(pair: &mut ContactPair, me: UserId, peer: UserId) {
     match pair.own.state {
         ContactState::Friend => {
             pair.set_own(ContactState::None, "");

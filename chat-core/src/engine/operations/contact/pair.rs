@@ -1,4 +1,4 @@
-//! [`Pair`]: the locked contacts of two users with each other.
+//! [`ContactPair`]: the locked contacts of two users with each other.
 
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::WriteIntents;
@@ -40,9 +40,9 @@ impl Relation {
     }
 }
 
-/// Contacts of a caller and a peer with each other, as [`Pair::write`] will write them.
+/// Contacts of a caller and a peer with each other, as [`ContactPair::write`] will write them.
 #[derive(Debug)]
-pub(in crate::engine) struct Pair {
+pub(in crate::engine) struct ContactPair {
     caller: Caller,
     now: Timestamp,
     /// The caller's contact.
@@ -64,7 +64,7 @@ struct InboxEvent {
     once_since: Option<Timestamp>,
 }
 
-impl Pair {
+impl ContactPair {
     /// Locks the contacts of both users, and checks the caller's [`fence`]. Fails if the peer is
     /// the caller, or has no account or a deleted one.
     pub(in crate::engine) async fn lock(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::pair::{Pair, Relation, inbox_of};
+use super::pair::{ContactPair, Relation, inbox_of};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, Contact, ContactState, Event, EventBody, Note, ReplyCode, Timestamp, UserId};
@@ -45,7 +45,7 @@ impl Operation for RequestFriend {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
         let me = self.caller.user;
-        let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
+        let mut pair = ContactPair::lock(tx, self.caller, self.peer, self.now).await?;
         match pair.relation() {
             Relation::Friend => return Ok((Vec::new(), false)),
             Relation::BlocksPeer => {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{GroupCall, GroupLimits};
+use super::{GroupChangeContext, GroupLimits};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::policy::{GroupPermission, Membership};
@@ -12,7 +12,7 @@ use crate::store::Transaction;
 /// Accepts or declines a user's request to join the group. The user gets an event in the inbox.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct AnswerJoin {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
     pub(in crate::engine) user: UserId,
     pub(in crate::engine) accept: bool,
     pub(in crate::engine) limits: GroupLimits,
@@ -23,7 +23,7 @@ impl Operation for AnswerJoin {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut group = self.call.lock(tx, &[self.user], &[self.user]).await?;
+        let mut group = self.context.lock(tx, &[self.user], &[self.user]).await?;
         group.require(GroupPermission::AnswerJoin)?;
         let membership = group.membership(self.user);
         if membership.is_inside() && self.accept {
@@ -33,7 +33,7 @@ impl Operation for AnswerJoin {
             return Err(CommandError::not_found().into());
         }
         if self.accept {
-            let by = Some(self.call.caller.user);
+            let by = Some(self.context.caller.user);
             group.add_member(tx, self.user, by, self.limits).await?;
         } else {
             group.set_state(tx, self.user, MemberState::Left).await?;
@@ -42,7 +42,7 @@ impl Operation for AnswerJoin {
         group.append_to_inbox(
             self.user,
             &EventBody::JoinAnswered {
-                group: self.call.group,
+                group: self.context.group,
                 group_name,
                 accepted: self.accept,
             },

@@ -50,7 +50,9 @@ impl Operation for CreateGroup {
         if sent.is_some() {
             return Err(crate::engine::operations::message::conflict().into());
         }
-        self.limits.require_place(tx, user, Joiner::Caller, false).await?;
+        self.limits
+            .require_below_group_limits(tx, user, Joiner::Caller, false)
+            .await?;
         let name = self.profile.name.clone();
         let new = NewConversation {
             kind: ConversationKind::Group,
@@ -64,7 +66,7 @@ impl Operation for CreateGroup {
         let mut logs = Logs::lock(tx, self.now, []).await?;
         logs.add_created(tx, id).await?.change().member_count = 1;
         let author = Author {
-            sent: Some((self.client_message_id, self.fingerprint)),
+            draft_key: Some((self.client_message_id, self.fingerprint)),
             ..self.caller.into()
         };
         logs.append(id, author, &EventBody::GroupCreated { name })?;

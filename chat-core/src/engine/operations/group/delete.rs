@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::GroupCall;
+use super::GroupChangeContext;
 use super::locked::LockedGroup;
 use crate::engine::error::Rejection;
 use crate::engine::operation::{Operation, WriteIntents};
@@ -15,7 +15,7 @@ use crate::store::Transaction;
 /// because the transaction would have to lock thousands of inboxes.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeleteGroup {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
 }
 
 #[async_trait]
@@ -23,7 +23,7 @@ impl Operation for DeleteGroup {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut group = self.call.lock(tx, &[], &[]).await?;
+        let mut group = self.context.lock(tx, &[], &[]).await?;
         group.require(GroupPermission::Delete)?;
         delete(&mut group)?;
         group.write(tx, intents).await

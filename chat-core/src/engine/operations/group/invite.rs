@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{GroupCall, GroupLimits};
+use super::{GroupChangeContext, GroupLimits};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::account::account_exists;
@@ -16,7 +16,7 @@ use crate::store::Transaction;
 /// invitation by the same caller is announced at most once within `limits.repeat_interval`.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct InviteMember {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
     pub(in crate::engine) user: UserId,
     pub(in crate::engine) limits: GroupLimits,
 }
@@ -26,7 +26,7 @@ impl Operation for InviteMember {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let me = self.call.caller.user;
+        let me = self.context.caller.user;
         if me == self.user {
             return Err(CommandError::invalid("you cannot invite yourself; name another user").into());
         }
@@ -34,11 +34,11 @@ impl Operation for InviteMember {
         if !account_exists(tx, self.user).await? {
             // The caller's permission is checked first, so that a caller without it cannot find out
             // which users exist.
-            let mut group = self.call.lock(tx, &[], &[]).await?;
+            let mut group = self.context.lock(tx, &[], &[]).await?;
             group.require(GroupPermission::Invite)?;
             return Err(CommandError::not_found().into());
         }
-        let mut group = self.call.lock(tx, &[self.user], &[self.user]).await?;
+        let mut group = self.context.lock(tx, &[self.user], &[self.user]).await?;
         group.require(GroupPermission::Invite)?;
         let is_blocked = theirs.is_some_and(|contact| contact.blocked);
         match group.membership(self.user) {
@@ -51,7 +51,7 @@ impl Operation for InviteMember {
                 group.append_to_inbox(
                     self.user,
                     &EventBody::JoinAnswered {
-                        group: self.call.group,
+                        group: self.context.group,
                         group_name,
                         accepted: true,
                     },
@@ -74,7 +74,7 @@ impl Operation for InviteMember {
 /// the caller blocked the inviter before the invitation.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeclineInvitation {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
 }
 
 #[async_trait]
@@ -82,16 +82,16 @@ impl Operation for DeclineInvitation {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let me = self.call.caller.user;
+        let me = self.context.caller.user;
         // Inboxes are locked together with the group, so the inviter is read before, and compared
         // under the lock.
-        let before = tx.members_in(self.call.group, &[me]).await?.pop();
+        let before = tx.members_in(self.context.group, &[me]).await?.pop();
         let inviter = before.and_then(|member| member.invited_by);
         let notified = match inviter {
             Some(inviter) if account_exists(tx, inviter).await? => vec![inviter],
             _ => Vec::new(),
         };
-        let mut group = self.call.lock(tx, &[], &notified).await?;
+        let mut group = self.context.lock(tx, &[], &notified).await?;
         if group.membership(me) != Membership::Invited {
             return Err(CommandError::not_found().into());
         }
@@ -104,7 +104,7 @@ impl Operation for DeclineInvitation {
             group.append_to_inbox(
                 inviter,
                 &EventBody::InvitationDeclined {
-                    group: self.call.group,
+                    group: self.context.group,
                     group_name: group_name.clone(),
                     user: me,
                 },

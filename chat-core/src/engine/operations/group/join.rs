@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::limits::Joiner;
-use super::{GroupCall, GroupLimits};
+use super::{GroupChangeContext, GroupLimits};
 use crate::engine::error::Rejection;
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::policy::{GroupPermission, Membership};
@@ -15,7 +15,7 @@ use crate::store::Transaction;
 /// repeated request is announced to each admin at most once within `limits.repeat_interval`.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct JoinGroup {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
     /// Note for the admins, if the caller has to ask.
     pub(in crate::engine) note: Note,
     /// True if the caller has to ask to join and has not asked yet, by the rows that were read
@@ -39,14 +39,14 @@ impl Operation for JoinGroup {
     type Output = (Joined, Vec<Event>);
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
-        let me = self.call.caller.user;
+        let me = self.context.caller.user;
         let admins = if self.must_notify_admins {
-            tx.members_with_role(self.call.group, Role::Admin).await?
+            tx.members_with_role(self.context.group, Role::Admin).await?
         } else {
             Vec::new()
         };
         let admins: Vec<UserId> = admins.into_iter().map(|admin| admin.user).collect();
-        let mut group = self.call.lock(tx, &[], &admins).await?;
+        let mut group = self.context.lock(tx, &[], &admins).await?;
         let membership = group.membership(me);
         if membership.is_inside() && !group.row()?.deleted {
             return Ok((Joined::Member, Vec::new()));
@@ -65,12 +65,14 @@ impl Operation for JoinGroup {
             return Ok((Joined::Requested, Vec::new()));
         }
         let is_returning = group.has_readable_events(me);
-        self.limits.require_place(tx, me, Joiner::Caller, is_returning).await?;
+        self.limits
+            .require_below_group_limits(tx, me, Joiner::Caller, is_returning)
+            .await?;
         group.set_state(tx, me, MemberState::Requested).await?;
         let group_name = group.profile()?.name;
-        for admin in tx.members_with_role(self.call.group, Role::Admin).await? {
+        for admin in tx.members_with_role(self.context.group, Role::Admin).await? {
             let body = EventBody::JoinRequested {
-                group: self.call.group,
+                group: self.context.group,
                 group_name: group_name.clone(),
                 user: me,
                 note: self.note.as_str().to_owned(),

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::GroupCall;
+use super::GroupChangeContext;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::policy::{GroupPermission, Membership};
@@ -13,7 +13,7 @@ use crate::store::Transaction;
 /// is set, the user, who need not be a member, cannot join until unbanned.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct KickMember {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
     pub(in crate::engine) user: UserId,
     pub(in crate::engine) ban: bool,
 }
@@ -23,13 +23,13 @@ impl Operation for KickMember {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let by = self.call.caller.user;
+        let by = self.context.caller.user;
         if by == self.user {
             return Err(CommandError::invalid("you cannot remove yourself; leave the group instead").into());
         }
         let has_account = tx.account(self.user).await?.is_some();
         let notified = if has_account { vec![self.user] } else { Vec::new() };
-        let mut group = self.call.lock(tx, &[self.user], &notified).await?;
+        let mut group = self.context.lock(tx, &[self.user], &notified).await?;
         group.require_rank(GroupPermission::Moderate, self.user)?;
         if !has_account {
             return Err(CommandError::not_found().into());
@@ -50,7 +50,7 @@ impl Operation for KickMember {
             group.append_to_inbox(
                 self.user,
                 &EventBody::RemovedFromGroup {
-                    group: self.call.group,
+                    group: self.context.group,
                     group_name,
                     by,
                 },
@@ -69,7 +69,7 @@ impl Operation for KickMember {
 /// Lifts the ban of a user, who may then join again.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct UnbanMember {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
     pub(in crate::engine) user: UserId,
 }
 
@@ -78,7 +78,7 @@ impl Operation for UnbanMember {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut group = self.call.lock(tx, &[self.user], &[]).await?;
+        let mut group = self.context.lock(tx, &[self.user], &[]).await?;
         group.require(GroupPermission::Moderate)?;
         match group.membership(self.user) {
             Membership::Banned => group.set_state(tx, self.user, MemberState::Left).await?,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::GroupCall;
+use super::GroupChangeContext;
 use super::delete::delete;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
@@ -15,7 +15,7 @@ use crate::store::Transaction;
 /// member or a banned user.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct LeaveGroup {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
 }
 
 #[async_trait]
@@ -23,8 +23,8 @@ impl Operation for LeaveGroup {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let me = self.call.caller.user;
-        let mut group = self.call.lock(tx, &[], &[]).await?;
+        let me = self.context.caller.user;
+        let mut group = self.context.lock(tx, &[], &[]).await?;
         match group.membership(me) {
             Membership::Former | Membership::Banned => return Ok(Vec::new()),
             Membership::Requested | Membership::Invited => {

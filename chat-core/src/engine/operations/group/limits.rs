@@ -42,7 +42,7 @@ impl GroupLimits {
     /// Fails if `user` may not be in a further group. The argument `is_returning` says whether the
     /// user comes back to a group whose events the user may still read: that group is counted
     /// already, so the limit on former groups does not apply.
-    pub(super) async fn require_place(
+    pub(super) async fn require_below_group_limits(
         self,
         tx: &mut dyn Transaction,
         user: UserId,

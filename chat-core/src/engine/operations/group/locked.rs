@@ -18,7 +18,7 @@ use crate::store::{RequestNotice, StoreError, Transaction};
 
 /// Caller, group and time of a change: the common input of the units of work on an existing group.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct GroupCall {
+pub(in crate::engine) struct GroupChangeContext {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) group: ConversationId,
     pub(in crate::engine) now: Timestamp,
@@ -27,7 +27,7 @@ pub(in crate::engine) struct GroupCall {
 /// A locked group, with the changes that the unit of work is about to write.
 #[derive(Debug)]
 pub(super) struct LockedGroup {
-    call: GroupCall,
+    context: GroupChangeContext,
     logs: Logs,
     /// Memberships of the users involved; users without one are absent.
     members: HashMap<UserId, Member>,
@@ -35,7 +35,7 @@ pub(super) struct LockedGroup {
     inboxes: HashMap<UserId, ConversationId>,
 }
 
-impl GroupCall {
+impl GroupChangeContext {
     /// Locks the group and the inboxes of `notified`, checks the caller's fence, and reads the
     /// memberships of the caller and of `users`.
     pub(super) async fn lock(
@@ -63,7 +63,7 @@ impl GroupCall {
         let involved: Vec<UserId> = users.iter().copied().chain([self.caller.user]).collect();
         let members = tx.members_in(self.group, &involved).await?;
         Ok(LockedGroup {
-            call: self,
+            context: self,
             logs,
             members: members.into_iter().map(|member| (member.user, member)).collect(),
             inboxes,
@@ -74,7 +74,7 @@ impl GroupCall {
 impl LockedGroup {
     /// Checks that the group is not deleted, and that the caller has a permission.
     pub(super) fn require(&mut self, permission: GroupPermission) -> Result<(), Rejection> {
-        let membership = self.membership(self.call.caller.user);
+        let membership = self.membership(self.context.caller.user);
         let row = self.row()?;
         if row.deleted {
             let error = if membership == Membership::Outsider {
@@ -94,7 +94,7 @@ impl LockedGroup {
         self.require(permission)?;
         let role = |user| self.members.get(&user).map_or(Role::Member, |member| member.role);
         let target = self.active_member(target).map_or(Role::Member, |member| member.role);
-        policy::check_rank(role(self.call.caller.user), target)?;
+        policy::check_rank(role(self.context.caller.user), target)?;
         Ok(())
     }
 
@@ -107,11 +107,11 @@ impl LockedGroup {
     }
 
     pub(super) fn log(&mut self) -> Result<&mut Log, Rejection> {
-        self.logs.log(self.call.group).ok_or(Rejection::Outdated)
+        self.logs.log(self.context.group).ok_or(Rejection::Outdated)
     }
 
     pub(super) fn membership(&self, user: UserId) -> Membership {
-        Membership::of(self.members.get(&user), self.call.now)
+        Membership::of(self.members.get(&user), self.context.now)
     }
 
     /// Returns the user whose pending invitation the inbox of `user` contains, if any.
@@ -125,15 +125,15 @@ impl LockedGroup {
 
     /// Appends to the group's log in the caller's name.
     pub(super) fn append(&mut self, body: &EventBody) -> Result<Seq, Rejection> {
-        let author = Author::from(self.call.caller);
-        self.logs.append(self.call.group, author, body)
+        let author = Author::from(self.context.caller);
+        self.logs.append(self.context.group, author, body)
     }
 
     /// Appends to the inbox of a user. Fails with [`Rejection::Outdated`] if the inbox was not
     /// locked.
     pub(super) fn append_to_inbox(&mut self, user: UserId, body: &EventBody) -> Result<(), Rejection> {
         let inbox = *self.inboxes.get(&user).ok_or(Rejection::Outdated)?;
-        self.logs.append(inbox, self.call.caller.into(), body)?;
+        self.logs.append(inbox, self.context.caller.into(), body)?;
         Ok(())
     }
 
@@ -149,10 +149,10 @@ impl LockedGroup {
         let notice = RequestNotice {
             inbox: *self.inboxes.get(&user).ok_or(Rejection::Outdated)?,
             kind: body.kind(),
-            sender: self.call.caller.user,
-            group: Some(self.call.group),
+            sender: self.context.caller.user,
+            group: Some(self.context.group),
         };
-        let now = self.call.now;
+        let now = self.context.now;
         if tx.record_request_notice(notice, now, now.before(interval)).await? {
             self.append_to_inbox(user, body)?;
         }
@@ -183,14 +183,14 @@ impl LockedGroup {
             Some(_) => Joiner::Other,
         };
         limits
-            .require_place(tx, user, joiner, self.has_readable_events(user))
+            .require_below_group_limits(tx, user, joiner, self.has_readable_events(user))
             .await?;
         let seq = self.append(&EventBody::MemberJoined { user, by })?;
         let row = self.log()?.change();
         row.member_count += 1;
         let visible = profile(row)?.history_visible;
         let first_seq = if visible { Seq(1) } else { seq };
-        let mut member = Member::active(self.call.group, user, Role::Member, first_seq);
+        let mut member = Member::active(self.context.group, user, Role::Member, first_seq);
         // Messages before this event do not count as unread, even if the user may read them.
         member.read_seq = seq;
         if let Some(before) = self.members.get(&user) {
@@ -215,7 +215,7 @@ impl LockedGroup {
             return Err(Rejection::Outdated);
         };
         if let Some(snapshot) = self.log()?.snapshot() {
-            tx.put_snapshot(self.call.group, user, &snapshot).await?;
+            tx.put_snapshot(self.context.group, user, &snapshot).await?;
         }
         member.set_state(state);
         member.role = Role::Member;
@@ -249,10 +249,10 @@ impl LockedGroup {
         let mut member = self.member_or_outsider(user);
         member.set_state(MemberState::Invited);
         if announced {
-            let by = self.call.caller.user;
+            let by = self.context.caller.user;
             member.invited_by = Some(by);
             let group_name = self.profile()?.name;
-            let group = self.call.group;
+            let group = self.context.group;
             let invited = EventBody::GroupInvited { group, group_name, by };
             self.append_to_inbox_once(tx, user, &invited, interval).await?;
         }
@@ -263,7 +263,7 @@ impl LockedGroup {
     fn member_or_outsider(&self, user: UserId) -> Member {
         let outsider = || Member {
             first_seq: Seq::ZERO,
-            ..Member::active(self.call.group, user, Role::Member, Seq::ZERO)
+            ..Member::active(self.context.group, user, Role::Member, Seq::ZERO)
         };
         self.members.get(&user).cloned().unwrap_or_else(outsider)
     }

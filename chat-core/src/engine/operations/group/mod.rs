@@ -21,7 +21,7 @@ pub(in crate::engine) use join::{JoinGroup, Joined};
 pub(in crate::engine) use kick::{KickMember, UnbanMember};
 pub(in crate::engine) use leave::LeaveGroup;
 pub(in crate::engine) use limits::GroupLimits;
-pub(in crate::engine) use locked::GroupCall;
+pub(in crate::engine) use locked::GroupChangeContext;
 pub(in crate::engine) use mute::MuteMember;
 pub(in crate::engine) use roles::{SetRole, TransferOwnership};
 pub(in crate::engine) use update::UpdateGroup;

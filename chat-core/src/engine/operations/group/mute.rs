@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::GroupCall;
+use super::GroupChangeContext;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::policy::GroupPermission;
@@ -12,7 +12,7 @@ use crate::store::Transaction;
 /// Mutes a member who is not an admin, for the given duration. A duration of 0 ends the mute.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct MuteMember {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
     pub(in crate::engine) user: UserId,
     pub(in crate::engine) duration_ms: u64,
 }
@@ -22,7 +22,7 @@ impl Operation for MuteMember {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut group = self.call.lock(tx, &[self.user], &[]).await?;
+        let mut group = self.context.lock(tx, &[self.user], &[]).await?;
         group.require_rank(GroupPermission::Moderate, self.user)?;
         let Some(mut member) = group.active_member(self.user).cloned() else {
             return Err(CommandError::not_found().into());
@@ -33,7 +33,7 @@ impl Operation for MuteMember {
         }
         let until = match self.duration_ms {
             0 => Timestamp(0),
-            duration => self.call.now.plus_millis(duration),
+            duration => self.context.now.plus_millis(duration),
         };
         if member.muted_until == until {
             return Ok(Vec::new());

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::GroupCall;
+use super::GroupChangeContext;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::lock_user;
@@ -13,7 +13,7 @@ use crate::store::Transaction;
 /// Makes a member an admin, or an admin a member.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct SetRole {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
     pub(in crate::engine) user: UserId,
     pub(in crate::engine) role: Role,
     /// `Ok` if the caller's rate allows a change, otherwise the error with which a change is
@@ -26,12 +26,12 @@ impl Operation for SetRole {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut group = self.call.lock(tx, &[self.user], &[]).await?;
+        let mut group = self.context.lock(tx, &[self.user], &[]).await?;
         group.require(GroupPermission::ManageRoles)?;
         if self.role == Role::Owner {
             return Err(CommandError::invalid("to make a member the owner, transfer the group").into());
         }
-        if self.user == self.call.caller.user {
+        if self.user == self.context.caller.user {
             return Err(CommandError::invalid("you cannot change your own role; transfer the group first").into());
         }
         let Some(mut member) = group.active_member(self.user).cloned() else {
@@ -57,7 +57,7 @@ impl Operation for SetRole {
 /// Makes another member the owner. The caller becomes an admin.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct TransferOwnership {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
     pub(in crate::engine) user: UserId,
 }
 
@@ -66,16 +66,16 @@ impl Operation for TransferOwnership {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let me = self.call.caller.user;
+        let me = self.context.caller.user;
         // Only an owner may delay the logins of the other user by this lock. While it is held, the
         // account cannot be disabled or deleted.
-        let own = tx.members_in(self.call.group, &[me]).await?.pop();
+        let own = tx.members_in(self.context.group, &[me]).await?.pop();
         let is_owner = own.is_some_and(|member| member.is_active() && member.role == Role::Owner);
         if is_owner {
             lock_user(tx, self.user).await?;
         }
         let account = tx.account(self.user).await?;
-        let mut group = self.call.lock(tx, &[self.user], &[]).await?;
+        let mut group = self.context.lock(tx, &[self.user], &[]).await?;
         group.require(GroupPermission::ManageRoles)?;
         if !is_owner {
             return Err(Rejection::Outdated);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::GroupCall;
+use super::GroupChangeContext;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::policy::GroupPermission;
@@ -12,7 +12,7 @@ use crate::store::Transaction;
 /// Changes the name, description and policies of a group, as far as `changes` contains them.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct UpdateGroup {
-    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) context: GroupChangeContext,
     pub(in crate::engine) changes: GroupChanges,
     /// `Ok` if the caller's rate allows a change, otherwise the error with which a change is
     /// refused.
@@ -24,7 +24,7 @@ impl Operation for UpdateGroup {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut group = self.call.lock(tx, &[], &[]).await?;
+        let mut group = self.context.lock(tx, &[], &[]).await?;
         group.require(GroupPermission::Update)?;
         let old = group.profile()?;
         let mut new = old.clone();

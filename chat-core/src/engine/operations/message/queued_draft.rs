@@ -59,7 +59,7 @@ impl QueuedDraft {
     }
 
     /// Records whether the sender referred to the conversation by a name.
-    pub(in crate::engine) fn sent_to(mut self, conversation: &ConversationRef) -> Self {
+    pub(in crate::engine) fn record_reference_by_name(mut self, conversation: &ConversationRef) -> Self {
         self.is_by_name = conversation.is_by_name();
         self
     }

@@ -61,13 +61,13 @@ impl Operation for TransferGroup {
 
 /// Deletes a group in the name of the system. The log stays readable to the last members.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct DeleteGroup {
+pub(in crate::engine) struct DeleteGroupByOperator {
     pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) group: ConversationId,
 }
 
 #[async_trait]
-impl Operation for DeleteGroup {
+impl Operation for DeleteGroupByOperator {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {

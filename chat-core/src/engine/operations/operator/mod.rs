@@ -13,7 +13,7 @@ mod succession;
 pub(in crate::engine) use account::{AccountChange, ChangeAccount, CreateByOperator, RecordAction};
 pub(in crate::engine) use delete::{EndContacts, EndMembership, FreeSubject, MarkDeleted};
 pub(in crate::engine) use erase::{EraseInbox, EraseMessages, RecallMessage};
-pub(in crate::engine) use group::{DeleteGroup, TransferGroup};
+pub(in crate::engine) use group::{DeleteGroupByOperator, TransferGroup};
 pub(in crate::engine) use post::PostAsSystem;
 pub(in crate::engine) use succession::PassGroup;
 
@@ -60,7 +60,7 @@ impl AuditContext {
 const SYSTEM: Author = Author {
     user: UserId::SYSTEM,
     device: None,
-    sent: None,
+    draft_key: None,
 };
 
 /// Returns the author of the events that an operator appends for a deleted user.
@@ -68,7 +68,7 @@ const fn on_behalf_of(user: UserId) -> Author {
     Author {
         user,
         device: None,
-        sent: None,
+        draft_key: None,
     }
 }
 

@@ -60,7 +60,7 @@ impl Operation for PostAsSystem {
             return Err(refusal.unwrap_or_else(|| self.no_conversation()).into());
         };
         let author = Author {
-            sent: Some((self.client_message_id, self.fingerprint)),
+            draft_key: Some((self.client_message_id, self.fingerprint)),
             ..SYSTEM
         };
         let event = log.append_encoded(self.audit.now, author, EventKind::Message, None, self.body.clone());

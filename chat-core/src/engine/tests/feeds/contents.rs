@@ -101,10 +101,10 @@ async fn feed_contains_edits_recalls_and_deletions_of_groups_and_accounts() {
         robin.send(crowd_ref.clone(), draft).await.unwrap();
     }
     let operator = engine.operator(OperatorName::new("carol").unwrap());
-    let options = DeleteAccount {
+    let options = DeletionOptions {
         texts: DeletedTexts::Keep,
         name: DeletedName::Free,
-        ..DeleteAccount::default()
+        ..DeletionOptions::default()
     };
     operator.delete_account(id(&robin), options).await.unwrap();
     olga.execute(Command::DeleteGroup(crowd_ref)).await.unwrap();

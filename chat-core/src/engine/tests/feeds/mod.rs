@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::support::*;
 use crate::bus::MemoryBus;
 use crate::commands::Commands;
-use crate::engine::operator::{DeleteAccount, DeletedName, DeletedTexts, OperatorName};
+use crate::engine::operator::{DeletedName, DeletedTexts, DeletionOptions, OperatorName};
 use crate::engine::{Engine, Feed, FeedError, FeedItem, FeedOptions, LocalSession, NotRecorded};
 use crate::model::*;
 use crate::store::{MemoryStore, Store};

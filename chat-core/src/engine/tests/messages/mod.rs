@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use super::support::*;
 use crate::clock::Clock;
 use crate::commands::Commands;
-use crate::engine::operator::{DeleteAccount, OperatorName};
+use crate::engine::operator::{DeletionOptions, OperatorName};
 use crate::model::*;
 
 fn new_draft(content: DraftContent) -> Draft {

@@ -80,7 +80,7 @@ async fn concurrent_senders_share_one_gapless_order() {
     for sender in &senders {
         let mut last = Seq::ZERO;
         for _ in 0..200 {
-            let event = event(sender, EventKind::Message).await;
+            let event = wait_for_event(sender, EventKind::Message).await;
             assert!(event.seq > last);
             last = event.seq;
         }

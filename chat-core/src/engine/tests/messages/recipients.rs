@@ -28,11 +28,11 @@ async fn everyone_policy_accepts_strangers() {
     alice.execute(open).await.unwrap();
     let sent = bob.send_text(direct(&alice), "hi").await.unwrap();
     for session in [&alice, &bob] {
-        let opened = event(session, EventKind::ConversationOpened).await;
+        let opened = wait_for_event(session, EventKind::ConversationOpened).await;
         assert!(
             matches!(body(&opened), EventBody::ConversationOpened { conversation, .. } if conversation == sent.conversation)
         );
-        assert_eq!(event(session, EventKind::Message).await.seq, Seq(1));
+        assert_eq!(wait_for_event(session, EventKind::Message).await.seq, Seq(1));
     }
     assert_eq!(
         error_code(alice.send_text(direct(&bob), "hi").await),

@@ -158,10 +158,10 @@ async fn retry_by_name_finds_its_message_after_the_name_has_changed_its_meaning(
     assert!(texts(&history(&alice, other.into()).await).is_empty());
 
     operator.delete_group(other).await.unwrap();
-    let delete = DeleteAccount::default();
-    operator.delete_account(id(&other_bob), delete).await.unwrap();
+    let options = DeletionOptions::default();
+    operator.delete_account(id(&other_bob), options).await.unwrap();
     operator.delete_group(group_id).await.unwrap();
-    operator.delete_account(id(&bob), delete).await.unwrap();
+    operator.delete_account(id(&bob), options).await.unwrap();
     assert_eq!(retries("the names refer to no conversation").await, expected);
 
     // Another message is refused, and so is a retry that is sent to another conversation.

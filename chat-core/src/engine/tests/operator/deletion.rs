@@ -110,7 +110,7 @@ async fn messages_with_erased_texts_stay_in_the_log_as_recalled() {
         }
     }
     // Clients that keep a copy of the text learn of the recall by an event.
-    let recall = event(&bob, EventKind::Recall).await;
+    let recall = wait_for_event(&bob, EventKind::Recall).await;
     assert_eq!((recall.sender, recall.device), (id(&alice), None));
 }
 

@@ -122,7 +122,7 @@ async fn transferred_group_keeps_its_former_owner_as_an_admin() {
         .collect();
     assert_eq!(roles, [Role::Admin, Role::Owner, Role::Member]);
     assert_eq!(error_code(alice.delete_group(group).await), ReplyCode::Forbidden);
-    let transferred = event(&alice, EventKind::OwnershipTransferred).await;
+    let transferred = wait_for_event(&alice, EventKind::OwnershipTransferred).await;
     assert_eq!((transferred.sender, transferred.device), (UserId::SYSTEM, None));
     bob.delete_group(group).await.unwrap();
 }

@@ -9,7 +9,7 @@ async fn operator_recalls_a_message_of_a_user() {
     let (alice, bob, _, group, direct) = group_and_direct_conversation(&engine).await;
     operator.recall(direct, Seq(1)).await.unwrap();
     assert_eq!(texts(&history(&bob, direct.into()).await), ["", "to alice"]);
-    let recall = event(&alice, EventKind::Recall).await;
+    let recall = wait_for_event(&alice, EventKind::Recall).await;
     assert_eq!(
         (recall.sender, recall.device, recall.target),
         (UserId::SYSTEM, None, Some(Seq(1)))
@@ -55,7 +55,7 @@ async fn system_posts_to_groups_and_users() {
 
     let key = ClientMessageId::random();
     let posted = operator.post_to_user(id(&alice), text("welcome"), key).await.unwrap();
-    let received = push(&alice, |push| match push {
+    let received = wait_for_push(&alice, |push| match push {
         Push::Event(event) if event.conversation == posted.conversation && event.seq == posted.seq => {
             Some(event.clone())
         }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::support::*;
 use crate::commands::Commands;
 use crate::engine::operator::{
-    CreateAccount, DeleteAccount, DeletedName, DeletedSubject, DeletedTexts, ExportRecord, Operator, OperatorName,
+    CreateAccount, DeletedName, DeletedSubject, DeletedTexts, DeletionOptions, ExportRecord, Operator, OperatorName,
 };
 use crate::engine::{CommandError, Engine, LocalSession};
 use crate::model::*;
@@ -63,16 +63,16 @@ async fn wait_until_ended(session: &LocalSession) {
 }
 
 /// Returns the options of a deletion, with the default for the subject.
-fn deletion(texts: DeletedTexts, name: DeletedName) -> DeleteAccount {
-    DeleteAccount {
+fn deletion(texts: DeletedTexts, name: DeletedName) -> DeletionOptions {
+    DeletionOptions {
         texts,
         name,
-        ..DeleteAccount::default()
+        ..DeletionOptions::default()
     }
 }
 
 /// Deletion that keeps the texts of the user, reserves the name and refuses the subject.
-const KEEP_TEXTS: DeleteAccount = DeleteAccount {
+const KEEP_TEXTS: DeletionOptions = DeletionOptions {
     texts: DeletedTexts::Keep,
     name: DeletedName::Reserve,
     subject: DeletedSubject::Refuse,

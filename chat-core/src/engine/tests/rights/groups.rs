@@ -97,7 +97,7 @@ impl GroupFixture {
 
     /// Gives each user the relation of its column.
     pub(super) async fn set_up_relations(&self, policy: JoinPolicy, unlisted: bool) {
-        let group = self.here();
+        let group = self.group_ref();
         let by_owner = |command| self.session(GroupRelation::Owner).execute(command);
         for (session, role) in [
             (self.session(GroupRelation::Admin), Role::Admin),
@@ -140,7 +140,7 @@ impl GroupFixture {
         let mut changes = GroupChanges::default();
         (changes.join_policy, changes.unlisted) = (join_policy, unlisted);
         Command::UpdateGroup {
-            group: self.here(),
+            group: self.group_ref(),
             changes,
         }
     }
@@ -150,14 +150,14 @@ impl GroupFixture {
     }
 
     /// Returns the reference of the group.
-    pub(super) fn here(&self) -> ConversationRef {
+    pub(super) fn group_ref(&self) -> ConversationRef {
         ConversationRef::Id(self.group)
     }
 
     /// Returns a command that sends a draft to the group.
-    pub(super) fn say(&self, content: DraftContent) -> Command {
+    pub(super) fn send_command(&self, content: DraftContent) -> Command {
         Command::Send {
-            conversation: self.here(),
+            conversation: self.group_ref(),
             draft: Draft {
                 client_message_id: ClientMessageId::random(),
                 content,
@@ -166,7 +166,7 @@ impl GroupFixture {
     }
 
     pub(super) fn message(&self, mention_all: bool) -> Command {
-        self.say(DraftContent::Message {
+        self.send_command(DraftContent::Message {
             text: text("hello"),
             reply_to: None,
             mentions: Vec::new(),
@@ -175,17 +175,17 @@ impl GroupFixture {
     }
 
     pub(super) fn recall(&self, target: Seq) -> Command {
-        self.say(DraftContent::Recall { target })
+        self.send_command(DraftContent::Recall { target })
     }
 
     pub(super) fn kick(&self, target: &LocalSession, ban: bool) -> Command {
-        let (group, user) = (self.here(), user(target));
+        let (group, user) = (self.group_ref(), user(target));
         Command::KickMember { group, user, ban }
     }
 
     pub(super) fn mute(&self, target: &LocalSession) -> Command {
         Command::MuteMember {
-            group: self.here(),
+            group: self.group_ref(),
             user: user(target),
             duration_ms: 1000,
         }
@@ -193,7 +193,7 @@ impl GroupFixture {
 
     pub(super) fn join(&self) -> Command {
         Command::JoinGroup {
-            group: self.here(),
+            group: self.group_ref(),
             note: Note::default(),
         }
     }
@@ -249,22 +249,22 @@ pub(super) const OWNER: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, N
 pub(super) fn group_rows() -> Vec<Row> {
     vec![
         //                                                                          stranger former banned invited requested member muted admin owner
-        row("see it", |f, _| Command::GetConversation(f.here()),                    [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
-        row("list members", |f, _| Command::ListMembers { group: f.here(), after: UserId(0), limit: 10 }, ALL_MEMBERS),
-        row("read history", |f, _| Command::ReadHistory { conversation: f.here(), page: everything() },
+        row("see it", |f, _| Command::GetConversation(f.group_ref()),               [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
+        row("list members", |f, _| Command::ListMembers { group: f.group_ref(), after: UserId(0), limit: 10 }, ALL_MEMBERS),
+        row("read history", |f, _| Command::ReadHistory { conversation: f.group_ref(), page: everything() },
                                                                                     [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
         row("send", |f, _| f.message(false),                                        UNMUTED),
         row("mention all", |f, _| f.message(true),                                  ADMINS_AND_OWNER),
-        row("react", |f, _| f.say(DraftContent::React { target: f.members_message, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
-        row("edit own", |f, relation| f.say(DraftContent::Edit { target: f.message_by(relation), text: text("new") }), UNMUTED),
+        row("react", |f, _| f.send_command(DraftContent::React { target: f.members_message, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
+        row("edit own", |f, relation| f.send_command(DraftContent::Edit { target: f.message_by(relation), text: text("new") }), UNMUTED),
         row("recall own", |f, relation| f.recall(f.message_by(relation)),                            ALL_MEMBERS),
         row("recall a member's", |f, _| f.recall(f.members_message),                ADMINS_AND_OWNER),
         row("recall the owner's", |f, _| f.recall(f.message_by(GroupRelation::Owner)),               OWNER),
-        row("invite, open", |f, _| Command::InviteMember { group: f.here(), user: user(f.session(GroupRelation::Stranger)) }, UNMUTED)
+        row("invite, open", |f, _| Command::InviteMember { group: f.group_ref(), user: user(f.session(GroupRelation::Stranger)) }, UNMUTED)
             .targets_stranger(),
-        row("invite, by invitation", |f, _| Command::InviteMember { group: f.here(), user: user(f.session(GroupRelation::Stranger)) }, UNMUTED)
+        row("invite, by invitation", |f, _| Command::InviteMember { group: f.group_ref(), user: user(f.session(GroupRelation::Stranger)) }, UNMUTED)
             .policy(JoinPolicy::Invite).targets_stranger(),
-        row("invite, by approval", |f, _| Command::InviteMember { group: f.here(), user: user(f.session(GroupRelation::Stranger)) }, ADMINS_AND_OWNER)
+        row("invite, by approval", |f, _| Command::InviteMember { group: f.group_ref(), user: user(f.session(GroupRelation::Stranger)) }, ADMINS_AND_OWNER)
             .policy(JoinPolicy::Approval).targets_stranger(),
         row("join, open", |f, _| f.join(),                                          [OK, OK, NO, OK, OK, OK, OK, OK, OK]),
         row("join, by approval", |f, _| f.join(),                                   [OK, OK, NO, OK, OK, OK, OK, OK, OK]).policy(JoinPolicy::Approval),
@@ -272,21 +272,21 @@ pub(super) fn group_rows() -> Vec<Row> {
         row("join, unlisted", |f, _| f.join(),                                      [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK]).unlisted(),
         row("join, unlisted, by approval", |f, _| f.join(),                         [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK])
             .policy(JoinPolicy::Approval).unlisted(),
-        row("answer a join request", |f, _| Command::AnswerJoin { group: f.here(), user: user(f.session(GroupRelation::Requested)), accept: true }, ADMINS_AND_OWNER),
-        row("decline an invitation", |f, _| Command::DeclineInvitation(f.here()),   [ABSENT, ABSENT, ABSENT, OK, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]),
+        row("answer a join request", |f, _| Command::AnswerJoin { group: f.group_ref(), user: user(f.session(GroupRelation::Requested)), accept: true }, ADMINS_AND_OWNER),
+        row("decline an invitation", |f, _| Command::DeclineInvitation(f.group_ref()), [ABSENT, ABSENT, ABSENT, OK, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]),
         row("kick a member", |f, _| f.kick(&f.member, false),                       ADMINS_AND_OWNER),
         row("ban a member", |f, _| f.kick(&f.member, true),                         ADMINS_AND_OWNER),
         row("kick an admin", |f, _| f.kick(&f.admin, false),                        OWNER),
         row("ban an admin", |f, _| f.kick(&f.admin, true),                          OWNER),
-        row("unban", |f, _| Command::UnbanMember { group: f.here(), user: user(f.session(GroupRelation::Banned)) }, ADMINS_AND_OWNER),
+        row("unban", |f, _| Command::UnbanMember { group: f.group_ref(), user: user(f.session(GroupRelation::Banned)) }, ADMINS_AND_OWNER),
         row("mute a member", |f, _| f.mute(&f.member),                              ADMINS_AND_OWNER),
         row("mute an admin", |f, _| f.mute(&f.admin),                               NOBODY),
         row("change it", |f, _| f.change(None, Some(true)),                         ADMINS_AND_OWNER),
-        row("promote", |f, _| Command::SetRole { group: f.here(), user: user(&f.member), role: Role::Admin }, OWNER),
-        row("demote", |f, _| Command::SetRole { group: f.here(), user: user(&f.admin), role: Role::Member }, OWNER),
-        row("transfer", |f, _| Command::TransferOwnership { group: f.here(), user: user(&f.member) }, OWNER),
-        row("delete", |f, _| Command::DeleteGroup(f.here()),                        OWNER),
-        row("leave", |f, _| Command::LeaveGroup(f.here()),
+        row("promote", |f, _| Command::SetRole { group: f.group_ref(), user: user(&f.member), role: Role::Admin }, OWNER),
+        row("demote", |f, _| Command::SetRole { group: f.group_ref(), user: user(&f.admin), role: Role::Member }, OWNER),
+        row("transfer", |f, _| Command::TransferOwnership { group: f.group_ref(), user: user(&f.member) }, OWNER),
+        row("delete", |f, _| Command::DeleteGroup(f.group_ref()),                   OWNER),
+        row("leave", |f, _| Command::LeaveGroup(f.group_ref()),
             [ABSENT, OK, OK, OK, OK, OK, OK, OK, Some(ReplyCode::OwnerMustTransfer)]),
         row("type", |f, _| Command::Typing { conversation: f.group, stopped: false }, [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK]),
     ]

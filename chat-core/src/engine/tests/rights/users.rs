@@ -56,7 +56,7 @@ impl PairFixture {
     }
 
     /// Returns a command that sends a draft to the other user.
-    pub(super) fn say(&self, content: DraftContent) -> Command {
+    pub(super) fn send_command(&self, content: DraftContent) -> Command {
         Command::Send {
             conversation: direct(&self.them),
             draft: Draft {
@@ -80,12 +80,12 @@ pub(super) fn user_rows() -> Vec<UserRow> {
         ("friend request", |p| Command::RequestFriend { user: user(&p.them), note: Note::default() }, [OK, OK, OK, NO]),
         ("accept", |p| Command::AnswerFriend { user: user(&p.them), accept: true },       [ABSENT, OK, ABSENT, ABSENT]),
         ("decline", |p| Command::AnswerFriend { user: user(&p.them), accept: false },     [ABSENT, ABSENT, ABSENT, ABSENT]),
-        ("send", |p| p.say(DraftContent::Message { text: text("x"), reply_to: None, mentions: Vec::new(), mention_all: false }),
+        ("send", |p| p.send_command(DraftContent::Message { text: text("x"), reply_to: None, mentions: Vec::new(), mention_all: false }),
                                                                                           [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
-        ("edit", |p| p.say(DraftContent::Edit { target: p.mine, text: text("x") }),       [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
-        ("react", |p| p.say(DraftContent::React { target: p.mine, emoji: Emoji::new("👍").unwrap(), remove: false }),
+        ("edit", |p| p.send_command(DraftContent::Edit { target: p.mine, text: text("x") }), [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
+        ("react", |p| p.send_command(DraftContent::React { target: p.mine, emoji: Emoji::new("👍").unwrap(), remove: false }),
                                                                                           [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
-        ("recall own", |p| p.say(DraftContent::Recall { target: p.mine }),                [OK; 4]),
+        ("recall own", |p| p.send_command(DraftContent::Recall { target: p.mine }),       [OK; 4]),
         ("read", |p| Command::ReadHistory { conversation: direct(&p.them), page: everything() }, [OK; 4]),
         ("see", |p| Command::GetConversation(direct(&p.them)),                            [OK; 4]),
         ("type", |p| Command::Typing { conversation: p.direct, stopped: false },          [NO, OK, NO, NO]),

@@ -16,7 +16,7 @@ async fn former_members_see_the_group_as_they_left_it() {
     let views = async || {
         let mut views = Vec::new();
         for session in &fixture.sessions {
-            let single = session.execute(Command::GetConversation(fixture.here())).await;
+            let single = session.execute(Command::GetConversation(fixture.group_ref())).await;
             let listed = session.conversations().await.unwrap();
             let listed = listed.into_iter().find(|info| info.id == fixture.group);
             let single = single.ok().map(|outcome| match outcome {
@@ -42,11 +42,11 @@ async fn former_members_see_the_group_as_they_left_it() {
         description: Some(Description::new("changed").unwrap()),
         ..GroupChanges::default()
     };
-    let group = fixture.here();
+    let group = fixture.group_ref();
     owner.execute(Command::UpdateGroup { group, changes }).await.unwrap();
     fixture
         .member
-        .execute(Command::LeaveGroup(fixture.here()))
+        .execute(Command::LeaveGroup(fixture.group_ref()))
         .await
         .unwrap();
     owner.execute(fixture.message(false)).await.unwrap();
@@ -243,7 +243,7 @@ async fn name_of_an_unlisted_group_is_known_to_those_who_may_find_it() {
         name: Some(GroupName::parse("renamed").unwrap()),
         ..GroupChanges::default()
     };
-    let group = fixture.here();
+    let group = fixture.group_ref();
     let owner = fixture.session(GroupRelation::Owner);
     owner.execute(Command::UpdateGroup { group, changes }).await.unwrap();
     let target = user(&fixture.member);
@@ -292,10 +292,10 @@ async fn former_member_finds_an_unlisted_group_as_it_was() {
             description: Some(Description::new("changed").unwrap()),
             ..GroupChanges::default()
         };
-        let group = fixture.here();
+        let group = fixture.group_ref();
         owner.execute(Command::UpdateGroup { group, changes }).await.unwrap();
         if by_invitation {
-            owner.invite_member(fixture.here(), user(former)).await.unwrap();
+            owner.invite_member(fixture.group_ref(), user(former)).await.unwrap();
         } else {
             join(former, fixture.group).await;
         }
@@ -309,7 +309,10 @@ async fn former_member_finds_an_unlisted_group_as_it_was() {
         };
         let found = find(GroupRelation::Former).await;
         assert_eq!((found.profile.name.as_str(), found.member_count), ("rust", 7));
-        assert_eq!(info(former, fixture.here()).await.view, ConversationView::Group(found));
+        assert_eq!(
+            info(former, fixture.group_ref()).await.view,
+            ConversationView::Group(found)
+        );
         // Members, and users who were never members, find the group as it is now.
         for relation in [GroupRelation::Member, GroupRelation::Requested] {
             assert_eq!(find(relation).await.profile.name, "renamed");

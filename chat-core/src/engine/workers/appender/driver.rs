@@ -12,14 +12,14 @@ use super::lane::LaneLimits;
 use super::machine::{Done, Machine, Work};
 use super::queue::{AppendQueue, Incoming};
 use super::submission::answer;
-use crate::engine::directory::Target;
+use crate::engine::directory::FoundConversation;
 use crate::model::{ConversationRef, UserId};
 use crate::panics;
 
 /// What the driver needs from the engine. Tests use a fake.
 pub(super) trait Ports: Send {
     /// Returns the conversation that a user refers to, if it is cached.
-    fn known(&self, user: UserId, conversation: &ConversationRef) -> Option<Target>;
+    fn cached(&self, user: UserId, conversation: &ConversationRef) -> Option<FoundConversation>;
 
     /// Starts a piece of work. The future completes when the work has ended, and does not panic.
     fn start(&self, work: Work) -> BoxFuture<'static, Done>;
@@ -96,8 +96,8 @@ impl<'q, P: Ports> Driver<'q, P> {
         self.queue.take(&mut self.taken);
         self.taken.drain(..).for_each(|incoming| self.machine.push(incoming));
         let now = Instant::now();
-        let known = |user, conversation: &ConversationRef| self.ports.known(user, conversation);
-        while let Some(work) = self.machine.poll_work(now, known) {
+        let cached = |user, conversation: &ConversationRef| self.ports.cached(user, conversation);
+        while let Some(work) = self.machine.poll_work(now, cached) {
             self.work.push(self.ports.start(work));
         }
         while let Some(reply) = self.machine.poll_reply() {

@@ -24,9 +24,9 @@ pub(super) struct LaneLimits {
     /// Maximum size of the bodies in one transaction, in bytes. A larger draft is committed alone.
     pub(super) max_batch_bytes: usize,
     /// Maximum number of submissions that wait in a lane.
-    pub(super) max_lane_drafts: usize,
+    pub(super) max_queued_drafts_per_conversation: usize,
     /// Maximum size of the submissions that wait in a lane, in bytes.
-    pub(super) max_lane_bytes: usize,
+    pub(super) max_queued_bytes_per_conversation: usize,
 }
 
 impl From<&EngineConfig> for LaneLimits {
@@ -34,8 +34,8 @@ impl From<&EngineConfig> for LaneLimits {
         Self {
             max_batch_drafts: config.max_batch_drafts,
             max_batch_bytes: config.max_batch_bytes,
-            max_lane_drafts: config.max_lane_drafts,
-            max_lane_bytes: config.max_lane_bytes,
+            max_queued_drafts_per_conversation: config.max_queued_drafts_per_conversation,
+            max_queued_bytes_per_conversation: config.max_queued_bytes_per_conversation,
         }
     }
 }
@@ -104,7 +104,8 @@ impl Lane {
     /// Returns whether the lane has room for this submission.
     pub(super) fn has_room(&self, submission: &Submission, limits: &LaneLimits) -> bool {
         let bytes = self.bytes.saturating_add(submission.permit.bytes());
-        self.queue.len() < limits.max_lane_drafts && bytes <= limits.max_lane_bytes
+        self.queue.len() < limits.max_queued_drafts_per_conversation
+            && bytes <= limits.max_queued_bytes_per_conversation
     }
 
     pub(super) fn push(&mut self, submission: Box<Submission>) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::lane::{InFlight, Lane, LaneLimits, Next};
 use super::resend_order::{DraftIdentity, ResendOrder, is_temporary};
 use super::submission::{Reply, Submission};
-use crate::engine::directory::Target;
+use crate::engine::directory::FoundConversation;
 use crate::engine::error::CommandError;
 use crate::model::{Appended, Caller, ConversationId, Outcome, ReplyCode};
 
@@ -37,21 +37,26 @@ impl Lanes {
     /// Decides whether a submission may enter its lane. An admitted submission must be
     /// [pushed](Self::push) next, and keeps its place in the resend order until then. The place of
     /// a refused draft is recorded in the resend order.
-    pub(super) fn admit(&mut self, submission: &Submission, target: &Target, now: Instant) -> Result<(), CommandError> {
+    pub(super) fn admit(
+        &mut self,
+        submission: &Submission,
+        found: &FoundConversation,
+        now: Instant,
+    ) -> Result<(), CommandError> {
         if let Some(draft) = submission.draft() {
-            let conversation = (&submission.conversation, target.id);
+            let conversation = (&submission.conversation, found.id);
             let (caller, id) = (submission.caller, draft.client_message_id);
             self.resend_order.check(caller, conversation, id, now)?;
         }
-        let new_lane = || Lane::new(target.kind.clone());
-        let lane = self.lanes.entry(target.id).or_insert_with(new_lane);
+        let new_lane = || Lane::new(found.kind.clone());
+        let lane = self.lanes.entry(found.id).or_insert_with(new_lane);
         if lane.has_room(submission, &self.limits) {
             return Ok(());
         }
         let error = CommandError::busy();
         let refused = submission.identity().map(|draft| (draft, error.clone()));
-        self.resend_order.record_first(Vec::from_iter(refused), target.id, now);
-        self.set_ready(target.id);
+        self.resend_order.record_first(Vec::from_iter(refused), found.id, now);
+        self.set_ready(found.id);
         Err(error)
     }
 
@@ -82,13 +87,13 @@ impl Lanes {
     }
 
     /// Takes the next work of a lane, if any lane has work.
-    pub(super) fn next(&mut self) -> Option<(Target, Next)> {
+    pub(super) fn next(&mut self) -> Option<(FoundConversation, Next)> {
         while let Some(id) = self.ready.pop_front() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             lane.is_listed = false;
             if let Some(next) = lane.next(&self.limits) {
                 let kind = lane.kind.clone();
-                return Some((Target { id, kind }, next));
+                return Some((FoundConversation { id, kind }, next));
             }
             if lane.is_idle() {
                 self.lanes.remove(&id);

@@ -21,7 +21,7 @@ use super::lanes::{BatchResult, Lanes};
 use super::queue::Incoming;
 use super::resend_order::is_temporary;
 use super::submission::{LaneChange, LaneCheck, Payload, Reply, SenderKey, Submission};
-use crate::engine::directory::Target;
+use crate::engine::directory::FoundConversation;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::QueuedDraft;
 use crate::model::{Appended, Caller, ConversationId, ConversationRef, Draft, Outcome, ReplyCode, UserId};
@@ -31,7 +31,7 @@ pub(super) enum Work {
     Prepare(Box<Preparation>),
     /// Append drafts to a conversation in one transaction.
     Commit {
-        target: Target,
+        found: FoundConversation,
         drafts: Arc<[QueuedDraft]>,
         /// True if some of the drafts are probably retries of stored ones, so that the store is
         /// asked for them first.
@@ -40,7 +40,7 @@ pub(super) enum Work {
     },
     /// Run a change of a conversation.
     Run {
-        target: Target,
+        found: FoundConversation,
         change: LaneChange,
     },
 }
@@ -68,7 +68,7 @@ pub(super) enum Done {
     /// submission is refused.
     Prepared {
         sender: SenderKey,
-        result: Result<(Target, Option<QueuedDraft>), CommandError>,
+        result: Result<(FoundConversation, Option<QueuedDraft>), CommandError>,
     },
     /// A draft would be refused now, but it is a retry of a draft that was stored before, when
     /// there was no reason to refuse it.
@@ -139,31 +139,31 @@ impl Machine {
     /// Returns the next piece of work, if any may run now. All pushed entries are processed first,
     /// so that batches become as large as possible.
     ///
-    /// `known` returns the conversation that a user refers to, if it is cached.
+    /// `cached` returns the conversation that a user refers to, if it is cached.
     pub(super) fn poll_work(
         &mut self,
         now: Instant,
-        known: impl Fn(UserId, &ConversationRef) -> Option<Target>,
+        cached: impl Fn(UserId, &ConversationRef) -> Option<FoundConversation>,
     ) -> Option<Work> {
-        while let Some(turn) = self.decide(now, &known) {
+        while let Some(turn) = self.decide(now, &cached) {
             self.take_turn(turn, now);
         }
         if let Some(preparation) = self.next_preparation() {
             return Some(Work::Prepare(Box::new(preparation)));
         }
-        let (target, next) = self.lanes.next()?;
+        let (found, next) = self.lanes.next()?;
         Some(match next {
             Next::Batch {
                 drafts,
                 look_first,
                 deadline,
             } => Work::Commit {
-                target,
+                found,
                 drafts,
                 look_first,
                 deadline,
             },
-            Next::Change(change) => Work::Run { target, change },
+            Next::Change(change) => Work::Run { found, change },
         })
     }
 
@@ -216,7 +216,7 @@ impl Machine {
     pub(super) fn decide(
         &mut self,
         now: Instant,
-        known: impl Fn(UserId, &ConversationRef) -> Option<Target>,
+        cached: impl Fn(UserId, &ConversationRef) -> Option<FoundConversation>,
     ) -> Option<Turn> {
         let incoming = self.arrived.front()?;
         if self.preparing.contains_key(&incoming.sender()) {
@@ -230,11 +230,11 @@ impl Machine {
             Incoming::Submission(submission) if submission.needs_check() => return Some(Turn::Prepare),
             Incoming::Submission(submission) => submission,
         };
-        let Some(target) = known(submission.caller.user, &submission.conversation) else {
+        let Some(found) = cached(submission.caller.user, &submission.conversation) else {
             return Some(Turn::Prepare);
         };
-        let admitted = self.lanes.admit(submission, &target, now);
-        Some(Turn::Enter(target.id, admitted))
+        let admitted = self.lanes.admit(submission, &found, now);
+        Some(Turn::Enter(found.id, admitted))
     }
 
     /// Moves the entry at the front of `arrived` as [`decide`](Self::decide) has decided.
@@ -298,13 +298,13 @@ impl Machine {
     fn finish_preparation(
         &mut self,
         sender: SenderKey,
-        result: Result<(Target, Option<QueuedDraft>), CommandError>,
+        result: Result<(FoundConversation, Option<QueuedDraft>), CommandError>,
         now: Instant,
     ) {
         let Some(preparing) = self.preparing.get(&sender) else {
             return;
         };
-        let (target, rewritten) = match result {
+        let (found, rewritten) = match result {
             Ok(prepared) => prepared,
             Err(error) if is_temporary(&error) => return self.refuse_sender(sender, error, now),
             Err(error) => {
@@ -315,12 +315,12 @@ impl Machine {
                 return;
             }
         };
-        let admitted = self.lanes.admit(&preparing.submission, &target, now);
+        let admitted = self.lanes.admit(&preparing.submission, &found, now);
         if let Some(mut submission) = self.release(sender) {
             if let (Payload::Draft { draft, .. }, Some(rewritten)) = (&mut submission.payload, rewritten) {
                 *draft = rewritten;
             }
-            self.enter(target.id, submission, admitted, now);
+            self.enter(found.id, submission, admitted, now);
         }
     }
 

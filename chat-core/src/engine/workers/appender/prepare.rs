@@ -8,7 +8,7 @@ use super::machine::{Done, Preparation};
 use super::resend_order::is_temporary;
 use super::submission::LaneCheck;
 use super::work::AppendPorts;
-use crate::engine::directory::{Destination, Target};
+use crate::engine::directory::{Destination, FoundConversation};
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::{QueuedDraft, appended, check_first_message};
 use crate::engine::panics::contain;
@@ -66,13 +66,13 @@ async fn prepare_change(
     conversation: &ConversationRef,
     check: Option<LaneCheck>,
     deadline: Instant,
-) -> Result<(Target, Option<QueuedDraft>), CommandError> {
+) -> Result<(FoundConversation, Option<QueuedDraft>), CommandError> {
     within(deadline, async {
-        let target = ports.directory.find(caller.user, conversation).await?;
+        let found = ports.directory.find(caller.user, conversation).await?;
         if let Some(check) = check {
-            check(target.clone()).await?;
+            check(found.clone()).await?;
         }
-        Ok((target, None))
+        Ok((found, None))
     })
     .await
 }
@@ -85,7 +85,7 @@ async fn prepare_draft(
     draft: &QueuedDraft,
     for_hooks: Option<Draft>,
     deadline: Instant,
-) -> Result<(Target, Option<QueuedDraft>), CommandError> {
+) -> Result<(FoundConversation, Option<QueuedDraft>), CommandError> {
     let caller = draft.caller;
     let destination = ports.opener.find(caller, conversation, deadline).await?;
     check_opening(ports, &destination, draft)?;
@@ -101,8 +101,8 @@ async fn prepare_draft(
     if let Some(rewritten) = &rewritten {
         check_opening(ports, &destination, rewritten)?;
     }
-    let target = ports.opener.open(caller, destination, deadline).await?;
-    Ok((target, rewritten))
+    let found = ports.opener.open(caller, destination, deadline).await?;
+    Ok((found, rewritten))
 }
 
 /// Refuses a draft that would open a conversation and cannot be its first event.
@@ -135,7 +135,7 @@ async fn find_stored(
         return Ok(Some(event));
     }
     match ports.directory.find(caller.user, conversation).await {
-        Ok(target) => Ok((target.id == event.conversation).then_some(event)),
+        Ok(found) => Ok((found.id == event.conversation).then_some(event)),
         Err(error) if is_temporary(&error) => Err(error),
         Err(_) => Ok(None),
     }

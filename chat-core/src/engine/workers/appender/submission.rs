@@ -11,7 +11,7 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 
 use super::resend_order::DraftIdentity;
-use crate::engine::directory::Target;
+use crate::engine::directory::FoundConversation;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::QueuedDraft;
 use crate::model::{Caller, ConversationRef, DeviceId, Draft, Origin, Outcome, UserId};
@@ -69,12 +69,13 @@ pub(super) enum Payload {
 
 /// Change of a conversation other than an append, which runs alone in the conversation's lane.
 pub(in crate::engine) type LaneChange =
-    Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<Outcome, CommandError>> + Send>;
+    Box<dyn FnOnce(FoundConversation) -> BoxFuture<'static, Result<Outcome, CommandError>> + Send>;
 
 /// Check of a [`LaneChange`] that may take long, such as a call to the application's hooks. It
 /// runs outside the lane: later submissions of the same sender wait for it, but other submissions
 /// to the conversation do not.
-pub(in crate::engine) type LaneCheck = Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<(), CommandError>> + Send>;
+pub(in crate::engine) type LaneCheck =
+    Box<dyn FnOnce(FoundConversation) -> BoxFuture<'static, Result<(), CommandError>> + Send>;
 
 /// Answer to a submission, with the handle that sends it.
 pub(super) type Reply = (CommandReply, CommandResult);

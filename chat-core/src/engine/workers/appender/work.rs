@@ -12,7 +12,7 @@ use super::machine::{Done, Work};
 use super::prepare::prepare;
 use super::resend_order::is_temporary;
 use super::submission::LaneChange;
-use crate::engine::directory::{Directory, Target};
+use crate::engine::directory::{Directory, FoundConversation};
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::message::{AppendBatch, AppendedBatch, MessageLimits, QueuedDraft};
@@ -36,8 +36,8 @@ pub(in crate::engine) struct AppendPorts {
 pub(super) struct EnginePorts(pub(super) Arc<AppendPorts>);
 
 impl Ports for EnginePorts {
-    fn known(&self, user: UserId, conversation: &ConversationRef) -> Option<Target> {
-        self.0.directory.known(user, conversation)
+    fn cached(&self, user: UserId, conversation: &ConversationRef) -> Option<FoundConversation> {
+        self.0.directory.cached(user, conversation)
     }
 
     fn start(&self, work: Work) -> BoxFuture<'static, Done> {
@@ -45,33 +45,33 @@ impl Ports for EnginePorts {
         match work {
             Work::Prepare(preparation) => prepare(ports, *preparation).boxed(),
             Work::Commit {
-                target,
+                found,
                 drafts,
                 look_first,
                 deadline,
-            } => commit(ports, target, drafts, look_first, deadline).boxed(),
-            Work::Run { target, change } => run(target, change).boxed(),
+            } => commit(ports, found, drafts, look_first, deadline).boxed(),
+            Work::Run { found, change } => run(found, change).boxed(),
         }
     }
 }
 
 /// Runs a change. A panic becomes an internal error.
-async fn run(target: Target, change: LaneChange) -> Done {
-    let conversation = target.id;
-    let result = contain(async { change(target).await }).await;
+async fn run(found: FoundConversation, change: LaneChange) -> Done {
+    let conversation = found.id;
+    let result = contain(async { change(found).await }).await;
     Done::Ran { conversation, result }
 }
 
 /// Appends a batch and publishes its events. A panic becomes an internal error.
 async fn commit(
     ports: Arc<AppendPorts>,
-    target: Target,
+    found: FoundConversation,
     drafts: Arc<[QueuedDraft]>,
     look_first: bool,
     deadline: Instant,
 ) -> Done {
-    let conversation = target.id;
-    let result = contain(append(&ports, &target, drafts, look_first, deadline)).await;
+    let conversation = found.id;
+    let result = contain(append(&ports, &found, drafts, look_first, deadline)).await;
     Done::Committed { conversation, result }
 }
 
@@ -79,21 +79,21 @@ async fn commit(
 /// With `look_first`, the transaction first asks the store which of the drafts it has.
 async fn append(
     ports: &AppendPorts,
-    target: &Target,
+    found: &FoundConversation,
     drafts: Arc<[QueuedDraft]>,
     look_first: bool,
     deadline: Instant,
 ) -> BatchResult {
     let mut outcome_unknown = false;
-    let all = unit_of_work(ports, target, Arc::clone(&drafts), look_first);
+    let all = unit_of_work(ports, found, Arc::clone(&drafts), look_first);
     match ports
         .access
-        .run_idempotent(target.id, all, deadline, &mut outcome_unknown)
+        .run_idempotent(found.id, all, deadline, &mut outcome_unknown)
         .await
     {
         Ok(batch) => Ok(publish(ports, batch, outcome_unknown)),
         Err(error) if error.code == ReplyCode::Internal && drafts.len() > 1 => {
-            Ok(append_each(ports, target, &drafts, deadline, outcome_unknown).await)
+            Ok(append_each(ports, found, &drafts, deadline, outcome_unknown).await)
         }
         Err(error) => Err(error),
     }
@@ -104,7 +104,7 @@ async fn append(
 /// same session are refused too.
 async fn append_each(
     ports: &AppendPorts,
-    target: &Target,
+    found: &FoundConversation,
     drafts: &[QueuedDraft],
     deadline: Instant,
     mut outcome_unknown: bool,
@@ -117,10 +117,10 @@ async fn append_each(
             continue;
         }
         // A transaction without an answer may have stored the draft already.
-        let alone = unit_of_work(ports, target, Arc::from([draft.clone()]), outcome_unknown);
+        let alone = unit_of_work(ports, found, Arc::from([draft.clone()]), outcome_unknown);
         let result = match ports
             .access
-            .run_idempotent(target.id, alone, deadline, &mut outcome_unknown)
+            .run_idempotent(found.id, alone, deadline, &mut outcome_unknown)
             .await
         {
             Ok(batch) => {
@@ -150,10 +150,15 @@ fn publish(ports: &AppendPorts, batch: AppendedBatch, outcome_unknown: bool) -> 
     batch.results
 }
 
-fn unit_of_work(ports: &AppendPorts, target: &Target, drafts: Arc<[QueuedDraft]>, look_first: bool) -> AppendBatch {
+fn unit_of_work(
+    ports: &AppendPorts,
+    found: &FoundConversation,
+    drafts: Arc<[QueuedDraft]>,
+    look_first: bool,
+) -> AppendBatch {
     AppendBatch {
-        conversation: target.id,
-        kind: target.kind.clone(),
+        conversation: found.id,
+        kind: found.kind.clone(),
         drafts,
         limits: ports.limits,
         now: ports.access.wall_time(),

@@ -8,14 +8,14 @@ use crate::model::{Caller, ConversationId, DeviceId, Seq, UserId};
 
 /// The position that a mark advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Target {
+pub(super) enum MarkedPosition {
     /// The cursor of a device: the last event that the device has acknowledged.
     Delivered(UserId, DeviceId, ConversationId),
     /// The last event that a user has read.
     Read(UserId, ConversationId),
 }
 
-impl Target {
+impl MarkedPosition {
     pub(super) fn user(self) -> UserId {
         match self {
             Self::Delivered(user, ..) | Self::Read(user, _) => user,
@@ -23,7 +23,7 @@ impl Target {
     }
 }
 
-/// The new position, and the caller who reported it.
+/// The new value of a position, and the caller who reported it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub(super) seq: Seq,
@@ -32,7 +32,7 @@ pub(super) struct Mark {
 
 /// Maximum number of queued marks, in total and of one user.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct MarkLimits {
     pub(super) total: usize,
     pub(super) per_user: usize,
 }
@@ -45,14 +45,14 @@ struct UserMarks {
     newest: u64,
 }
 
-/// The queued marks, at most one for each target. They are numbered from 1 in the order in which
+/// The queued marks, at most one for each position. They are numbered from 1 in the order in which
 /// they were queued, and are taken in this order; a merged mark keeps its number, and a mark whose
 /// write failed gets a new one.
 #[derive(Debug)]
 pub(super) struct Marks {
-    queued: HashMap<Target, Mark>,
+    queued: HashMap<MarkedPosition, Mark>,
     /// Keys of `queued`, oldest first.
-    order: VecDeque<Target>,
+    order: VecDeque<MarkedPosition>,
     users: HashMap<UserId, UserMarks>,
     /// Users of the marks that are being written.
     in_flight: HashSet<UserId>,
@@ -66,11 +66,11 @@ pub(super) struct Marks {
     awaited: u64,
     /// Start of the write that is running, if any.
     write_started: Option<Instant>,
-    limits: Limits,
+    limits: MarkLimits,
 }
 
 impl Marks {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: MarkLimits) -> Self {
         Self {
             queued: HashMap::new(),
             order: VecDeque::new(),
@@ -85,54 +85,54 @@ impl Marks {
         }
     }
 
-    /// Queues a mark. If its target has a queued mark, the greater of the two is kept, in the place
-    /// of the queued one. Returns `false` and drops the mark if a limit of the node or of the user
-    /// is reached.
-    pub(super) fn add(&mut self, target: Target, mark: Mark) -> bool {
-        if let Some(queued) = self.queued.get_mut(&target) {
+    /// Queues a mark. If its position has a queued mark, the greater of the two is kept, in the
+    /// place of the queued one. Returns `false` and drops the mark if a limit of the node or of the
+    /// user is reached.
+    pub(super) fn add(&mut self, position: MarkedPosition, mark: Mark) -> bool {
+        if let Some(queued) = self.queued.get_mut(&position) {
             if mark.seq > queued.seq {
                 *queued = mark;
             }
             return true;
         }
-        let count = self.users.get(&target.user()).map_or(0, |user| user.count);
+        let count = self.users.get(&position.user()).map_or(0, |user| user.count);
         if self.queued.len() >= self.limits.total || count >= self.limits.per_user {
             return false;
         }
         self.newest += 1;
         let newest = self.newest;
         self.users.insert(
-            target.user(),
+            position.user(),
             UserMarks {
                 count: count + 1,
                 newest,
             },
         );
-        self.queued.insert(target, mark);
-        self.order.push_back(target);
+        self.queued.insert(position, mark);
+        self.order.push_back(position);
         true
     }
 
     /// Takes at most `max` marks, oldest first. They count as being written until
     /// [`write_ended`](Self::write_ended) or [`write_failed`](Self::write_failed).
-    pub(super) fn take(&mut self, max: usize, now: Instant) -> Vec<(Target, Mark)> {
-        let targets: Vec<Target> = self.order.drain(..max.min(self.order.len())).collect();
-        self.taken += targets.len() as u64;
+    pub(super) fn take(&mut self, max: usize, now: Instant) -> Vec<(MarkedPosition, Mark)> {
+        let positions: Vec<MarkedPosition> = self.order.drain(..max.min(self.order.len())).collect();
+        self.taken += positions.len() as u64;
         self.write_started = Some(now);
-        let mut taken = Vec::with_capacity(targets.len());
-        for target in targets {
-            let Some(mark) = self.queued.remove(&target) else {
+        let mut taken = Vec::with_capacity(positions.len());
+        for position in positions {
+            let Some(mark) = self.queued.remove(&position) else {
                 continue;
             };
-            if let Entry::Occupied(mut entry) = self.users.entry(target.user()) {
+            if let Entry::Occupied(mut entry) = self.users.entry(position.user()) {
                 let user = entry.get_mut();
                 user.count = user.count.saturating_sub(1);
                 if user.count == 0 {
                     entry.remove();
                 }
             }
-            self.in_flight.insert(target.user());
-            taken.push((target, mark));
+            self.in_flight.insert(position.user());
+            taken.push((position, mark));
         }
         taken
     }
@@ -153,11 +153,11 @@ impl Marks {
     /// Ends a write that failed, and queues those of its marks again for which there is room: at
     /// the end of the queue, so that a mark that cannot be written does not block the others.
     /// Returns the number that the latest mark of the write had.
-    pub(super) fn write_failed(&mut self, taken: Vec<(Target, Mark)>) -> u64 {
+    pub(super) fn write_failed(&mut self, taken: Vec<(MarkedPosition, Mark)>) -> u64 {
         let ended = self.write_ended();
-        for (target, mark) in taken {
-            if self.add(target, mark) {
-                self.failing.insert(target.user());
+        for (position, mark) in taken {
+            if self.add(position, mark) {
+                self.failing.insert(position.user());
             }
         }
         ended
@@ -204,12 +204,12 @@ mod tests {
         }
     }
 
-    fn read(user: u64, conversation: u64) -> Target {
-        Target::Read(UserId(user), ConversationId(conversation))
+    fn read(user: u64, conversation: u64) -> MarkedPosition {
+        MarkedPosition::Read(UserId(user), ConversationId(conversation))
     }
 
     fn marks(total: usize, per_user: usize) -> Marks {
-        Marks::new(Limits { total, per_user })
+        Marks::new(MarkLimits { total, per_user })
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
             marks.add(read(1, conversation), mark(1, 1));
         }
         marks.add(read(1, 1), mark(1, 2));
-        let taken: Vec<Target> = marks.take(2, now()).into_iter().map(|(target, _)| target).collect();
+        let taken: Vec<MarkedPosition> = marks.take(2, now()).into_iter().map(|(position, _)| position).collect();
         assert_eq!(taken, [read(1, 1), read(1, 2)]);
     }
 

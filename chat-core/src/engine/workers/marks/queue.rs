@@ -6,7 +6,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::pending::{Limits, Mark, Marks, Target};
+use super::pending::{Mark, MarkLimits, MarkedPosition, Marks};
 use crate::engine::config::EngineConfig;
 use crate::engine::error::CommandError;
 use crate::model::{Caller, ConversationId, DeviceId, Seq, UserId};
@@ -37,7 +37,7 @@ pub(in crate::engine) struct MarkQueue {
 
 impl MarkQueue {
     pub(in crate::engine) fn new(config: &EngineConfig) -> Self {
-        let limits = Limits {
+        let limits = MarkLimits {
             total: config.max_queued_marks,
             per_user: config.max_queued_marks_per_user,
         };
@@ -62,7 +62,11 @@ impl MarkQueue {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<(), CommandError> {
-        self.add(Target::Delivered(caller.user, device, conversation), caller, seq)
+        self.add(
+            MarkedPosition::Delivered(caller.user, device, conversation),
+            caller,
+            seq,
+        )
     }
 
     /// Records that the caller has read everything up to `seq`.
@@ -75,7 +79,7 @@ impl MarkQueue {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<(), CommandError> {
-        self.add(Target::Read(caller.user, conversation), caller, seq)
+        self.add(MarkedPosition::Read(caller.user, conversation), caller, seq)
     }
 
     /// Returns a token for a command that asks the store before it adds a mark. At the end, the
@@ -90,11 +94,11 @@ impl MarkQueue {
         self.expected.wait().await;
     }
 
-    fn add(&self, target: Target, caller: Caller, seq: Seq) -> Result<(), CommandError> {
+    fn add(&self, position: MarkedPosition, caller: Caller, seq: Seq) -> Result<(), CommandError> {
         let mark = Mark { seq, caller };
         let queued = {
             let mut marks = self.marks.lock();
-            if !marks.add(target, mark) {
+            if !marks.add(position, mark) {
                 return Err(CommandError::busy());
             }
             marks.len()
@@ -131,7 +135,7 @@ impl MarkQueue {
         }
     }
 
-    pub(super) fn take(&self, max: usize) -> Vec<(Target, Mark)> {
+    pub(super) fn take(&self, max: usize) -> Vec<(MarkedPosition, Mark)> {
         self.marks.lock().take(max, now())
     }
 
@@ -143,7 +147,7 @@ impl MarkQueue {
 
     /// Records that a write failed, queues its marks again, and wakes the commands that wait for
     /// it.
-    pub(super) fn write_failed(&self, taken: Vec<(Target, Mark)>) {
+    pub(super) fn write_failed(&self, taken: Vec<(MarkedPosition, Mark)>) {
         let ended = self.marks.lock().write_failed(taken);
         self.wake(ended);
     }

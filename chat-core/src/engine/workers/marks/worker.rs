@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
-use super::pending::{Mark, Target};
+use super::pending::{Mark, MarkedPosition};
 use super::queue::MarkQueue;
 use crate::engine::breaker::Scope;
 use crate::engine::config::EngineConfig;
@@ -153,14 +153,14 @@ impl MarkWorker {
 
     /// Sends pushes about written marks, once for each user and conversation, no matter how many of
     /// the user's devices have acknowledged events.
-    async fn notify(&self, written: &[(Target, Mark)]) {
+    async fn notify(&self, written: &[(MarkedPosition, Mark)]) {
         let mut advanced: HashMap<(UserId, ConversationId), (DeviceId, Option<Caller>)> = HashMap::new();
-        for (target, mark) in written {
-            match *target {
-                Target::Delivered(user, device, conversation) => {
+        for (position, mark) in written {
+            match *position {
+                MarkedPosition::Delivered(user, device, conversation) => {
                     advanced.entry((user, conversation)).or_insert((device, None));
                 }
-                Target::Read(user, conversation) => {
+                MarkedPosition::Read(user, conversation) => {
                     let reader = mark.caller;
                     advanced.insert((user, conversation), (reader.device_or_none(), Some(reader)));
                 }
@@ -218,13 +218,15 @@ impl MarkWorker {
     }
 }
 
-async fn write(store: &dyn Store, marks: &[(Target, Mark)]) -> Result<(), StoreError> {
+async fn write(store: &dyn Store, marks: &[(MarkedPosition, Mark)]) -> Result<(), StoreError> {
     let mut cursors = Vec::new();
     let mut reads = Vec::new();
-    for (target, mark) in marks {
-        match *target {
-            Target::Delivered(user, device, conversation) => cursors.push((user, device, conversation, mark.seq)),
-            Target::Read(user, conversation) => reads.push((user, conversation, mark.seq)),
+    for (position, mark) in marks {
+        match *position {
+            MarkedPosition::Delivered(user, device, conversation) => {
+                cursors.push((user, device, conversation, mark.seq))
+            }
+            MarkedPosition::Read(user, conversation) => reads.push((user, conversation, mark.seq)),
         }
     }
     if !cursors.is_empty() {

@@ -53,14 +53,14 @@ impl Sink<Bytes> for WebSocket {
 }
 
 /// Returns a client whose user has 64 KiB of notes, behind a socket that holds 1 KiB.
-async fn connect(server: &Server) -> Raw {
+async fn connect(server: &Server) -> RawClient {
     let (near, socket) = tokio::io::duplex(1024);
     let far = MessageStream::new(WebSocket {
         socket,
         unsent: BytesMut::new(),
     });
     tokio::spawn(server.serve_stream(far, PeerAddr::Local));
-    let mut alice = Raw::log_in(transport::Stream::new(near, PeerAddr::Local), "alice").await;
+    let mut alice = RawClient::log_in(transport::Stream::new(near, PeerAddr::Local), "alice").await;
     for _ in 0..4 {
         let note = say("alice", &"x".repeat(16 * 1024));
         alice.ask(RequestKind::Command(note)).await.unwrap();

@@ -5,8 +5,8 @@ use super::*;
 
 async fn silent_session_is_closed_and_pinging_session_is_not(link: EngineLink) {
     let (_server, connector) = server(link, ServerConfig::default()).await;
-    let mut silent = Raw::log_in(connector.connect().await.unwrap(), "silent").await;
-    let mut pinging = Raw::log_in(connector.connect().await.unwrap(), "pinging").await;
+    let mut silent = RawClient::log_in(connector.connect().await.unwrap(), "silent").await;
+    let mut pinging = RawClient::log_in(connector.connect().await.unwrap(), "pinging").await;
     let began = tokio::time::Instant::now();
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -21,7 +21,7 @@ async fn old_connection_is_asked_to_reconnect_and_is_closed(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connection_age = Duration::from_secs(60);
     let (_server, connector) = server(link, config).await;
-    let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    let mut alice = RawClient::log_in(connector.connect().await.unwrap(), "alice").await;
     tokio::time::sleep(Duration::from_secs(59)).await;
     alice.ask(RequestKind::Command(say("alice", "still"))).await.unwrap();
     let mut pushes = Vec::new();
@@ -93,7 +93,7 @@ impl Transport for Defective {
 
 async fn panic_ends_one_connection_and_is_counted(link: EngineLink) {
     let (server, connector) = server(link, ServerConfig::default()).await;
-    let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    let mut alice = RawClient::log_in(connector.connect().await.unwrap(), "alice").await;
     accept::admit(Box::new(Defective), &Protocol::Plain, &server.shared);
     let counted = async {
         while server.stats().panics == 0 || server.stats().connections > 1 {
@@ -108,8 +108,8 @@ async fn panic_ends_one_connection_and_is_counted(link: EngineLink) {
 
 async fn revoked_device_is_disconnected(link: EngineLink) {
     let (_server, connector) = server(link, ServerConfig::default()).await;
-    let mut first = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
-    let mut second = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    let mut first = RawClient::log_in(connector.connect().await.unwrap(), "alice").await;
+    let mut second = RawClient::log_in(connector.connect().await.unwrap(), "alice").await;
     let Ok(Answer::Outcome(Outcome::Devices(devices))) = second.ask(RequestKind::Command(Command::ListDevices)).await
     else {
         panic!("no list of devices");
@@ -148,7 +148,7 @@ async fn packets_after_ending_command(
         connection.end(end, &permit).await;
     };
     let asking = async {
-        let mut alice = Raw::log_in(theirs, "alice").await;
+        let mut alice = RawClient::log_in(theirs, "alice").await;
         let (outbox, device) = logged_in.get().unwrap();
         alice.send(RequestKind::Command(command(*device))).await;
         tokio::task::yield_now().await; // the connection starts the command
@@ -195,7 +195,7 @@ async fn reply_to_the_command_that_ends_a_session_is_sent_first(link: EngineLink
 async fn logout_is_answered_before_the_close_on_many_threads(link: EngineLink) {
     let (_server, connector) = server(link, ServerConfig::default()).await;
     for round in 0..100 {
-        let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+        let mut alice = RawClient::log_in(connector.connect().await.unwrap(), "alice").await;
         let logout = alice.send(RequestKind::Command(Command::Logout)).await;
         alice.send(RequestKind::Ping).await; // wakes the connection while the logout runs
         let mut received = Vec::new();

@@ -30,15 +30,15 @@ use crate::transport::PeerAddr;
 use crate::transport::{self, MemoryTransport};
 
 /// A client over a pipe in memory, without encryption.
-struct Raw {
+struct RawClient {
     stream: MemoryTransport,
     frames: FrameDecoder,
     last_id: u64,
 }
 
-impl Raw {
+impl RawClient {
     async fn log_in(stream: MemoryTransport, name: &str) -> Self {
-        let mut raw = Self {
+        let mut client = Self {
             stream,
             frames: FrameDecoder::new(usize::MAX),
             last_id: 0,
@@ -48,7 +48,7 @@ impl Raw {
             max_version: 1,
             client: "raw".into(),
         };
-        raw.ask(RequestKind::Hello(hello)).await.unwrap();
+        client.ask(RequestKind::Hello(hello)).await.unwrap();
         let secret = Secret::new(PASSWORD);
         let registration = Registration {
             name: UserName::parse(name).unwrap(),
@@ -56,7 +56,7 @@ impl Raw {
             display_name: None,
         };
         // A user who connects a second time has an account already.
-        let _ = raw.ask(RequestKind::Register(registration)).await;
+        let _ = client.ask(RequestKind::Register(registration)).await;
         let login = Login {
             account: Some(named(name)),
             secret,
@@ -64,8 +64,8 @@ impl Raw {
             device_name: String::new(),
             device_token: None,
         };
-        raw.ask(RequestKind::Login(login)).await.unwrap();
-        raw
+        client.ask(RequestKind::Login(login)).await.unwrap();
+        client
     }
 
     fn encode(&mut self, kind: RequestKind, out: &mut BytesMut) -> RequestId {
@@ -155,7 +155,7 @@ async fn idle_connection_is_small() {
 
 async fn session_accepts_messages_up_to_the_maximum_size(link: EngineLink) {
     let (_server, connector) = server(link, ServerConfig::default()).await;
-    let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    let mut alice = RawClient::log_in(connector.connect().await.unwrap(), "alice").await;
     for (index, size) in [1, 100, 1000, 16 * 1024].into_iter().enumerate() {
         let Ok(Answer::Outcome(Outcome::Appended(appended))) =
             alice.ask(RequestKind::Command(say("alice", &"y".repeat(size)))).await

@@ -5,8 +5,8 @@ use super::counted_stream::connect_counted;
 use super::*;
 
 /// Logs in over `stream` as Alice, who has 20 notes of 16 KiB.
-async fn with_large_history(stream: MemoryTransport) -> Raw {
-    let mut alice = Raw::log_in(stream, "alice").await;
+async fn with_large_history(stream: MemoryTransport) -> RawClient {
+    let mut alice = RawClient::log_in(stream, "alice").await;
     for _ in 0..20 {
         alice
             .ask(RequestKind::Command(say("alice", &"x".repeat(16 * 1024))))
@@ -27,7 +27,7 @@ async fn unread_output_is_bounded(link: EngineLink) {
     }
     // All requests fit into the pipe, so only the server delays its replies.
     alice.stream.write_all(&bytes).await.unwrap();
-    let mut bystander = Raw::log_in(connector.connect().await.unwrap(), "bystander").await;
+    let mut bystander = RawClient::log_in(connector.connect().await.unwrap(), "bystander").await;
     // Meanwhile the server can answer as many of Alice's requests as it wants.
     for _ in 0..200 {
         bystander.ask(RequestKind::Ping).await.unwrap();
@@ -52,7 +52,7 @@ async fn unread_output_is_bounded(link: EngineLink) {
 async fn replies_of_one_batch_are_sent_in_few_writes(link: EngineLink) {
     let (server, _connector) = server(link, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
-    let mut alice = Raw::log_in(stream, "alice").await;
+    let mut alice = RawClient::log_in(stream, "alice").await;
     alice.ask(RequestKind::Command(say("alice", "first"))).await.unwrap();
     let before = writes.count();
     const SENT: usize = 30;
@@ -82,8 +82,8 @@ async fn pushes_wait_in_the_outbox_until_the_peer_reads(link: EngineLink) {
     let (server, _connector) = server(link, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let (other, writes_to_other) = connect_counted(&server);
-    let mut alice = Raw::log_in(stream, "alice").await;
-    let mut other = Raw::log_in(other, "alice").await;
+    let mut alice = RawClient::log_in(stream, "alice").await;
+    let mut other = RawClient::log_in(other, "alice").await;
     for _ in 0..100 {
         let text = "x".repeat(4 * 1024);
         alice.ask(RequestKind::Command(say("alice", &text))).await.unwrap();

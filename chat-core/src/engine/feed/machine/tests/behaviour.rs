@@ -140,8 +140,8 @@ fn growth_of_a_conversation_of_other_users_is_looked_up_only_if_it_is_new_or_joi
     let mut machine = Machine::new(&options, now);
     let mut model = Model::default();
     for work in machine.poll_work(now) {
-        let done = model.execute(now, NODE, work);
-        machine.finish(now, done);
+        let answer = model.execute(now, NODE, work);
+        machine.finish(now, answer);
     }
     let news = |seq| News {
         grown: HashMap::from([(IDS[0], Seq(seq))]),
@@ -167,8 +167,8 @@ fn news_during_a_scan_is_looked_up_if_the_scan_finds_that_the_user_is_a_member()
     let mut machine = Machine::new(&FeedOptions::user("feed", UserId(1)), now);
     let mut model = Model::new(&[(IDS[0], 49)]);
     let mut leases = machine.poll_work(now);
-    let done = model.execute(now, NODE, leases.remove(0));
-    machine.finish(now, done);
+    let answer = model.execute(now, NODE, leases.remove(0));
+    machine.finish(now, answer);
     let mut scan = machine.poll_work(now);
     let answer = model.execute(now, NODE, scan.remove(0));
     // `IDS[2]` is a conversation of other users.
@@ -189,8 +189,8 @@ fn machine_that_reads_a_group(now: Instant) -> (Machine, Read) {
     // The first pass claims the leases, the second scans.
     for _ in 0..2 {
         for work in machine.poll_work(now) {
-            let done = model.execute(now, NODE, work);
-            machine.finish(now, done);
+            let answer = model.execute(now, NODE, work);
+            machine.finish(now, answer);
         }
     }
     let [Work::Read(read)] = machine.poll_work(now)[..] else {
@@ -200,12 +200,12 @@ fn machine_that_reads_a_group(now: Instant) -> (Machine, Read) {
 }
 
 /// Returns the answer of a read that found no event that the user may read.
-fn nothing(read: Read) -> Done {
+fn nothing(read: Read) -> WorkAnswer {
     let found = LogRead {
         is_end: true,
         ..LogRead::default()
     };
-    Done::Read(read, Ok(found))
+    WorkAnswer::Read(read, Ok(found))
 }
 
 fn growth(last_seq: u64) -> News {

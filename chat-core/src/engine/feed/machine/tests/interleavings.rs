@@ -52,7 +52,7 @@ struct Node {
     id: NodeId,
     machine: Machine,
     /// Requests, each with its answer once the store has executed it.
-    running: Vec<(Work, Option<Done>)>,
+    running: Vec<(Work, Option<WorkAnswer>)>,
     /// Events that the consumer has.
     items: Vec<(Event, u64)>,
     /// Acknowledgements that the consumer waits for.
@@ -122,8 +122,8 @@ impl Cluster {
             Step::Fail(node, index, executed) => {
                 let node = &mut self.nodes[node % count];
                 if !node.running.is_empty() {
-                    let (work, done) = node.running.swap_remove(index.index(node.running.len()));
-                    if executed && done.is_none() {
+                    let (work, answer) = node.running.swap_remove(index.index(node.running.len()));
+                    if executed && answer.is_none() {
                         self.model.execute(now, node.id, work.clone());
                     }
                     node.machine.finish(now, fail(work));
@@ -188,9 +188,9 @@ impl Cluster {
         }
         let index = index.index(node.running.len());
         match node.running[index].1.take() {
-            Some(done) => {
+            Some(answer) => {
                 node.running.swap_remove(index);
-                node.machine.finish(self.now, done);
+                node.machine.finish(self.now, answer);
             }
             None => {
                 let work = node.running[index].0.clone();
@@ -237,9 +237,9 @@ impl Cluster {
         for _ in 0..400 {
             self.now += Duration::from_millis(500);
             for node in 0..self.nodes.len() {
-                for (work, done) in std::mem::take(&mut self.nodes[node].running) {
-                    let done = done.unwrap_or_else(|| self.model.execute(self.now, self.nodes[node].id, work));
-                    self.nodes[node].machine.finish(self.now, done);
+                for (work, answer) in std::mem::take(&mut self.nodes[node].running) {
+                    let answer = answer.unwrap_or_else(|| self.model.execute(self.now, self.nodes[node].id, work));
+                    self.nodes[node].machine.finish(self.now, answer);
                 }
                 while self.take(node)? {}
                 for taken in std::mem::take(&mut self.nodes[node].items) {

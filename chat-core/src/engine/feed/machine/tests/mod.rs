@@ -97,17 +97,17 @@ impl Model {
         }
     }
 
-    fn execute(&mut self, now: Instant, node: NodeId, work: Work) -> Done {
+    fn execute(&mut self, now: Instant, node: NodeId, work: Work) -> WorkAnswer {
         match work {
-            Work::Leases(work) => Done::Leases(Ok(self.round(now, node, work))),
+            Work::Leases(work) => WorkAnswer::Leases(Ok(self.round(now, node, work))),
             Work::LookUp(look_up) => {
                 let found = self.look_up(&look_up);
-                Done::LookUp(look_up, Ok(found))
+                WorkAnswer::LookUp(look_up, Ok(found))
             }
-            Work::Read(read) => Done::Read(read, Ok(self.read(read))),
+            Work::Read(read) => WorkAnswer::Read(read, Ok(self.read(read))),
             Work::Record(moves) => {
                 let held = moves.iter().map(|moves| self.record(moves)).collect();
-                Done::Record(moves, Ok(held))
+                WorkAnswer::Record(moves, Ok(held))
             }
         }
     }
@@ -171,7 +171,7 @@ impl Model {
         LogRead { events, is_end }
     }
 
-    fn record(&mut self, moves: &Moves) -> bool {
+    fn record(&mut self, moves: &CursorMoves) -> bool {
         let holds = self.holds(&moves.lease);
         for (conversation, seq) in moves.cursors.iter().filter(|_| holds) {
             let cursor = self.cursors.entry(*conversation).or_insert(Seq::ZERO);
@@ -181,13 +181,13 @@ impl Model {
     }
 }
 
-fn fail(work: Work) -> Done {
+fn fail(work: Work) -> WorkAnswer {
     let error = CommandError::try_again();
     match work {
-        Work::Leases(_) => Done::Leases(Err(error)),
-        Work::LookUp(look_up) => Done::LookUp(look_up, Err(error)),
-        Work::Read(read) => Done::Read(read, Err(error)),
-        Work::Record(moves) => Done::Record(moves, Err(error)),
+        Work::Leases(_) => WorkAnswer::Leases(Err(error)),
+        Work::LookUp(look_up) => WorkAnswer::LookUp(look_up, Err(error)),
+        Work::Read(read) => WorkAnswer::Read(read, Err(error)),
+        Work::Record(moves) => WorkAnswer::Record(moves, Err(error)),
     }
 }
 
@@ -219,8 +219,8 @@ impl World {
                 return;
             }
             for work in work {
-                let done = self.model.execute(self.now, NODE, work);
-                self.machine.finish(self.now, done);
+                let answer = self.model.execute(self.now, NODE, work);
+                self.machine.finish(self.now, answer);
             }
         }
     }

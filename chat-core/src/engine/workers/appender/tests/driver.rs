@@ -55,9 +55,9 @@ impl FakePorts {
 }
 
 impl Ports for FakePorts {
-    fn known(&self, user: UserId, conversation: &ConversationRef) -> Option<Target> {
+    fn cached(&self, user: UserId, conversation: &ConversationRef) -> Option<FoundConversation> {
         self.called(Call::Known);
-        known(user, conversation)
+        cached(user, conversation)
     }
 
     fn start(&self, work: Work) -> BoxFuture<'static, Done> {
@@ -67,9 +67,9 @@ impl Ports for FakePorts {
             match work {
                 Work::Prepare(preparation) => Done::Prepared {
                     sender: preparation.sender,
-                    result: Ok((target(id_of(&preparation.conversation)), None)),
+                    result: Ok((found(id_of(&preparation.conversation)), None)),
                 },
-                Work::Commit { target, drafts, .. } => {
+                Work::Commit { found, drafts, .. } => {
                     {
                         let mut running = fake.running_commits.lock().unwrap();
                         assert_eq!(*running, 0, "two transactions at a time");
@@ -86,16 +86,16 @@ impl Ports for FakePorts {
                         if !duplicate {
                             stored.push(number(draft));
                         }
-                        Ok(appended(target.id, duplicate))
+                        Ok(appended(found.id, duplicate))
                     };
                     Done::Committed {
-                        conversation: target.id,
+                        conversation: found.id,
                         result: Ok(drafts.iter().map(store).collect()),
                     }
                 }
-                Work::Run { target, change } => Done::Ran {
-                    conversation: target.id,
-                    result: change(target).await,
+                Work::Run { found, change } => Done::Ran {
+                    conversation: found.id,
+                    result: change(found).await,
                 },
             }
         })

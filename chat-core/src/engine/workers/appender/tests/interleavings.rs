@@ -99,8 +99,8 @@ impl Simulation {
         let limits = LaneLimits {
             max_batch_drafts: 3,
             max_batch_bytes: 1 << 20,
-            max_lane_drafts: 5,
-            max_lane_bytes: 1 << 20,
+            max_queued_drafts_per_conversation: 5,
+            max_queued_bytes_per_conversation: 1 << 20,
         };
         let mut appender = Appender::new(limits);
         // Room for about 16 drafts.
@@ -136,7 +136,7 @@ impl Simulation {
             Step::Abort { stored, mid_step } => {
                 if mid_step {
                     self.appender.take();
-                    self.appender.machine.decide(self.appender.now, known);
+                    self.appender.machine.decide(self.appender.now, cached);
                 }
                 self.abort(stored);
             }
@@ -172,9 +172,9 @@ impl Simulation {
     }
 
     fn poll(&mut self) {
-        while let Some(work) = self.appender.machine.poll_work(self.appender.now, known) {
+        while let Some(work) = self.appender.machine.poll_work(self.appender.now, cached) {
             let conversation_of = |work: &Work| match work {
-                Work::Commit { target, .. } | Work::Run { target, .. } => Some(target.id),
+                Work::Commit { found, .. } | Work::Run { found, .. } => Some(found.id),
                 Work::Prepare(_) => None,
             };
             let is_alone = self
@@ -191,18 +191,18 @@ impl Simulation {
             Work::Prepare(preparation) => Done::Prepared {
                 sender: preparation.sender,
                 result: match end {
-                    End::Success => Ok((target(id_of(&preparation.conversation)), None)),
+                    End::Success => Ok((found(id_of(&preparation.conversation)), None)),
                     End::Unknown { .. } => Err(CommandError::try_again()),
                     End::Overloaded => Err(CommandError::busy()),
                     End::Rejected(_) => Err(CommandError::forbidden()),
                 },
             },
-            Work::Commit { target, drafts, .. } => Done::Committed {
-                conversation: target.id,
-                result: self.commit(target.id, &drafts, end),
+            Work::Commit { found, drafts, .. } => Done::Committed {
+                conversation: found.id,
+                result: self.commit(found.id, &drafts, end),
             },
-            Work::Run { target, .. } => Done::Ran {
-                conversation: target.id,
+            Work::Run { found, .. } => Done::Ran {
+                conversation: found.id,
                 result: match end {
                     End::Success => Ok(Outcome::Done),
                     _ => Err(CommandError::forbidden()),

@@ -13,7 +13,7 @@ use super::lane::LaneLimits;
 use super::machine::{Done, Machine, Work};
 use super::queue::AppendQueue;
 use super::submission::LaneChange;
-use crate::engine::directory::Target;
+use crate::engine::directory::FoundConversation;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::QueuedDraft;
 use crate::model::*;
@@ -29,8 +29,8 @@ const UNKNOWN: ConversationId = ConversationId(100);
 const LIMITS: LaneLimits = LaneLimits {
     max_batch_drafts: 128,
     max_batch_bytes: 1 << 20,
-    max_lane_drafts: 512,
-    max_lane_bytes: 1 << 20,
+    max_queued_drafts_per_conversation: 512,
+    max_queued_bytes_per_conversation: 1 << 20,
 };
 
 /// Returns the identity of the user's only session.
@@ -52,14 +52,14 @@ fn number(draft: &QueuedDraft) -> u32 {
     u32::from_be_bytes(id[..4].try_into().unwrap())
 }
 
-fn target(id: ConversationId) -> Target {
+fn found(id: ConversationId) -> FoundConversation {
     let kind = ConversationKind::Group;
-    Target { id, kind }
+    FoundConversation { id, kind }
 }
 
-fn known(_: UserId, conversation: &ConversationRef) -> Option<Target> {
+fn cached(_: UserId, conversation: &ConversationRef) -> Option<FoundConversation> {
     match conversation {
-        ConversationRef::Id(id) if *id < UNKNOWN => Some(target(*id)),
+        ConversationRef::Id(id) if *id < UNKNOWN => Some(found(*id)),
         _ => None,
     }
 }
@@ -123,7 +123,7 @@ impl Appender {
     /// Moves the queue's entries into the machine, and returns the next piece of work.
     fn work(&mut self) -> Option<Work> {
         self.take();
-        self.machine.poll_work(self.now, known)
+        self.machine.poll_work(self.now, cached)
     }
 
     fn finish(&mut self, done: Done) {
@@ -145,19 +145,19 @@ impl Appender {
 
     /// Stores the drafts of a commit, and returns its result.
     fn commit(&mut self, work: &Work) -> Done {
-        let Work::Commit { target, drafts, .. } = work else {
+        let Work::Commit { found, drafts, .. } = work else {
             panic!("not a commit");
         };
         let store = |draft: &QueuedDraft| {
-            let stored = (target.id, number(draft));
+            let stored = (found.id, number(draft));
             let duplicate = self.stored.contains(&stored);
             if !duplicate {
                 self.stored.push(stored);
             }
-            Ok(appended(target.id, duplicate))
+            Ok(appended(found.id, duplicate))
         };
         Done::Committed {
-            conversation: target.id,
+            conversation: found.id,
             result: Ok(drafts.iter().map(store).collect()),
         }
     }
@@ -168,11 +168,11 @@ impl Appender {
             let done = match work {
                 Work::Prepare(preparation) => Done::Prepared {
                     sender: preparation.sender,
-                    result: Ok((target(id_of(&preparation.conversation)), None)),
+                    result: Ok((found(id_of(&preparation.conversation)), None)),
                 },
                 Work::Commit { .. } => self.commit(&work),
-                Work::Run { target, .. } => Done::Ran {
-                    conversation: target.id,
+                Work::Run { found, .. } => Done::Ran {
+                    conversation: found.id,
                     result: Ok(Outcome::Done),
                 },
             };
@@ -207,11 +207,11 @@ fn appended(conversation: ConversationId, duplicate: bool) -> Appended {
 
 /// Returns the result of a commit that failed with `error` for all of its drafts.
 fn failed(work: &Work, error: CommandError) -> Done {
-    let Work::Commit { target, .. } = work else {
+    let Work::Commit { found, .. } = work else {
         panic!("not a commit");
     };
     Done::Committed {
-        conversation: target.id,
+        conversation: found.id,
         result: Err(error),
     }
 }

@@ -64,12 +64,12 @@ fn change_runs_alone_and_in_queue_order() {
     let done = appender.commit(&work);
     appender.finish(done);
     assert_eq!(appender.stored_in(KNOWN), [1, 2]);
-    let Some(Work::Run { target, .. }) = appender.work() else {
+    let Some(Work::Run { found, .. }) = appender.work() else {
         panic!("the change is next");
     };
     assert!(appender.work().is_none() && code(&mut ran).is_none());
     appender.finish(Done::Ran {
-        conversation: target.id,
+        conversation: found.id,
         result: Ok(Outcome::Done),
     });
     assert_eq!(code(&mut ran), Some(0));
@@ -134,7 +134,7 @@ fn draft_in_flight_does_not_overtake_one_whose_commit_failed() {
 fn draft_does_not_overtake_one_refused_by_a_full_lane() {
     let mut appender = Appender::new(LaneLimits {
         max_batch_drafts: 2,
-        max_lane_drafts: 2,
+        max_queued_drafts_per_conversation: 2,
         ..LIMITS
     });
     let alice = session(1);
@@ -305,7 +305,7 @@ fn hooks_see_drafts_in_their_order_and_may_rewrite_them() {
         let rewritten = queued.rewritten(draft(90 + expected).content);
         appender.finish(Done::Prepared {
             sender,
-            result: Ok((target(KNOWN), Some(rewritten))),
+            result: Ok((found(KNOWN), Some(rewritten))),
         });
     }
     let work = appender.work().unwrap();

@@ -1,4 +1,4 @@
-//! [`Source`]: reads from the store for a feed, restricted to the scope of the feed.
+//! [`FeedReader`]: reads from the store for a feed, restricted to the scope of the feed.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const MAX_READ_BYTES: u32 = 1024 * 1024;
 /// Reads the events that a feed hands out, and finds the conversations in which the feed is behind:
 /// those with events after the feed's cursor.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct FeedReader {
     pub(super) access: Arc<StoreAccess>,
     pub(super) log: Arc<dyn EventLog>,
     /// Name of the feed.
@@ -26,7 +26,7 @@ pub(super) struct Source {
     pub(super) scope: FeedScope,
 }
 
-impl Source {
+impl FeedReader {
     /// Executes a look-up. The fields of [`Positions`] say which positions it returns.
     pub(super) async fn look_up(&self, look_up: &LookUp) -> Result<Positions, CommandError> {
         match look_up {
@@ -94,7 +94,7 @@ impl Source {
 
     /// Scans all conversations of the scope. Returns those that belong to one of `shards` and in
     /// which the feed is behind, each with the `Seq` of its last event.
-    pub(super) async fn ends(&self, shards: &[FeedShard]) -> Result<Vec<(ConversationId, Seq)>, CommandError> {
+    pub(super) async fn log_ends(&self, shards: &[FeedShard]) -> Result<Vec<(ConversationId, Seq)>, CommandError> {
         let mut ends = Vec::new();
         let mut after = ConversationId(0);
         loop {

@@ -3,7 +3,7 @@
 use std::{fs::File, io, path::Path};
 
 /// Returns the directory of the file at `path`.
-pub(crate) fn of(path: &Path) -> &Path {
+pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -17,5 +17,5 @@ pub(crate) fn sync_name(path: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
-    File::open(of(path)).and_then(|directory| directory.sync_all())
+    File::open(directory_of(path)).and_then(|directory| directory.sync_all())
 }
