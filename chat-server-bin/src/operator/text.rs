@@ -1,6 +1,6 @@
-//! Accounts, sessions, groups and audit records as lines of text. Text that others wrote is escaped,
-//! so that it cannot add a row or a column. This includes names: another program may have written
-//! them into the store.
+//! Accounts, sessions, groups and audit records as lines of text. Text that others wrote is
+//! escaped, so that it cannot add a row or a column. This includes names: another program may have
+//! written them into the store.
 
 use std::borrow::Cow;
 

@@ -70,7 +70,7 @@ fn session_answers_a_packet_with_two_commands_once() {
     assert_eq!(feed(&mut session, now, &[both.into()]), 1);
     assert!(matches!(
         session.poll_action(),
-        Some(Action::Run(RequestId(11), Command::ListDevices))
+        Some(SessionAction::Run(RequestId(11), Command::ListDevices))
     ));
     session.handle_outcome(now.instant, RequestId(11), done());
     assert_eq!(drain(&mut session), (vec![], vec![(11, 0)], None));
