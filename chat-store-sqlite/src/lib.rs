@@ -30,7 +30,8 @@ mod migrate;
 mod open;
 mod operators;
 // Linux counts the bytes that a thread reads.
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod page_reads;
 mod pairing;
 #[cfg(test)]
