@@ -22,11 +22,11 @@ const MAX_NODES: usize = 1000;
 /// Maximum size of the text of a [`NodeInfo`], without its tag, in bytes. Longer texts are ignored.
 const MAX_INFO_BYTES: usize = 64 * 1024;
 
-/// Script that stores the text of a [`NodeInfo`], unless Redis has that of a later incarnation (a
-/// number that grows with each start of a node). If the text differs from the stored one, it
-/// announces the change on the channel. KEYS: the node's key, the set of node ids, the channel.
-/// ARGV: the text, which begins with the incarnation in 20 digits; the lease in milliseconds; the
-/// node's id.
+/// Script that stores the text of a [`NodeInfo`] with its tag, unless Redis has that of a later
+/// incarnation (a number that grows with each start of a node). If the text differs from the stored
+/// one, it announces the change on the channel. KEYS: the node's key, the set of node ids, the
+/// channel. ARGV: the text, which begins with the incarnation in 20 digits, and its tag; the lease
+/// in milliseconds; the node's id.
 const STORE_INFO: &str = "local stored = redis.call('GET', KEYS[1])
 if stored and string.sub(stored, 1, 20) > string.sub(ARGV[1], 1, 20) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

@@ -139,7 +139,7 @@ fn client(info: ConnectionInfo, options: &Options) -> RedisResult<Client> {
 #[cfg(not(feature = "tls"))]
 fn client(info: ConnectionInfo, options: &Options) -> RedisResult<Client> {
     if options.authorities.is_some() {
-        let text = "a CA file is set, but this program was built without TLS to Redis; build it with the feature tls";
+        let text = "certificate authorities are set, but chat-bus-redis was built without its feature tls";
         return Err((bb8_redis::redis::ErrorKind::InvalidClientConfig, text).into());
     }
     Client::open(info)

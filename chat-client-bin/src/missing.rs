@@ -19,7 +19,8 @@ use crate::output::single_line;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Things that a command refers to, by which the error of a refused command names what the server
-/// did not find. The server finds the first one before it looks for the next.
+/// did not find. The server looks for them in the order of these fields, and stops at the first
+/// that it does not find.
 #[derive(Clone, Debug)]
 pub(crate) struct Referents {
     /// Conversation that the user has to be in, if there is one.

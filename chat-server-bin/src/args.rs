@@ -41,7 +41,7 @@ environment overrides the file.
 
 Exit codes: 0 success, 1 failure, 2 invalid command line, 69 the store, a file or an
 address is unavailable, 78 invalid configuration, 130 or 143 ended by SIGINT or SIGTERM
-before the drain, the backup or the restore was complete.
+before the command was complete, or the server had drained.
 
 The commands of operators (user, group, session, audit, stats) work through the server that runs on
 the data directory, or directly on the store if none runs. They do not create a store: before the

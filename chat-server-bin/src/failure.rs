@@ -24,8 +24,8 @@ pub(crate) enum Failure {
     Unavailable(String),
     /// The reader of standard output has closed the pipe. No message is printed. Exit code 0.
     ReaderGone,
-    /// A signal stopped the command before its end. Exit code 130 or 143.
-    Stopped(StopSignal),
+    /// A signal stopped the command before its end, with this consequence. Exit code 130 or 143.
+    Stopped(StopSignal, &'static str),
     /// The configuration is invalid; starting again does not help. Exit code 78.
     Config(Vec<Problem>),
 }
@@ -38,7 +38,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Unavailable(_) => 69,
             Self::ReaderGone => 0,
-            Self::Stopped(signal) => signal.exit_code(),
+            Self::Stopped(signal, _) => signal.exit_code(),
             Self::Config(_) => 78,
         })
     }
@@ -53,11 +53,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(text) | Self::Usage(text) | Self::Unavailable(text) => f.write_str(text),
-            Self::Stopped(signal) => write!(
-                f,
-                "stopped by {} before the end; no unfinished file is left",
-                signal.name()
-            ),
+            Self::Stopped(signal, consequence) => {
+                write!(f, "stopped by {} before the end; {consequence}", signal.name())
+            }
             Self::ReaderGone => f.write_str("the reader of standard output has closed the pipe"),
             Self::Config(problems) => {
                 for (index, problem) in problems.iter().enumerate() {
@@ -120,8 +118,8 @@ impl From<chat_store_mysql::OpenError> for Failure {
                     .to_owned(),
             ),
             E::OlderSchema { found, known } => Self::Unavailable(format!(
-                "the database of store.url has schema {found}, but this program needs schema {known}; run `chat-server migrate` \
-                 once all nodes may run this release"
+                "the database of store.url has schema {found}, but this program needs schema {known}; run `chat-server migrate`; \
+                 nodes of earlier releases that still run then go on, but cannot start again"
             )),
             E::MissingPrivileges { found, known, .. } => Self::Unavailable(format!(
                 "the database of store.url has schema {found}, this program needs schema {known}, and the user of store.url may not \

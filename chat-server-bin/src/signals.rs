@@ -49,17 +49,19 @@ impl StopSignal {
     }
 }
 
-/// Runs `work`. If SIGINT or SIGTERM arrives before its end, drops `work` and fails. The signal
+/// Runs `work`, which writes a file. If SIGINT or SIGTERM arrives before its end, drops `work` and
+/// fails. The signal
 /// does not end the process, so the destructors of `work` can clean up.
 pub(crate) async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let handler =
         |kind| signal(kind).map_err(|error| Failure::Failed(format!("cannot install signal handlers: {error}")));
     let mut terminate = handler(SignalKind::terminate())?;
     let mut interrupt = handler(SignalKind::interrupt())?;
+    let stopped = |signal| Err(Failure::Stopped(signal, "no unfinished file is left"));
     tokio::select! {
         result = work => result,
-        Some(()) = terminate.recv() => Err(Failure::Stopped(StopSignal::Terminate)),
-        Some(()) = interrupt.recv() => Err(Failure::Stopped(StopSignal::Interrupt)),
+        Some(()) = terminate.recv() => stopped(StopSignal::Terminate),
+        Some(()) = interrupt.recv() => stopped(StopSignal::Interrupt),
     }
 }
 

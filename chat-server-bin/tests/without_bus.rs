@@ -1,5 +1,5 @@
 //! Tests of nodes on one database that cannot reach each other over the bus, because one node has
-//! lost Redis, Redis was never up, or no bus is configured.
+//! lost Redis, Redis was not running when the nodes started, or no bus is configured.
 
 #![allow(clippy::unwrap_used)] // these are tests
 

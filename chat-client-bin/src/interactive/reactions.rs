@@ -38,8 +38,8 @@ impl Reactions {
         }
     }
 
-    /// Returns the reactions to a message with their counts, such as `👍 2, 🎉 1`, or `None` if they
-    /// are unknown, or there are fewer than two.
+    /// Returns the reactions to a message with their counts, in the order of their code points,
+    /// such as `🎉 1, 👍 2`. Returns `None` if they are unknown, or there are fewer than two.
     pub(super) fn summary(&self, key: Key) -> Option<String> {
         let reactions = self.messages.get(&key)?;
         if reactions.values().map(BTreeSet::len).sum::<usize>() < 2 {
@@ -52,7 +52,8 @@ impl Reactions {
         Some(counts.join(", "))
     }
 
-    /// Forgets all messages, because their sequence numbers may denote other messages now.
+    /// Forgets all messages, because the server was restored from a backup: their sequence numbers
+    /// may denote other messages now.
     pub(super) fn clear(&mut self) {
         self.messages.clear();
     }

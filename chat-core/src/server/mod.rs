@@ -54,7 +54,7 @@ use crate::transport::PeerAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {
-    /// Open connections, guests included.
+    /// Open connections, including those that have not logged in.
     pub connections: u32,
     /// Connections that ended by a panic since the start. Each panic is a defect.
     pub panics: u64,

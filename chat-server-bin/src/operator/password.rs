@@ -36,7 +36,7 @@ pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure>
     let _handler = signal(SignalKind::interrupt());
     let ask = |prompt| rpassword::prompt_password(prompt).map(Secret::new);
     let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::Interrupted => Failure::Stopped(StopSignal::Interrupt),
+        std::io::ErrorKind::Interrupted => Failure::Stopped(StopSignal::Interrupt, "nothing was changed"),
         _ => Failure::Failed(format!("cannot read the password: {error}")),
     };
     let password = ask("New password: ").map_err(failed)?;

@@ -1,6 +1,6 @@
 //! The units of work of a feed. All of them lock leases in the same order, so that they do not
 //! deadlock: first those of the feed in the order of their shards, then those of the registry of
-//! nodes.
+//! nodes (see `leases.rs`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,10 +48,13 @@ impl LeaseChange {
 #[derive(Clone, Debug)]
 pub(super) struct Round {
     pub(super) feed: String,
+    /// Name of a second feed, without cursors, of which each node of the feed leases one shard: its
+    /// slot. So the nodes that read the feed are counted.
     pub(super) registry: String,
     pub(super) node: NodeId,
     pub(super) ttl: Duration,
-    /// Change of the lease by which the node is registered.
+    /// Renewal or claim of the lease by which the node is registered, never a release. `None` if
+    /// other nodes hold all slots.
     pub(super) registration: Option<LeaseChange>,
     pub(super) changes: Vec<LeaseChange>,
     /// Last event that the feed skips in each log of a shard that is claimed for the first time.

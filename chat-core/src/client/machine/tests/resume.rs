@@ -249,7 +249,7 @@ fn log_without_the_event_at_the_cursor_is_trusted() {
 }
 
 #[test]
-fn cursor_without_mark_is_trusted() {
+fn cursor_without_identity_is_trusted() {
     let mut config = config();
     config.cursors.insert(GROUP_ID, Seq(5).into());
     let mut script = Script::online(config, vec![group_info(2, 8)]);
@@ -269,7 +269,7 @@ fn failed_page_leaves_the_log_unverified() {
 }
 
 #[test]
-fn receive_nothing_reports_no_cursors() {
+fn receive_nothing_neither_acknowledges_nor_reads_the_log() {
     let mut config = config_at_five();
     config.receive = Receive::Nothing;
     let mut script = Script::online(config, vec![other_group_info(2, 3, 8)]);
