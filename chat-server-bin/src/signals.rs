@@ -50,8 +50,7 @@ impl StopSignal {
 }
 
 /// Runs `work`, which writes a file. If SIGINT or SIGTERM arrives before its end, drops `work` and
-/// fails. The signal
-/// does not end the process, so the destructors of `work` can clean up.
+/// fails. The signal does not end the process, so the destructors of `work` can clean up.
 pub(crate) async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let handler =
         |kind| signal(kind).map_err(|error| Failure::Failed(format!("cannot install signal handlers: {error}")));
