@@ -69,7 +69,7 @@ type Answer<T> = Result<Json<T>, (StatusCode, String)>;
 
 /// Returns the status and the text of the response to a request that the engine refused.
 fn refused(error: CommandError) -> (StatusCode, String) {
-    let status = StatusCode::from_u16(error.code.http_status()).unwrap_or_default();
+    let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, error.text.into_owned())
 }
 

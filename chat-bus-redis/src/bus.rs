@@ -117,7 +117,7 @@ struct RedisTopics {
 
 impl RedisTopics {
     /// Converts the result of a request. Returns [`BusError::Closed`] if the subscriber has ended,
-    /// because that explains any other error.
+    /// whatever the result: it receives nothing any more, which explains any other error.
     fn map_result(&self, result: Result<(), RedisError>) -> Result<(), BusError> {
         if self.handle.is_closed() {
             return Err(BusError::Closed);

@@ -234,7 +234,7 @@ impl Session {
     /// Runs `work` until the deadline of the command.
     ///
     /// # Errors
-    /// The errors of `work`, or the last problem of the connection at the deadline.
+    /// The errors of `work`; at the deadline, the failure of [`timed_out`](Self::timed_out).
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let done = tokio::time::timeout_at(self.deadline.at, work).await;
         done.unwrap_or_else(|_| Err(self.timed_out()))
@@ -388,12 +388,11 @@ fn explain(error: ClientError, has_pins: bool) -> Failure {
         ClientError::NoCredentials => failure.text.push_str(
             "; run `chat-client login` or set CHAT_PASSWORD, or run `chat-client register` to create an account",
         ),
-        ClientError::Refused(_) if failure.kind == FailureKind::Auth => {}
         ClientError::WrongKey { .. } if has_pins => failure.text.push_str("; it differs from the key given with --pin"),
         ClientError::WrongKey { .. } => {
             failure.text.push_str(
-                "; if the change is legitimate, give the new key with --pin, or write it into known_hosts of the profile; for \
-                 another service, use another --profile",
+                "; if the change is legitimate, give the new key with --pin, or write it into known_hosts of the profile; \
+                 for the server of another operator, use another --profile",
             );
         }
         _ => {}

@@ -81,7 +81,7 @@ pub enum OpenError {
     /// The text of an applied migration differs from that of this program, or the database has no
     /// record of the migration although later ones are applied.
     #[error(
-        "migration {version} in the database differs from that of this program; run the release that wrote it, or restore a backup"
+        "migration {version} in the database differs from that of this program, or its record is missing; run the release that wrote it, or restore a backup"
     )]
     ChangedMigration {
         /// Number of the migration.
@@ -111,8 +111,7 @@ impl OpenError {
         }
     }
 
-    /// Returns the error of a connection that cannot be made or was lost. The driver's error for an
-    /// error of the operating system only repeats its text, so it is left out.
+    /// Returns the error of a connection that cannot be made or was lost.
     pub(crate) fn cannot_connect(error: Error) -> Self {
         Self::Connect(cause(error))
     }
@@ -136,7 +135,8 @@ fn is_denied(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(Error::Server(server)) if DENIED_ERRORS.contains(&server.code))
 }
 
-/// Error number of a duplicate key. MySQL and MariaDB agree on the error numbers in this file.
+/// Error number of a duplicate key. None of the numbers in the constants of this
+/// file means something else in MySQL or in MariaDB; some exist in one of them only.
 pub(crate) const DUPLICATE: u16 = 1062;
 
 /// Error numbers of conflicts with another transaction: deadlock, lock wait timeout, changed
@@ -192,8 +192,8 @@ pub(crate) fn store_error(error: Error) -> StoreError {
     }
 }
 
-/// Returns the error of the operating system behind an error of the driver, which only repeats its
-/// text; otherwise the error itself.
+/// Unwraps an error of the operating system from that of the driver, whose text only repeats it.
+/// Returns any other error unchanged.
 fn cause(error: Error) -> Box<dyn std::error::Error + Send + Sync> {
     match error {
         Error::Io(IoError::Io(source)) => source.into(),
@@ -252,8 +252,8 @@ mod tests {
 
     #[test]
     fn server_errors_map_to_unavailable_defect_or_full() {
-        // Errors of too many connections, changed access rights, a former primary, missing memory,
-        // limits and timeouts.
+        // Too many connections, changed access rights, a shutdown, a former primary, a conflict, no
+        // memory left, an error of the storage engine, limits and timeouts, in MySQL or MariaDB.
         for code in [
             1040, 1045, 1047, 1053, 1130, 1135, 1037, 1041, 1030, 1205, 1213, 1226, 1290, 1461, 1836, 1969, 3024, 4031,
         ] {

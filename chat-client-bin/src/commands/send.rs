@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn longer_text_is_refused_and_not_cut() {
+    fn text_longer_than_a_message_is_refused_and_not_cut() {
         let read = |text: &str| read_text("input", text.as_bytes()).map_err(|failure| failure.text);
         let longest = "x".repeat(MessageText::MAX_BYTES);
         assert_eq!(read(&format!("{longest}\r\n")), Ok(longest.clone()));

@@ -1,5 +1,5 @@
-//! Ports to soft state, which expires unless it is renewed: which nodes are alive, and which
-//! devices are connected to them.
+//! Traits by which the engine reaches soft state, which expires unless it is renewed: which nodes
+//! are alive, and which devices are connected to them.
 
 mod memory;
 

@@ -1,4 +1,5 @@
-//! `chat.v1.Event`: a header in front of body bytes, which are encoded only once.
+//! `chat.v1.Event`: its own fields, followed by the field of the body. The body is encoded once,
+//! when the event is appended, and its bytes are copied into every packet.
 
 use super::error::Malformed;
 use super::proto;

@@ -260,7 +260,7 @@ impl Wire {
         let mut output = std::mem::take(&mut self.output);
         output.clear();
         // Another connection gets the buffer only if the whole size of its allocation is known, and
-        // if it has held no plaintext. The buffers of streams without SC1 have held plaintext.
+        // if no plaintext is left in it: SC1 encrypts in place, but without SC1 plaintext is left.
         if !std::mem::take(&mut self.is_partly_written) && matches!(self.protection, Protection::Sc1(_)) {
             spare::give_back(output);
         }
@@ -308,8 +308,8 @@ fn to_u64(bytes: usize) -> u64 {
 
 /// Output buffer that the connections of a thread share. Most connections write their output at
 /// once, so one buffer serves all of them and stays in the processor's cache. A connection that
-/// waits for its peer keeps the buffer, and the next connection allocates another. A shared buffer
-/// only ever holds encrypted records.
+/// waits for its peer keeps the buffer, and the next connection allocates another. A buffer
+/// that is given back contains encrypted records only.
 mod spare {
     use std::cell::Cell;
 

@@ -20,10 +20,11 @@ pub struct PasswordPoolOptions {
     /// Cost of one hash.
     pub cost: PasswordCost,
     /// Maximum number of simultaneous hashes; each occupies a core and
-    /// [`PasswordCost::memory_kib`]. Default: half the cores, at least 1.
+    /// [`PasswordCost::memory_kib`]. Values outside 1 to 1024 count as the nearest of these.
+    /// Default: half the cores, at least 1.
     pub workers: usize,
     /// Maximum number of requests that wait for a worker; the pool rejects further ones at once.
-    /// Default 64, a few hundred bytes each.
+    /// At most 1 048 576. Default 64, a few hundred bytes each.
     pub max_queued: usize,
     /// Maximum wait for a worker. Default 2 s.
     pub queue_timeout: Duration,

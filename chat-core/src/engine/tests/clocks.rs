@@ -91,7 +91,7 @@ async fn node_whose_clock_changes_keeps_the_time_of_the_store() {
 }
 
 #[tokio::test]
-async fn store_without_a_clock_leaves_the_time_to_the_node() {
+async fn store_without_a_time_of_day_leaves_the_time_to_the_node() {
     let clock = Arc::new(ClockAhead(AtomicI64::new(DAY_MS)));
     let engine = builder().clock(clock).build().await.unwrap();
     assert!(!is_now(engine.now()));

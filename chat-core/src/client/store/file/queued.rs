@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   queued i64 · deadline i64 (0: none) · epoch · name · request
+//!   queued, deadline: times in milliseconds since 1970
 //!   epoch:    u8 (1, or 0: none) · the store epoch that ids belong to, 16 bytes
 //!   name:     length u32 (0: none) · a request that asks for the conversation by its name
 //!   request:  the request that sends the message
@@ -38,12 +39,12 @@ pub(super) fn encode(entry: &OutboxEntry) -> BytesMut {
     out
 }
 
-/// Decodes a message; `has_epoch` is false for one of an earlier version. Returns `None` if it is
-/// unreadable.
-pub(super) fn decode(content: &mut Bytes, has_epoch: bool) -> Option<OutboxEntry> {
+/// Decodes a message; `is_current_version` is false for one of an earlier version. Returns `None`
+/// if it is unreadable.
+pub(super) fn decode(content: &mut Bytes, is_current_version: bool) -> Option<OutboxEntry> {
     let queued_at = Timestamp(content.try_get_i64().ok()?);
     let deadline = content.try_get_i64().ok()?;
-    let (store_epoch, name) = if has_epoch {
+    let (store_epoch, name) = if is_current_version {
         (decode_epoch(content)?, decode_name(content)?)
     } else {
         (None, None)

@@ -71,7 +71,8 @@ impl Operation for InviteMember {
 }
 
 /// Declines an invitation that the caller received. The inviter gets an event in the inbox, unless
-/// the caller blocked the inviter before the invitation.
+/// the account of the inviter was deleted, or no inviter is recorded because the caller had blocked
+/// the inviter.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeclineInvitation {
     pub(in crate::engine) context: GroupChangeContext,

@@ -119,7 +119,7 @@ async fn refused_commands_call_hooks_within_the_rate_only() {
         let accepted = refused.answer_friend(user(&bob), true).await;
         assert_eq!(error_code(accepted), expected, "acceptance {attempt}");
     }
-    assert_eq!(hooks.take_calls(), 6 * 2);
+    assert_eq!(hooks.take_calls(), 6 * 2, "two calls for each of the six commands");
 }
 
 /// Commands that change nothing count against the rate too.
@@ -138,7 +138,7 @@ async fn repeated_commands_call_hooks_within_the_rate_only() {
         let _ = bob.invite_member(group.clone(), user(&alice)).await;
         let _ = alice.answer_friend(user(&alice), true).await;
     }
-    assert_eq!(hooks.take_calls(), 5 * 2);
+    assert_eq!(hooks.take_calls(), 5 * 2, "two calls for each of the five commands");
     // A repeated request gets the same answer, without a call of the hooks.
     bob.request_friend(user(&alice), Note::default()).await.unwrap();
     assert_eq!(hooks.take_calls(), 0);

@@ -5,10 +5,14 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::*;
 
 #[test]
-fn machine_reads_at_most_a_quarter_of_the_limit_per_conversation() {
+fn machine_reads_at_most_a_quarter_of_max_in_flight_per_conversation() {
     let mut world = World::new(8, &[(IDS[0], 100), (IDS[1], 100)]);
     let taken = world.take_all();
-    assert_eq!(taken.len(), 4, "a quarter of the limit for each conversation");
+    assert_eq!(
+        taken.len(),
+        4,
+        "a quarter of `max_in_flight`, which is 8, for each conversation"
+    );
     assert_eq!(world.machine.delivery.in_flight_or_reserved(), 4);
     for taken in &taken {
         world.acknowledge(taken);
@@ -111,14 +115,14 @@ fn refused_cursor_write_reveals_a_lost_lease() {
 #[test]
 fn machine_releases_a_shard_once_none_of_its_events_is_in_flight() {
     let mut world = World::new(100, &[(IDS[0], 3), (IDS[1], 3)]);
-    let [kept, left] = [IDS[0], IDS[1]];
+    let [kept, leaving] = [IDS[0], IDS[1]];
     let taken: Vec<_> = std::iter::from_fn(|| world.take()).take(1).collect();
     let mut others = world.take_all();
-    others.retain(|(event, _)| event.conversation == left);
+    others.retain(|(event, _)| event.conversation == leaving);
     world.model.shares.insert(NODE, 1);
-    world.append(left, 1);
+    world.append(leaving, 1);
     world.wait(ROUND);
-    assert!(world.machine.shards.leaving().eq([FeedShard::of(left)]));
+    assert!(world.machine.shards.leaving().eq([FeedShard::of(leaving)]));
     assert_eq!(
         world.take(),
         None,
@@ -130,7 +134,7 @@ fn machine_releases_a_shard_once_none_of_its_events_is_in_flight() {
     world.wait(FLUSH);
     assert_eq!(world.machine.shards.working(), [FeedShard::of(kept)]);
     assert_eq!(world.machine.shards.leaving().count(), 0);
-    assert_eq!(world.model.cursors[&left], Seq(3));
+    assert_eq!(world.model.cursors[&leaving], Seq(3));
 }
 
 #[test]
@@ -251,11 +255,11 @@ fn growth_of_a_group_is_read_although_a_read_from_before_the_user_rejoined_was_e
 #[test]
 fn scan_interrupted_by_an_outage_does_not_delay_the_next_scan() {
     let mut world = World::new(100, &[(IDS[0], 1)]);
-    let scan = News {
+    let incomplete_news = News {
         may_be_incomplete: true,
         ..News::default()
     };
-    world.machine.handle_news(&scan);
+    world.machine.handle_news(&incomplete_news);
     for _ in 0..600 {
         for work in world.machine.poll_work(world.now) {
             world.machine.finish(world.now, fail(work));
@@ -264,7 +268,7 @@ fn scan_interrupted_by_an_outage_does_not_delay_the_next_scan() {
     }
     world.wait(Duration::from_secs(10));
     world.model.logs.insert(IDS[1], 1);
-    world.machine.handle_news(&scan);
+    world.machine.handle_news(&incomplete_news);
     world.settle();
     let taken = world.take_all();
     assert!(taken.iter().any(|(event, _)| event.conversation == IDS[1]));
