@@ -34,7 +34,7 @@ use super::suspension;
 use super::typing::{SharedEditorStatus, TypingNotices};
 
 /// How long Enter waits for a line that is being printed.
-const PAUSE_TIMEOUT: Duration = Duration::from_millis(200);
+const PAUSE_TIMEOUT: Duration = Duration::from_millis(50);
 /// Escape sequence that saves the position of the cursor (DECSC).
 const SAVE_CURSOR: &str = "\x1b7";
 /// Escape sequence that moves the cursor to the saved position (DECRC).

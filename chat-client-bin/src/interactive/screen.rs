@@ -185,10 +185,19 @@ mod tests {
         let lock = PrintLock::default();
         let printing = lock.lock();
         assert!(lock.pause(Duration::ZERO).is_none());
-        let pausing = lock.clone();
-        let pause = std::thread::spawn(move || pausing.pause(Duration::from_mins(1)));
-        drop(printing);
-        let pause = pause.join().unwrap();
+        // The printing thread lets the pausing one run for a while before it ends.
+        let started = Arc::new(std::sync::Barrier::new(2));
+        let printer = std::thread::spawn({
+            let started = Arc::clone(&started);
+            move || {
+                started.wait();
+                (0..1000).for_each(|_| std::thread::yield_now());
+                drop(printing);
+            }
+        });
+        started.wait();
+        let pause = lock.pause(Duration::from_mins(1));
+        printer.join().unwrap();
         assert!(pause.is_some() && lock.pause(Duration::ZERO).is_none());
         drop(pause);
         assert!(lock.pause(Duration::ZERO).is_some());

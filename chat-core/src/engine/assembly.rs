@@ -95,8 +95,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: AssemblyPart
             presence: Arc::clone(&queues.presence),
             observers: Arc::clone(&queues.observers),
             lifecycle: lifecycle.clone(),
-            query_lanes: Arc::clone(&shared.query_lanes),
-            request_timeout: config.request_timeout,
+            limits: Arc::clone(&shared.limits),
             max_list_length: config.max_list_length,
         }),
         operator: Arc::new(operator_parts(&commands, &lifecycle, &config, &ports, &queues, &shared)),
@@ -145,7 +144,6 @@ fn operator_parts(
 struct Shared {
     directory: Arc<Directory>,
     limits: Arc<UserLimits>,
-    query_lanes: Arc<QueryLanes>,
     hooks: Arc<HookCalls>,
     publisher: Publisher,
 }
@@ -162,7 +160,6 @@ impl Shared {
                 Arc::clone(&limits),
                 config,
             )),
-            query_lanes: Arc::new(QueryLanes::new(Arc::clone(&limits))),
             limits,
             publisher: Publisher::new(ports.router.clone(), Arc::clone(&queues.observers)),
         }
@@ -230,7 +227,7 @@ fn dispatcher(
             access: access(),
             router: ports.router.clone(),
             lifecycle: lifecycle.clone(),
-            lanes: Arc::clone(&shared.query_lanes),
+            lanes: QueryLanes::new(limits()),
         }),
         limits: limits(),
         account: Arc::new(AccountCommands {

@@ -9,14 +9,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::caller_check::check_caller;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
-use super::query_lanes::{QueryLanes, ROWS_PER_CONVERSATION};
+use super::limits::UserLimits;
+use super::query_lanes::{ROWS_PER_CONVERSATION, ROWS_PER_QUERY};
 use super::store_access::StoreAccess;
 use super::views::{conversation_infos, newest_memberships, without_descriptions};
 use super::workers::{MarkQueue, ObserverQueue, PresenceQueue};
 use crate::model::{Caller, CloseCode, DeviceId, Origin, SessionEpoch, Source, Timestamp, UserId};
 use crate::router::{Outbox, Router, SessionSelector};
 use crate::service::{AttachedSession, SessionGuard};
-use crate::time::now;
 
 /// Starts and ends sessions on this node.
 #[derive(Debug)]
@@ -27,9 +27,7 @@ pub(super) struct Sessions {
     pub(super) presence: Arc<PresenceQueue>,
     pub(super) observers: Arc<ObserverQueue>,
     pub(super) lifecycle: Lifecycle,
-    pub(super) query_lanes: Arc<QueryLanes>,
-    /// Maximum time for which a login waits for other queries of its user.
-    pub(super) request_timeout: Duration,
+    pub(super) limits: Arc<UserLimits>,
     /// Maximum number of conversations that a login lists.
     pub(super) max_list_length: u32,
 }
@@ -51,11 +49,11 @@ impl Sessions {
         }
         let access = &self.access;
         self.marks.wait_until_written(caller.user).await;
-        // A login reads all memberships of the user. It waits for its turn like a query, so that a
-        // device that logs in again and again does not slow down other users.
-        let mut permit = self.query_lanes.enter(caller, now() + self.request_timeout).await?;
+        self.wait_for_read_rate(caller.user).await?;
         let (subscription, memberships) = access.read(self.router.subscribe(caller, outbox)).await?;
-        permit.add_rows(memberships.len());
+        let rows = ROWS_PER_QUERY as usize + memberships.len();
+        self.limits
+            .charge_read(caller.user, u32::try_from(rows).unwrap_or(u32::MAX));
         subscription.record_start(source, access.wall_time());
         // A newer login of the device closes its older sessions. If that happened just before this
         // session was attached, this session was not closed.
@@ -68,9 +66,10 @@ impl Sessions {
             .session_expires
             .map(|at| self.end_at(at, caller.user, device, epoch));
         let (listed, has_more) = newest_memberships(memberships, self.max_list_length);
-        permit.add_rows(listed.len() * (ROWS_PER_CONVERSATION - 1));
+        let rows = listed.len() * (ROWS_PER_CONVERSATION - 1);
+        self.limits
+            .charge_read(caller.user, u32::try_from(rows).unwrap_or(u32::MAX));
         let conversations = without_descriptions(conversation_infos(access, caller.user, listed).await?);
-        drop(permit);
         self.presence.changed(caller.user);
         self.observers.session_start(caller, source);
         let guard = SessionGuard::new(subscription.id(), move || {
@@ -81,6 +80,17 @@ impl Sessions {
             self.observers.session_end(caller, reason);
         });
         Ok(AttachedSession::new(guard, conversations).with_more(has_more))
+    }
+
+    /// Delays a login, which reads all memberships of the user, while the user exceeds the rate of
+    /// reads: a device that logs in again and again must not slow down other users. The delay is
+    /// bounded, and the login does not queue behind the queries of the user. So a thief who keeps
+    /// the account busy cannot keep out the owner, who would end the thief's session.
+    async fn wait_for_read_rate(&self, user: UserId) -> Result<(), CommandError> {
+        tokio::select! {
+            () = tokio::time::sleep(self.limits.read_delay(user)) => Ok(()),
+            () = self.lifecycle.draining().cancelled() => Err(CommandError::shutting_down()),
+        }
     }
 
     /// Ends the session of a login at `time`, unless the returned guard is dropped earlier.

@@ -175,10 +175,11 @@ pub struct EngineConfig {
     /// one. A query counts as 5 rows, and as one more for each row that it reads: a user, a
     /// contact, a group, a member or a device; a conversation counts as 4. The login of a session
     /// counts as a query of all conversations of the user: 4 rows for each that it lists, and one
-    /// for each of the others. A page of history counts
-    /// as 5, in addition to [`page_rate`](Self::page_rate); so do a typing notice, and a mark that
-    /// the store has to check. Beyond the rate, a query is delayed, or refused as busy if it cannot
-    /// start within `request_timeout`, and a typing notice is dropped. One query delays the next by
+    /// for each of the others. A page of history counts as 5, in addition to
+    /// [`page_rate`](Self::page_rate); so do a typing notice, and a mark that the store has to
+    /// check. Beyond the rate, a query is delayed, or refused as busy if it cannot start within
+    /// `request_timeout`, a login is delayed by at most 2 s, and a typing notice is dropped. One
+    /// query delays the next by
     /// at most 2 s. Default 1 000 rows a second with a burst of 10 000: a client that starts with
     /// 500 conversations, and lists them, reads a page of each and acknowledges it, stays below the
     /// burst.

@@ -33,7 +33,7 @@ pub(super) struct Queries {
     pub(super) access: Arc<StoreAccess>,
     pub(super) router: Router,
     pub(super) lifecycle: Lifecycle,
-    pub(super) lanes: Arc<QueryLanes>,
+    pub(super) lanes: QueryLanes,
 }
 
 impl Queries {

@@ -89,11 +89,9 @@ pub(super) fn describe_group(details: &GroupDetails) -> String {
 pub(super) fn audit_row(entry: &AuditRecord) -> String {
     let record = &entry.record;
     let (operator, detail) = (escape_for_log(&record.operator), escape_for_log(&record.detail));
+    let (action, target) = (escape_for_log(&record.action), escape_for_log(&record.target));
     let (id, time, source) = (entry.id.0, utc(record.time), escape_for_log(&record.source));
-    format!(
-        "{id}\t{time}\t{operator}\t{}\t{}\t{detail}\t{source}",
-        record.action, record.target
-    )
+    format!("{id}\t{time}\t{operator}\t{action}\t{target}\t{detail}\t{source}")
 }
 
 /// Returns a date and time in the form of RFC 3339, in UTC, without fractions of a second.

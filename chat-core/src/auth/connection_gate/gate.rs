@@ -227,9 +227,6 @@ impl Shared {
         if open.is_some_and(|open| open.authenticated > own_sessions) {
             return;
         }
-        if own_sessions > 0 {
-            state.penalties.remove_known(source);
-        }
         let enforced = state.penalties.add(now, source, offence);
         drop(state);
         let Some(wait) = enforced.filter(|_| !self.exempts(source)) else {

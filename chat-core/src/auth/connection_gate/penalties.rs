@@ -25,9 +25,9 @@ pub enum Offence {
 /// then has an effect until it is 0: the first sum makes the gate reject the connections of the
 /// source, and the second its logins without a device token, which are answered with the remaining
 /// time. A source with open sessions other than that of the offender is not penalised, because many
-/// users may share its address. The connections of a known source, from which a login has
-/// succeeded, are rejected only after an offence of a session from there: others must not be able
-/// to lock out the devices that are usually there.
+/// users may share its address. Penalties do not reject the connections of a known source, from
+/// which a login has succeeded: others at its address must not be able to lock out the devices that
+/// are usually there. The limits on the rate and the number of connections still apply to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {
@@ -156,13 +156,6 @@ impl Penalties {
     pub(super) fn add_known(&mut self, now: Instant, source: SourceKey) {
         let until = now.checked_add(self.options.known_source_duration);
         self.known_sources.entry(now, source).until = until;
-    }
-
-    /// Records that a session from the source has committed an offence.
-    pub(super) fn remove_known(&mut self, source: SourceKey) {
-        if let Some(known) = self.known_sources.get_mut(&source) {
-            known.until = None;
-        }
     }
 
     /// Returns whether penalties do not apply to the connections of the source.

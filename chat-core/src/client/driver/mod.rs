@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{ClientMessageId, Command, ConversationId, Outcome, UserId};
+use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, Outcome, UserId};
 use crate::panics;
 use crate::time::{now, wall_clock};
 
@@ -30,6 +30,7 @@ use super::{
     address::{Endpoint, Scheme},
     connect::{ConnectError, connect},
     connection::{Reader, Writer},
+    error::{RefusalKind, refusal_kind},
     machine::{Machine, Outgoing},
     options::ClientOptions,
     plain,
@@ -241,8 +242,8 @@ impl Driver {
             .wait_serving(scheme_probe::explain(reason, &endpoint, &options, &*store))
             .await;
         match explained {
-            // The server that is unreachable now may have registered the account before.
-            Some(ClientError::Unreachable(_)) if self.machine.is_registration_unanswered() => ClientError::Interrupted,
+            // A server may have registered the account before the attempts failed.
+            Some(reason) if self.machine.may_have_registered() && is_temporary(&reason) => ClientError::Interrupted,
             explained => explained.unwrap_or(ClientError::Closed),
         }
     }
@@ -428,4 +429,16 @@ pub(super) fn outgoing(entry: OutboxEntry) -> Outgoing {
 fn random() -> u32 {
     // If no random number is available, the delay is the maximum.
     getrandom::u32().unwrap_or(u32::MAX)
+}
+
+/// Returns whether another attempt might succeed after this error.
+fn is_temporary(reason: &ClientError) -> bool {
+    match reason {
+        ClientError::Refused(failure) => refusal_kind(failure) == RefusalKind::Temporary,
+        ClientError::Ended(CloseCode::Overloaded | CloseCode::GoingAway)
+        | ClientError::Unreachable(_)
+        | ClientError::Protocol(_)
+        | ClientError::Timeout => true,
+        _ => false,
+    }
 }

@@ -101,6 +101,8 @@ pub struct Machine {
     phase: Phase,
     /// True if the account of [`Credentials::Register`] need not be registered again.
     registered: bool,
+    /// True once a login has succeeded.
+    has_logged_in: bool,
     /// True if a connection broke during a registration.
     register_interrupted: bool,
     requests: Requests,
@@ -123,6 +125,7 @@ impl Machine {
             config,
             phase: Phase::Offline,
             registered: false,
+            has_logged_in: false,
             register_interrupted: false,
             requests: Requests::default(),
             waiting: VecDeque::new(),
@@ -336,10 +339,11 @@ impl Machine {
         matches!(self.phase, Phase::Opening(_) | Phase::Online(_))
     }
 
-    /// Returns whether the client has sent a registration, and does not know its outcome.
+    /// Returns whether the client may have created an account without the application knowing it:
+    /// from a registration whose reply was lost, or that succeeded, until the first login.
     #[must_use]
-    pub fn is_registration_unanswered(&self) -> bool {
-        self.register_interrupted && !self.registered
+    pub fn may_have_registered(&self) -> bool {
+        (self.register_interrupted || self.registered) && !self.has_logged_in
     }
 
     /// Returns whether the client has a session.

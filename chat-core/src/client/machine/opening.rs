@@ -123,6 +123,9 @@ impl Machine {
     /// Handles a refusal: with another attempt, another request, or the end of the client.
     fn opening_refused(&mut self, now: Instant, purpose: &RequestPurpose, failure: Failure) {
         if error::refusal_kind(&failure) == error::RefusalKind::Temporary {
+            // After these errors, a registration may have taken effect.
+            let is_unknown = matches!(failure.code(), Some(ReplyCode::TryAgain | ReplyCode::Internal));
+            self.register_interrupted |= is_unknown && matches!(purpose, RequestPurpose::Register);
             // Without a delay, the refusal says nothing about other servers, so the next one of the
             // list is tried at once.
             let after = Duration::from_millis(u64::from(failure.retry_after_ms));
@@ -165,6 +168,7 @@ impl Machine {
         if let Err(other) = self.check_user(&logged_in) {
             return self.end(other);
         }
+        self.has_logged_in = true;
         self.phase = Phase::Online(Session {
             user: logged_in.user.id,
             heartbeat_interval,

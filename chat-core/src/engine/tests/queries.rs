@@ -247,6 +247,31 @@ async fn logins_cost_the_rows_that_they_read() {
     assert_eq!(login(id(&bob)).await, 0);
 }
 
+/// Several sessions of a thief that read all the time do not keep out the owner, who logs in to
+/// revoke them.
+#[tokio::test(start_paused = true)]
+async fn greedy_sessions_do_not_keep_the_owner_from_logging_in() {
+    let mut config = config();
+    config.read_rate = Rate::new(100, SECOND).with_burst(1000);
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = id(&new_user(&engine, "alice").await);
+    let mut greedy = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let thief = engine.session(alice, DeviceId::random()).await.unwrap();
+        greedy.spawn(async move {
+            loop {
+                let _ = thief.execute(get_users(200)).await;
+            }
+        });
+    }
+    tokio::time::sleep(10 * SECOND).await;
+    for _ in 0..5 {
+        let started = Instant::now();
+        drop(engine.session(alice, DeviceId::random()).await.unwrap());
+        assert!(started.elapsed() < 3 * SECOND, "{:?}", started.elapsed());
+    }
+}
+
 /// A list of contacts costs a row for each contact, in addition to the 5 rows of every query.
 #[tokio::test(start_paused = true)]
 async fn list_of_contacts_costs_its_rows() {

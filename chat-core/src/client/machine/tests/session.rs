@@ -140,6 +140,27 @@ fn registration_is_followed_by_login() {
     let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
     script.answer(request, Answer::Registered(user(ME, "alice")));
     assert!(script.try_take(is_login).is_some());
+    assert!(script.machine.may_have_registered(), "until the login has succeeded");
+}
+
+/// The server may have created the account, so another attempt that finds the name taken logs in.
+#[test]
+fn registration_with_an_unknown_outcome_is_followed_by_a_login_if_the_name_is_taken() {
+    let mut config = config();
+    config.session = None;
+    config.credentials = register();
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    assert!(!script.machine.may_have_registered());
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.refuse(request, ReplyCode::TryAgain);
+    assert!(script.machine.may_have_registered());
+    script.machine.disconnected(script.now);
+    script.sent.clear();
+    script.machine.connected(script.now);
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.refuse(request, ReplyCode::NameTaken);
+    assert!(script.try_take(is_login).is_some());
 }
 
 #[test]

@@ -29,6 +29,10 @@ const MAX_CONCURRENT_READS: usize = 16;
 /// mark.
 const MIN_AWAITED_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Maximum time at the end of the worker for commands that ask the store before they add a mark.
+/// Such a mark is lost then, which only repeats deliveries.
+const MAX_EXPECTED_WAIT: Duration = Duration::from_secs(2);
+
 /// Writes queued marks, and notifies the user's other devices and the other members.
 #[derive(Debug)]
 pub(in crate::engine) struct MarkWorker {
@@ -84,7 +88,11 @@ impl MarkWorker {
                 }
             }
         }
-        self.queue.wait_for_expected().await;
+        self.flush().await;
+        let expected = self.queue.wait_for_expected();
+        if tokio::time::timeout(MAX_EXPECTED_WAIT, expected).await.is_err() {
+            tracing::debug!("some marks are lost, because the store did not answer in time");
+        }
         self.flush().await;
         self.queue.close();
     }
