@@ -33,6 +33,9 @@ const KNOWN: u32 = MIGRATIONS.len() as u32;
 /// Error number of a statement that adds a key whose name the table has already.
 const DUPLICATE_KEY_NAME: u16 = 1061;
 
+/// Maximum time in seconds for which a change of a table waits for transactions that use the table.
+const MAX_TABLE_WAIT_S: u32 = 20;
+
 /// Name of the migration lock, in SQL. The names of locks are global to the server, so this one
 /// includes the name of the database.
 const LOCK: &str = "CONCAT('chat.migrate.', DATABASE())";
@@ -186,6 +189,10 @@ async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError
 /// the crash.
 async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
     tracing::info!(migration = name, "applying a migration");
+    // A change of a table waits for transactions that have read it, such as a dump, and all later
+    // statements on the table wait for the change. After this time the migration fails instead.
+    let limit = format!("SET SESSION lock_wait_timeout = {MAX_TABLE_WAIT_S}");
+    conn.query_drop(limit).await.map_err(OpenError::from_driver)?;
     for statement in statements(sql) {
         match conn.query_drop(statement).await {
             Err(mysql_async::Error::Server(error)) if error.code == DUPLICATE_KEY_NAME => {}
