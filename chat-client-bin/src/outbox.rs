@@ -102,7 +102,13 @@ pub(crate) fn describe(client: &Client, conversation: &ConversationRef, outcome:
                 Some(ReplyCode::NotFound) => missing::of_earlier_message(client, conversation),
                 _ => reason.to_string(),
             };
-            let text = format!("an earlier message to {label} was not stored: {why}");
+            let text = if is_of_replaced_store(outcome) {
+                format!(
+                    "an earlier message to {label} was not sent to the restored server, but may be in its backup: {why}"
+                )
+            } else {
+                format!("an earlier message to {label} was not stored: {why}")
+            };
             let mut notice = json!({"outcome": "not_stored"});
             if let ClientError::Refused(refused) = reason {
                 notice["code"] = refused.number().into();

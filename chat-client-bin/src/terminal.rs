@@ -25,8 +25,9 @@ pub(crate) async fn confirm(question: &str) -> io::Result<bool> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Guard that restores the mode that the terminal had when the guard was created. It does nothing
-/// if standard input is not a terminal.
+/// Guard that restores the mode that the terminal had when the guard was created. If the mode has
+/// changed, it also ends the marking of pasted text, and begins a new line. It does nothing if
+/// standard input is not a terminal.
 pub(crate) struct TerminalGuard {
     original: Option<Termios>,
 }

@@ -34,7 +34,8 @@ use super::state::State;
 use super::typing::{self, Typists};
 use password::PasswordChange;
 
-/// Maximum time for jobs and queued messages to finish when the input ends.
+/// Maximum time for jobs and queued messages to finish before the client exits, unless a signal
+/// ends it.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum time to print the queued lines at exit.

@@ -68,7 +68,7 @@ pub(super) enum Action {
     Passwd,
 }
 
-/// Prefix of a text that begins with a slash.
+/// Prefix of a line that is sent as a text beginning with one slash, and not executed as a command.
 const LITERAL_SLASH: &str = "//";
 /// Number of events that `/history` prints without an argument.
 const DEFAULT_HISTORY: u32 = 20;
@@ -129,9 +129,17 @@ fn with_lines(command: Action, lines: &str) -> Option<Action> {
 
 /// Returns the usage of a command, or says that the command does not exist.
 fn explain(name: &str) -> String {
-    match USAGES.iter().find(|usage| usage.name == name) {
+    let main_name = match name {
+        "/msg" => "/dm",
+        "/?" => "/help",
+        "/exit" => "/quit",
+        name => name,
+    };
+    match USAGES.iter().find(|usage| usage.name == main_name) {
         Some(usage) => format!("{} {}: {}", usage.name, usage.arguments, usage.help),
-        None => format!("{name} is not a command; /help lists them, and // sends a text that begins with a slash"),
+        None => {
+            format!("{name} is not a command; /help lists the commands, and // sends a text that begins with a slash")
+        }
     }
 }
 

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn message_is_cleared_with_all_its_rows() {
+    fn entered_line_is_cleared_with_all_its_rows() {
         assert_eq!(
             clear_above("bob> ", "hello", 80, 24).as_deref(),
             Some("\x1b[1A\r\x1b[J")

@@ -1,4 +1,5 @@
-//! Lines of the output of commands, other than events. docs/client.md documents every kind.
+//! Lines of the output of commands, other than the events of conversations. docs/client.md
+//! documents every kind.
 
 use chat_core::model::{
     Appended, ClientMessageId, ContactInfo, ContactState, ConversationInfo, DeviceInfo, DirectPolicy, GroupInfo,

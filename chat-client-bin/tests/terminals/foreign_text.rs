@@ -11,8 +11,8 @@ use chat_core::model::{
 use super::scripted_server::{Reply, accept, serve};
 use super::support::parse;
 
-/// A name, note or description that imitates a row of a friend, after escape sequences that would
-/// clear the screen or go to the line above.
+/// A name, note or description that imitates a row of a friend after a line feed, and the name of a
+/// user after escape sequences and other line separators.
 const HOSTILE: &str = "hi\nbob                       7 friend\r\u{1b}[2J\u{1b}[1A\u{9b}2K\u{2028}bob\u{85}bob\tx";
 
 fn user() -> UserInfo {
@@ -196,6 +196,7 @@ fn foreign_text_forges_no_row_in_the_tables_of_the_interactive_client() {
     }
     let (code, lines) = client.finish();
     assert_eq!(code, Some(0), "{lines:#?}");
+    // Each of the lists shows the text at least once.
     assert!(
         lines.iter().filter(|line| line.contains("hi bob")).count() >= 12,
         "{lines:#?}"

@@ -76,7 +76,7 @@ fn signal_ends_a_client_that_finishes_its_jobs() {
 }
 
 #[test]
-fn signal_ends_a_script_that_waits_for_its_line() {
+fn signal_ends_a_script_whose_line_gets_no_answer() {
     let server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
     for (name, code) in SIGNALS {

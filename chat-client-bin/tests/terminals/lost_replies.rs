@@ -19,7 +19,8 @@ use super::support::{TestDevice, eventually};
 
 const DEVICE: &str = "0123456789abcdef0123456789abcdef";
 
-/// Returns `true` for a request that changes something for other devices or users.
+/// Returns `true` for a registration, and for a command other than those that the client sends by
+/// itself along the way.
 fn is_change(kind: &RequestKind) -> bool {
     match kind {
         RequestKind::Register(_) => true,
@@ -170,7 +171,7 @@ fn repeated_command_succeeds_once_a_reply_arrives() {
     }
 }
 
-/// `unreachable` would mean that nothing was done.
+/// The error must not be of the kind `unreachable`, which would mean that nothing was done.
 #[test]
 fn command_received_by_a_server_that_then_goes_away_has_an_unknown_outcome() {
     for (command, timeout) in [

@@ -1,5 +1,5 @@
-//! Tests with a server that is restored from a backup. It gives the ids of conversations that it
-//! assigned after the backup to other conversations.
+//! Tests with a server that is restored from a backup. After the restore, it assigns ids to new
+//! conversations that other conversations had between the backup and the restore.
 
 use std::fs;
 use std::process::Command;
@@ -96,7 +96,8 @@ fn lines_read_after_a_restore_are_sent_to_the_user_of_the_command() {
     client.type_line("before");
     client.until("1");
     fixture.restore_backup(|_| ());
-    // The first line is sent once the client has noticed the restore, or notices it.
+    // The client notices the restore before the first line, or while it sends the line; both have
+    // to work.
     for (number, text) in [("1", "after"), ("2", "last")] {
         client.type_line(text);
         client.until(number);

@@ -293,16 +293,17 @@ impl Client {
     /// Puts a message into the outbox under an idempotency key that the caller has chosen. The time
     /// `deadline` counts from this call: once it has passed, the message is not sent any more, and
     /// its outcome is [`SendOutcome::Unknown`]. With `None`, the message is sent until it has an
-    /// outcome. Another call with the same key refers to the same message: while the message has no
-    /// outcome, it keeps its first deadline, and every handle gets its outcome.
+    /// outcome. Another call with the same key, conversation and content refers to the same
+    /// message: while the message has no outcome, it keeps its first deadline, and every handle
+    /// gets its outcome.
     ///
     /// This device recognises the message as its own
     /// ([`Delivery::is_from_this_device`](super::Delivery::is_from_this_device)) only if the key is
     /// from [`Commands::new_message_id`](crate::commands::Commands::new_message_id).
     ///
     /// # Errors
-    /// The errors of [`enqueue`](Self::enqueue). [`ClientError::Refused`] also if another message
-    /// in the outbox has this key.
+    /// The errors of [`enqueue`](Self::enqueue). [`ClientError::Refused`] also if a message in
+    /// the outbox has this key and another conversation or content.
     pub async fn enqueue_draft(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -343,6 +344,7 @@ impl Client {
     /// a later run cannot notice that the server restored a backup.
     pub fn acknowledge(&self, conversation: ConversationId, cursor: impl Into<Cursor>) {
         let shared = &self.inner.shared;
+        // The number of resets shows whether the acknowledgement is from before a later reset.
         let (cursor, resets) = (cursor.into(), shared.resets());
         shared.acknowledge(conversation, Acknowledgement { cursor, resets });
     }

@@ -76,7 +76,8 @@ pub(super) fn without_descriptions(mut infos: Vec<ConversationInfo>) -> Vec<Conv
 }
 
 /// Returns whether a conversation has ended for the user, and the device has acknowledged
-/// everything that the user may read of it. Lists leave such conversations out.
+/// everything that the user may read of it. The reply to a login leaves such
+/// conversations out, and so do lists, unless the query includes ended ones.
 pub(super) fn is_ended_and_received(membership: &MembershipView) -> bool {
     let (row, member) = (&membership.conversation, &membership.member);
     let has_ended = row.deleted || !member.is_active();

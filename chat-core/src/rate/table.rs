@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// State that returns to its default as time passes.
+/// State that has no effect any more after some time.
 pub(crate) trait Decaying {
-    /// Returns the time until the state equals `Default` and can be forgotten.
+    /// Returns the time until the state is equivalent to `Default` and can be forgotten.
     fn remaining(&self, now: Instant) -> Duration;
 }
 

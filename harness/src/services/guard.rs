@@ -195,7 +195,7 @@ impl GuardedProcess {
     }
 
     /// Waits until the program has ended, without killing it. Returns its exit code, or `None` if a
-    /// signal ended it.
+    /// signal ended it or the code is above 128, which the watching shell does not tell apart.
     ///
     /// # Errors
     /// The program has not ended after a minute, or the system call fails.

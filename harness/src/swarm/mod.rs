@@ -26,7 +26,7 @@ use self::client::SwarmClient;
 pub(crate) use self::setup::{create_group, enroll};
 use crate::deadline::with_deadline;
 use crate::history::{Observation, Writer};
-use crate::wire_client::{Account, RunContext, dump_for};
+use crate::wire_client::{Account, RunContext, record_logs_of};
 
 /// Size and load of a [`Swarm`].
 #[derive(Clone, Debug)]
@@ -285,6 +285,6 @@ impl Swarm {
     pub async fn dump(&self) -> io::Result<()> {
         let accounts = self.clients.iter().map(|client| &client.account);
         let accounts: Vec<Account> = accounts.chain(&self.takeovers).cloned().collect();
-        dump_for(&self.context, &accounts).await
+        record_logs_of(&self.context, &accounts).await
     }
 }

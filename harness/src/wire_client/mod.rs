@@ -10,5 +10,5 @@ mod swarm;
 
 pub(crate) use account::Account;
 pub(crate) use session::{RunContext, Session};
-pub(crate) use swarm::dump_for;
+pub(crate) use swarm::record_logs_of;
 pub use swarm::{WireSwarm, WireSwarmOptions};

@@ -179,13 +179,13 @@ impl WireSwarm {
     /// # Errors
     /// A server does not answer or refuses a request, or the history cannot be written.
     pub async fn dump(&self) -> io::Result<()> {
-        dump_for(&self.context, &self.accounts).await
+        record_logs_of(&self.context, &self.accounts).await
     }
 }
 
 /// Records the memberships of these accounts, and the log of each conversation that one of them may
 /// read from the start, as each server returns it.
-pub(crate) async fn dump_for(context: &RunContext, accounts: &[Account]) -> io::Result<()> {
+pub(crate) async fn record_logs_of(context: &RunContext, accounts: &[Account]) -> io::Result<()> {
     let mut servers = Vec::with_capacity(context.servers.len());
     for server in &context.servers {
         let (asked, mut recorded) = (context.history.now(), BTreeSet::new());

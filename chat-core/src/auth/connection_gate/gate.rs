@@ -158,7 +158,7 @@ impl ConnectionGate {
             unauthenticated: state.total.unauthenticated,
             authenticated: state.total.authenticated,
             sources: state.sources.keys().filter(|key| key.limit_factor() == 1).count(),
-            penalties: state.penalties.len(),
+            penalties: state.penalties.sum_count(),
         }
     }
 }

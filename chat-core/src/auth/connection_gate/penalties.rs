@@ -28,6 +28,9 @@ pub enum Offence {
 /// users may share its address. Penalties do not reject the connections of a known source, from
 /// which a login has succeeded: others at its address must not be able to lock out the devices that
 /// are usually there. The limits on the rate and the number of connections still apply to it.
+///
+/// An offence of an IPv6 source also adds an eighth of the penalty to the sums of the /48 network
+/// that contains the source; these have the same effects on all sources in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {
@@ -37,9 +40,9 @@ pub struct PenaltyOptions {
     pub malformed: Duration,
     /// Penalty for [`Offence::TimedOut`]. Default 10 s.
     pub timed_out: Duration,
-    /// Sum from which the gate rejects the source. Default 15 s.
+    /// Value from which a sum has an effect. Default 15 s.
     pub min: Duration,
-    /// Maximum of the sum. Default 600 s.
+    /// Maximum of each sum. Default 600 s.
     pub max: Duration,
     /// Time for which a source is known after a login from it has succeeded. Default 30 days.
     pub known_source_duration: Duration,
@@ -103,7 +106,8 @@ impl Decaying for KnownSource {
 struct Penalty {
     /// Time at which the sum is 0 again; `None` before the first offence.
     until: Option<Instant>,
-    /// True once the sum has reached the minimum.
+    /// True if the sum has reached the minimum since it was last 0. Meaningless once `until` has
+    /// passed.
     enforced: bool,
 }
 
@@ -189,7 +193,8 @@ impl Penalties {
         Self::enforced_for(table, now, source).filter(|_| before.is_none())
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Returns the number of stored sums, including those without effect.
+    pub(super) fn sum_count(&self) -> usize {
         self.connections.len() + self.logins.len()
     }
 }

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_and_other_encodings_are_refused() {
+    fn disallowed_characters_and_other_encodings_are_refused() {
         for text in ["tab\tbed", "bell\u{7}", "\u{feff}password", "\u{fdd0}"] {
             assert_eq!(normalized(text), Err(PasswordError::Disallowed), "{text:?}");
         }

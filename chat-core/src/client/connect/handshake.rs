@@ -10,7 +10,10 @@ use crate::secure::{Fingerprint, HandshakeError, RejectCode};
 /// Returns the error for a server that declined the handshake.
 pub(super) fn declined(endpoint: &Endpoint, code: RejectCode, retry_after: Duration) -> ConnectError {
     let problem = match code {
-        RejectCode::NoProfile => "the server declined: it knows no handshake of this client".to_owned(),
+        RejectCode::NoProfile => {
+            "the server declined: it supports none of the encryption profiles of this client; one of the two is too old"
+                .to_owned()
+        }
         RejectCode::Busy => "the server declined: it is busy".to_owned(),
         RejectCode::ShuttingDown => "the server declined: it is shutting down".to_owned(),
         RejectCode::Other(code) => format!("the server declined with code {code}"),

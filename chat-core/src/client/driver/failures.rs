@@ -59,7 +59,7 @@ impl Failures {
 
     /// Returns the failure to report, with its server: of the servers that asked for a delay that
     /// exceeds what the application allows, the one with the shortest; otherwise the last failure.
-    /// Returns `None` if all attempts failed as [`Severity::Forbidden`].
+    /// Returns `None` if no temporary failure and no delay was recorded.
     pub(super) fn into_reported(self) -> Option<(ClientError, Endpoint)> {
         let postponed = self.postponed.map(|(_, reason, endpoint)| (reason, endpoint));
         postponed.or(self.last)

@@ -94,7 +94,9 @@ impl Machine {
                 }
             }
             Ok(_) => self.reconnect(
-                ClientError::Protocol("the server answered a request for conversations with something else".into()),
+                ClientError::Protocol(
+                    "the server answered a request for conversations with something else, or repeats a page".into(),
+                ),
                 None,
             ),
             Err(failure) => {

@@ -113,7 +113,9 @@ impl Machine {
                 self.logged_in(now, *logged_in)
             }
             (_, Ok(_)) => self.reconnect(
-                ClientError::Protocol("the server answered a hello, registration or login with something else".into()),
+                ClientError::Protocol(
+                    "the server answered a hello, registration, login or resume with an answer of another kind".into(),
+                ),
                 None,
             ),
             (purpose, Err(failure)) => self.opening_refused(now, purpose, failure),

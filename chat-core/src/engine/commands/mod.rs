@@ -265,8 +265,9 @@ impl Dispatcher {
         CommandFuture::run(Arc::clone(&self.queries).run_at_once(caller, command))
     }
 
-    /// Runs a command like [`run_at_once`](Self::run_at_once), but in a separate task, which ends
-    /// even if the caller drops the future: clients disconnect right after their last mark.
+    /// Runs a command like [`run_at_once`](Self::run_at_once), but in a separate task, which runs
+    /// to its end even if the caller drops the future: clients disconnect right after their last
+    /// mark.
     fn run_to_end(
         &self,
         caller: Caller,

@@ -13,7 +13,8 @@ use crate::model::{Caller, Command, ConversationRef, DraftContent, Outcome, User
 ///
 /// The user's own rights and rates apply. The same commands are refused as for
 /// [`ActingAs`](crate::engine::ActingAs). If the account does not exist or is disabled, commands
-/// fail with [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled). Hooks are asked.
+/// fail with [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled). The hooks decide
+/// about the commands, as about those of a session.
 ///
 /// # Audit log
 /// A command is recorded before it runs, with the operator, the operator's source, the user, the
@@ -78,7 +79,7 @@ const fn recorded_kind(command: &Command) -> Option<&'static str> {
         Command::ChangePassword { .. } => "acting.change_password",
         Command::RevokeDevice(_) => "acting.revoke_device",
         Command::UpdateProfile(_) => "acting.update_profile",
-        Command::SetPresence(_) => "acting.set_status",
+        Command::SetPresence(_) => "acting.set_presence",
         Command::RequestFriend { .. } => "acting.request_friend",
         Command::AnswerFriend { .. } => "acting.answer_friend",
         Command::RemoveFriend(_) => "acting.remove_friend",

@@ -1,5 +1,6 @@
 //! Tests of the limits on the changes of a user, and on the events that a user's requests cause in
-//! the inboxes of others.
+//! the inboxes of others. Also of the maximum
+//! numbers of blocked users, incoming friend requests and former groups.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -419,7 +420,8 @@ async fn number_of_blocked_users_is_limited() {
     alice.execute(Command::Block(dora)).await.unwrap();
 }
 
-/// A request that accepts the request of the other user counts among no limit of open requests.
+/// A friend request that accepts an open request of the other user does not count towards the limit
+/// on open requests.
 #[tokio::test]
 async fn number_of_incoming_friend_requests_is_limited() {
     let mut config = config();

@@ -22,9 +22,9 @@ pub async fn ping_succeeds_on_an_open_store(store: Arc<dyn Store>) {
     store.ping().await.unwrap();
 }
 
-pub async fn newest_event_time_is_that_of_any_conversation(store: Arc<dyn Store>) {
+pub async fn newest_event_time_is_the_latest_of_all_conversations(store: Arc<dyn Store>) {
     let world = World::new(Arc::clone(&store)).await;
-    // Conversations without events have no newest event.
+    // Conversations without events, which the world has too, do not count.
     let events = append(&*store, world.group, world.alice, vec![NewEvent::message("one")])
         .await
         .unwrap();
@@ -99,7 +99,7 @@ pub async fn closed_store_is_unavailable(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn closing_completes_running_units(store: Arc<dyn Store>) {
+pub async fn units_complete_or_fail_while_the_store_closes(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let mut running = tokio::task::JoinSet::new();
     for _ in 0..20 {

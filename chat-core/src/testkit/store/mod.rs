@@ -128,8 +128,8 @@ macro_rules! store_conformance {
                 locks_out_of_order_are_rejected, created_conversations_may_be_locked_at_any_time;
             instance:
                 epoch_is_stable, cluster_key_is_stable, ping_succeeds_on_an_open_store,
-                newest_event_time_is_that_of_any_conversation, time_of_day_agrees_with_heartbeats,
-                closed_store_is_unavailable, closing_completes_running_units;
+                newest_event_time_is_the_latest_of_all_conversations, time_of_day_agrees_with_heartbeats,
+                closed_store_is_unavailable, units_complete_or_fail_while_the_store_closes;
             feeds:
                 feed_cursor_only_grows, backlog_finds_conversations_beyond_the_cursors,
                 lease_excludes_other_nodes_until_released, expired_lease_goes_to_another_node,

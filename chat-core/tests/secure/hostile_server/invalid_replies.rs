@@ -92,11 +92,11 @@ fn transcripts() -> Vec<Row> {
         changed("changed tag of the credential", E::BadTag, |b| {
             *b.last_mut().unwrap() ^= 1
         }),
-        changed("one byte short", E::BadTag, |b| {
+        changed("one byte too short", E::BadTag, |b| {
             b.pop();
             set_length(b);
         }),
-        changed("one byte long", E::BadTag, |b| {
+        changed("one byte too long", E::BadTag, |b| {
             b.push(0);
             set_length(b);
         }),
@@ -214,7 +214,7 @@ fn signatures() -> Vec<Row> {
         signed("signature one byte short", |c, k| {
             pss(&RSA, 32, &c.message(k))[..255].to_vec()
         }),
-        signed("signature one zero byte long", |c, k| {
+        signed("one zero byte before the signature", |c, k| {
             [&[0][..], &pss(&RSA, 32, &c.message(k))].concat()
         }),
         signed("one bit of the signature changed", |c, k| {
@@ -266,7 +266,7 @@ fn signatures() -> Vec<Row> {
             pss(&RSA, 32, &signed.message(k))
         }),
         row(
-            "another server's credential over our own static key",
+            "credential of the real server, presented with another static key",
             E::BadSignature,
             |hello| {
                 let client = Client::new("");

@@ -2,9 +2,9 @@
 //! conversation are refused until it has been resent. A client with several drafts in flight
 //! receives the refusal late. Without this module, the drafts sent after the refused one would be
 //! stored, and the resent draft would follow them. So they are refused too, until the refused
-//! drafts have arrived again in their original order. This concerns only drafts in flight: a client
-//! that has received the refusal may give the draft up and send others after
-//! `EngineConfig::resend_window`.
+//! drafts have arrived again in their original order. The purpose is the order of drafts in
+//! flight. A client that gives the refused draft up can send others once
+//! `EngineConfig::resend_window` has passed.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -73,12 +73,12 @@ impl Gap {
         let (code, text) = if self.outcome_unknown {
             (
                 ReplyCode::TryAgain,
-                "an earlier message was refused; send it again first. It may or may not have been stored",
+                "an earlier message was refused; send that one again first. It may or may not have been stored",
             )
         } else {
             (
                 ReplyCode::Busy,
-                "an earlier message was refused; send it again first. Nothing was done",
+                "an earlier message was refused; send that one again first. Neither message was stored",
             )
         };
         CommandError::new(code, text).retry_after(Duration::from_secs(1))

@@ -29,7 +29,7 @@ struct FakeState {
 /// Function of [`Ports`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
-    Known,
+    Cached,
     Start,
 }
 
@@ -56,7 +56,7 @@ impl FakePorts {
 
 impl Ports for FakePorts {
     fn cached(&self, user: UserId, conversation: &ConversationRef) -> Option<FoundConversation> {
-        self.called(Call::Known);
+        self.called(Call::Cached);
         cached(user, conversation)
     }
 
@@ -145,7 +145,7 @@ async fn answers(replies: Vec<CommandFuture>) -> Vec<u32> {
 
 #[tokio::test]
 async fn driver_keeps_order_and_continues_after_a_panic() {
-    for (call, after) in [(Call::Known, 0), (Call::Known, 2), (Call::Start, 0)] {
+    for (call, after) in [(Call::Cached, 0), (Call::Cached, 2), (Call::Start, 0)] {
         for conversation in [KNOWN, UNKNOWN] {
             let running = RunningDriver::start();
             running.ports.panic_at(call, after);
@@ -174,7 +174,7 @@ async fn driver_runs_one_transaction_at_a_time_after_a_panic() {
     while *running.ports.0.running_commits.lock().unwrap() == 0 {
         tokio::task::yield_now().await;
     }
-    running.ports.panic_at(Call::Known, 0);
+    running.ports.panic_at(Call::Cached, 0);
     assert_eq!(answers(running.send(KNOWN, 2..=2)).await, [TRY_AGAIN]);
     assert_eq!(
         answers(started).await,
