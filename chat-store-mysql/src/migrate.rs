@@ -34,7 +34,9 @@ const KNOWN: u32 = MIGRATIONS.len() as u32;
 const DUPLICATE_KEY_NAME: u16 = 1061;
 
 /// Maximum time in seconds for which a change of a table waits for transactions that use the table.
-const MAX_TABLE_WAIT_S: u32 = 20;
+const MAX_TABLE_WAIT_S: u32 = 3;
+/// Error number of a lock that was not granted in time.
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 /// Name of the migration lock, in SQL. The names of locks are global to the server, so this one
 /// includes the name of the database.
@@ -190,12 +192,19 @@ async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError
 async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
     tracing::info!(migration = name, "applying a migration");
     // A change of a table waits for transactions that have read it, such as a dump, and all later
-    // statements on the table wait for the change. After this time the migration fails instead.
+    // statements on the table wait for the change: it waits for a short time only.
     let limit = format!("SET SESSION lock_wait_timeout = {MAX_TABLE_WAIT_S}");
     conn.query_drop(limit).await.map_err(OpenError::from_driver)?;
     for statement in statements(sql) {
         match conn.query_drop(statement).await {
             Err(mysql_async::Error::Server(error)) if error.code == DUPLICATE_KEY_NAME => {}
+            Err(mysql_async::Error::Server(error)) if error.code == LOCK_WAIT_TIMEOUT => {
+                let text = format!(
+                    "migration {name} needs a table that another transaction, such as a dump, is using; run \
+                     `chat-server migrate` again when that has ended"
+                );
+                return Err(OpenError::Other(text.into()));
+            }
             result => result.map_err(OpenError::from_driver)?,
         }
     }

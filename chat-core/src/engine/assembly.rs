@@ -78,6 +78,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: AssemblyPart
     let commands = Arc::new(dispatcher(&lifecycle, &config, &ports, &queues, &shared));
     Engine::new(Parts {
         logins: Arc::new(Logins {
+            limits: Arc::clone(&shared.limits),
             access: Arc::clone(&ports.access),
             authenticator: Arc::clone(&ports.authenticator),
             passwords: ports.passwords.clone(),

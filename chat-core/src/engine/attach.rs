@@ -14,7 +14,7 @@ use super::query_lanes::{ROWS_PER_CONVERSATION, ROWS_PER_QUERY};
 use super::store_access::StoreAccess;
 use super::views::{conversation_infos, newest_memberships, without_descriptions};
 use super::workers::{MarkQueue, ObserverQueue, PresenceQueue};
-use crate::model::{Caller, CloseCode, DeviceId, Origin, SessionEpoch, Source, Timestamp, UserId};
+use crate::model::{Caller, CloseCode, Device, DeviceId, Origin, SessionEpoch, Source, Timestamp, UserId};
 use crate::router::{Outbox, Router, SessionSelector};
 use crate::service::{AttachedSession, SessionGuard};
 
@@ -49,7 +49,8 @@ impl Sessions {
         }
         let access = &self.access;
         self.marks.wait_until_written(caller.user).await;
-        self.wait_for_read_rate(caller.user).await?;
+        // Of several logins of the device at the same time, only the last reads the conversations.
+        self.require_epoch(caller, device, epoch).await?;
         let (subscription, memberships) = access.read(self.router.subscribe(caller, outbox)).await?;
         let rows = ROWS_PER_QUERY as usize + memberships.len();
         self.limits
@@ -57,11 +58,7 @@ impl Sessions {
         subscription.record_start(source, access.wall_time());
         // A newer login of the device closes its older sessions. If that happened just before this
         // session was attached, this session was not closed.
-        let device_row = access.read(access.store().device(caller.user, device)).await?;
-        let Some(device_row) = device_row.filter(|row| row.session_epoch == epoch) else {
-            check_caller(access, caller).await?;
-            return Err(CommandError::fenced(CloseCode::Replaced));
-        };
+        let device_row = self.require_epoch(caller, device, epoch).await?;
         let expiry = device_row
             .session_expires
             .map(|at| self.end_at(at, caller.user, device, epoch));
@@ -82,14 +79,24 @@ impl Sessions {
         Ok(AttachedSession::new(guard, conversations).with_more(has_more))
     }
 
-    /// Delays a login, which reads all memberships of the user, while the user exceeds the rate of
-    /// reads: a device that logs in again and again must not slow down other users. The delay is
-    /// bounded, and the login does not queue behind the queries of the user. So a thief who keeps
-    /// the account busy cannot keep out the owner, who would end the thief's session.
-    async fn wait_for_read_rate(&self, user: UserId) -> Result<(), CommandError> {
-        tokio::select! {
-            () = tokio::time::sleep(self.limits.read_delay(user)) => Ok(()),
-            () = self.lifecycle.draining().cancelled() => Err(CommandError::shutting_down()),
+    /// Returns the row of a device.
+    ///
+    /// # Errors
+    /// The login has ended, or a newer one of the device has replaced it.
+    async fn require_epoch(
+        &self,
+        caller: Caller,
+        device: DeviceId,
+        epoch: SessionEpoch,
+    ) -> Result<Device, CommandError> {
+        let access = &self.access;
+        let row = access.read(access.store().device(caller.user, device)).await?;
+        match row.filter(|row| row.session_epoch == epoch) {
+            Some(row) => Ok(row),
+            None => {
+                check_caller(access, caller).await?;
+                Err(CommandError::fenced(CloseCode::Replaced))
+            }
         }
     }
 

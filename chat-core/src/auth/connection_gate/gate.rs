@@ -219,7 +219,7 @@ impl Shared {
     }
 
     /// Adds a penalty, unless the source has open sessions other than those of the offender, whose
-    /// number is `own_sessions`, or is known. Logs a penalty when it takes effect, but not when it
+    /// number is `own_sessions`. Logs a penalty when it takes effect, but not when it
     /// is extended.
     fn penalise(&self, now: Instant, source: SourceKey, offence: Offence, own_sessions: u32) {
         let mut state = self.state();

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, Outcome, UserId};
+use crate::model::{ClientMessageId, Command, ConversationId, Outcome, UserId};
 use crate::panics;
 use crate::time::{now, wall_clock};
 
@@ -243,6 +243,15 @@ impl Driver {
             .await;
         match explained {
             // A server may have registered the account before the attempts failed.
+            Some(ClientError::Refused(refused)) => {
+                let is_unknown =
+                    self.machine.is_registration_unanswered() && refusal_kind(&refused) == RefusalKind::Temporary;
+                if is_unknown {
+                    ClientError::Interrupted
+                } else {
+                    ClientError::Refused(refused)
+                }
+            }
             Some(reason) if self.machine.may_have_registered() && is_temporary(&reason) => ClientError::Interrupted,
             explained => explained.unwrap_or(ClientError::Closed),
         }
@@ -431,14 +440,10 @@ fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX)
 }
 
-/// Returns whether another attempt might succeed after this error.
-fn is_temporary(reason: &ClientError) -> bool {
-    match reason {
-        ClientError::Refused(failure) => refusal_kind(failure) == RefusalKind::Temporary,
-        ClientError::Ended(CloseCode::Overloaded | CloseCode::GoingAway)
-        | ClientError::Unreachable(_)
-        | ClientError::Protocol(_)
-        | ClientError::Timeout => true,
-        _ => false,
-    }
+/// Returns whether another attempt might succeed after this error of a connection.
+const fn is_temporary(reason: &ClientError) -> bool {
+    matches!(
+        reason,
+        ClientError::Ended(_) | ClientError::Unreachable(_) | ClientError::Protocol(_) | ClientError::Timeout
+    )
 }

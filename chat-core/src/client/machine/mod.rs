@@ -103,7 +103,8 @@ pub struct Machine {
     registered: bool,
     /// True once a login has succeeded.
     has_logged_in: bool,
-    /// True if a connection broke during a registration.
+    /// True if a registration was sent whose outcome is unknown, because the connection broke or
+    /// the server said so.
     register_interrupted: bool,
     requests: Requests,
     /// Commands that wait for a session, with their ids.
@@ -337,6 +338,12 @@ impl Machine {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Opening(_) | Phase::Online(_))
+    }
+
+    /// Returns whether the client has sent a registration, and does not know its outcome.
+    #[must_use]
+    pub const fn is_registration_unanswered(&self) -> bool {
+        self.register_interrupted && !self.registered
     }
 
     /// Returns whether the client may have created an account without the application knowing it:

@@ -14,6 +14,7 @@ use crate::engine::breaker::Scope;
 use crate::engine::config::{EngineConfig, SessionPolicy};
 use crate::engine::error::{CommandError, name_taken};
 use crate::engine::hook_calls::HookCalls;
+use crate::engine::limits::UserLimits;
 use crate::engine::operations::account::{
     Admit, CommittedLogin, CreateAccount, LoginMethod, PhcString, Provision, Tokens, can_resume, first_epoch,
     private_info, session_expired,
@@ -58,6 +59,7 @@ impl From<&EngineConfig> for LoginOptions {
 
 #[derive(Debug)]
 pub(in crate::engine) struct Logins {
+    pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) authenticator: Arc<dyn Authenticator>,
     /// Passwords in the store; `None` if the application's authenticator replaces them.
@@ -293,6 +295,12 @@ impl Logins {
 
     /// Commits a login or resume, and ends the sessions that it replaces.
     async fn admit(&self, user: UserId, device: DeviceId, method: LoginMethod) -> Result<CommittedLogin, CommandError> {
+        // A login reads all memberships of the user. It is delayed before it changes anything,
+        // while the user exceeds the rate of reads, so that a device that logs in again and again
+        // does not slow down other users. The delay is bounded, and the login does not queue behind
+        // the queries of the user: a thief who keeps the account busy cannot keep out the owner,
+        // who would end the thief's session.
+        tokio::time::sleep(self.limits.read_delay(user)).await;
         // A resumed device is known, so it evicts no other device, and it is one of the logged-in
         // devices that the policy `RejectNewDevices` has admitted. Only the policy `Reject` has to
         // know the live devices at a resume.

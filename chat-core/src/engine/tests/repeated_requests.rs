@@ -1,6 +1,6 @@
 //! Tests of the limits on the changes of a user, and on the events that a user's requests cause in
-//! the inboxes of others. Also of the maximum
-//! numbers of blocked users, incoming friend requests and former groups.
+//! the inboxes of others. Also of the maximum numbers of blocked users, incoming friend requests
+//! and former groups.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

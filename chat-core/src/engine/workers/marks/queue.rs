@@ -98,6 +98,9 @@ impl MarkQueue {
         let mark = Mark { seq, caller };
         let queued = {
             let mut marks = self.marks.lock();
+            if *self.ended.borrow() == u64::MAX {
+                return Err(CommandError::shutting_down());
+            }
             if !marks.add(position, mark) {
                 return Err(CommandError::busy());
             }
@@ -152,8 +155,9 @@ impl MarkQueue {
         self.wake(ended);
     }
 
-    /// Lets commands read without waiting from now on, because no further mark will be written.
+    /// Refuses further marks, and lets commands read without waiting.
     pub(super) fn close(&self) {
+        let _marks = self.marks.lock(); // no mark is being added
         self.wake(u64::MAX);
     }
 

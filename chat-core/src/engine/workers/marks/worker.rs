@@ -30,7 +30,7 @@ const MAX_CONCURRENT_READS: usize = 16;
 const MIN_AWAITED_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Maximum time at the end of the worker for commands that ask the store before they add a mark.
-/// Such a mark is lost then, which only repeats deliveries.
+/// After it, such a command fails.
 const MAX_EXPECTED_WAIT: Duration = Duration::from_secs(2);
 
 /// Writes queued marks, and notifies the user's other devices and the other members.
@@ -71,7 +71,7 @@ impl MarkWorker {
     }
 
     /// Runs until the engine drains, then writes the remaining marks, also those of commands that
-    /// still ask the store, and closes the queue.
+    /// ask the store for at most [`MAX_EXPECTED_WAIT`], and closes the queue.
     pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
         while !draining.is_cancelled() {
             tokio::select! {
@@ -91,10 +91,10 @@ impl MarkWorker {
         self.flush().await;
         let expected = self.queue.wait_for_expected();
         if tokio::time::timeout(MAX_EXPECTED_WAIT, expected).await.is_err() {
-            tracing::debug!("some marks are lost, because the store did not answer in time");
+            tracing::warn!("some marks are lost: the store did not say in time which events their users may read");
         }
-        self.flush().await;
         self.queue.close();
+        self.flush().await;
     }
 
     /// Waits until the queued marks have to be written: after the flush interval, when there are
