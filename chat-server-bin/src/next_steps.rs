@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What the commands have to contain so that clients reach the server that has started.
+/// Values that the printed commands contain, so that clients reach the server that has started.
 #[derive(Debug)]
 pub(crate) struct StartedServer<'a> {
     /// Listeners to which clients connect without a proxy: protocol and address.

@@ -4,10 +4,9 @@
 
 mod support;
 
-use bytes::Bytes;
-use chat_core::model::{EventKind, Page, PageFrom, Seq};
+use chat_core::model::{Page, PageFrom, Seq};
 use chat_core::store::{MessageStore as _, Store as _};
-use chat_core::testkit::store::{NewEvent, append_to, transact};
+use chat_core::testkit::store::append_edited_messages;
 use support::{rows_read, server, status_sum, world};
 
 /// Number of messages. Each has an edit.
@@ -16,31 +15,13 @@ const MESSAGES: u64 = 320;
 const EDIT_BYTES: usize = 4096;
 
 /// All edits together have 1.25 MiB. A page of 16 KiB whose limit was applied to the bodies after
-/// they were read would cost about 80 times as much as it returns.
+/// they were read would cost about 100 times as much as it returns.
 #[tokio::test]
 async fn page_of_messages_with_large_edits_reads_about_as_much_as_it_returns() {
     let (server, url) = server(&[]);
     let (world, store) = world(&url).await;
-    let (group, alice) = (world.group, world.alice);
-    // The messages have the positions 1 to 320, and their edits follow.
-    let work = transact(&*store, move |tx| {
-        Box::pin(async move {
-            let messages: Vec<_> = (0..MESSAGES).map(|_| NewEvent::message("short")).collect();
-            append_to(tx, group, alice, &messages).await?;
-            let edits: Vec<_> = (1..=MESSAGES)
-                .map(|target| NewEvent {
-                    body: Bytes::from(vec![b'e'; EDIT_BYTES]),
-                    ..NewEvent::of(EventKind::Edit, Some(Seq(target)))
-                })
-                .collect();
-            for edit in append_to(tx, group, alice, &edits).await? {
-                let target = edit.target.expect("an edit has a target");
-                tx.mark_edited(group, target, edit.seq).await?;
-            }
-            Ok(())
-        })
-    });
-    work.await.unwrap();
+    let group = world.group;
+    append_edited_messages(&world, MESSAGES, EDIT_BYTES).await.unwrap();
 
     for from in [PageFrom::After(Seq::ZERO), PageFrom::Before(Seq(MESSAGES + 1))] {
         // Returns the bytes that the server sent, the rows that it read, and the size of the page.

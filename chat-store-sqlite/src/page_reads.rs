@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use chat_core::model::{EventKind, Page, PageFrom, Seq};
+use chat_core::model::{Page, PageFrom, Seq};
 use chat_core::store::Store;
-use chat_core::testkit::store::{NewEvent, World, append_to, transact};
+use chat_core::testkit::store::{World, append_edited_messages};
 
 use crate::messages::events_for;
 use crate::{Options, SqliteStore};
@@ -28,29 +27,6 @@ fn cost_of_measuring() -> u64 {
     bytes_read() - before
 }
 
-/// Appends messages, at the positions 1 to [`MESSAGES`], and then an edit of each.
-async fn append_edited_messages(world: &World) {
-    let (group, alice) = (world.group, world.alice);
-    let work = transact(&*world.store, move |tx| {
-        Box::pin(async move {
-            let messages: Vec<_> = (0..MESSAGES).map(|_| NewEvent::message("short")).collect();
-            append_to(tx, group, alice, &messages).await?;
-            let edits: Vec<_> = (1..=MESSAGES)
-                .map(|target| NewEvent {
-                    body: Bytes::from(vec![b'e'; EDIT_BYTES]),
-                    ..NewEvent::of(EventKind::Edit, Some(Seq(target)))
-                })
-                .collect();
-            for edit in append_to(tx, group, alice, &edits).await? {
-                let target = edit.target.expect("an edit has a target");
-                tx.mark_edited(group, target, edit.seq).await?;
-            }
-            Ok(())
-        })
-    });
-    work.await.unwrap();
-}
-
 /// All edits together have 1.25 MiB. A page of 16 KiB that read them all before it applied its
 /// limit would read about 100 times as much as it returns.
 #[tokio::test]
@@ -58,7 +34,7 @@ async fn page_of_messages_with_large_edits_reads_about_as_much_as_it_returns() {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).await.unwrap());
     let world = World::new(store.clone() as Arc<dyn Store>).await;
-    append_edited_messages(&world).await;
+    append_edited_messages(&world, MESSAGES, EDIT_BYTES).await.unwrap();
     store.close().await;
     let (bob, group, direct) = (world.bob, world.group, world.direct);
     drop((store, world));

@@ -33,7 +33,7 @@ use super::screen::{PrintGuard, PrintLock, Screen};
 use super::suspension;
 use super::typing::{SharedEditorStatus, TypingNotices};
 
-/// How long Enter waits for a line that is being printed.
+/// Maximum time for which Enter waits for a line that is being printed.
 const PAUSE_TIMEOUT: Duration = Duration::from_millis(50);
 /// Escape sequence that saves the position of the cursor (DECSC).
 const SAVE_CURSOR: &str = "\x1b7";

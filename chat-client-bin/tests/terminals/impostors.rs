@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection};
 use super::schemes::{option, serve, serve_at};
 use super::support::TestDevice;
 
-/// What the impostor does in each connection.
+/// Behaviour of an impostor in each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Impostor {
     /// It completes the handshake of SC1 with a key of its own.
@@ -39,7 +39,7 @@ struct RunningImpostor {
     is_stopped: Arc<AtomicBool>,
     /// Number of connections in which the impostor has sent its key.
     presented: Arc<AtomicUsize>,
-    /// What the clients have sent after they received the key.
+    /// Bytes that the clients have sent after they received the key.
     disclosed: Arc<Mutex<Vec<u8>>>,
     thread: Option<JoinHandle<()>>,
 }

@@ -11,7 +11,7 @@ use chat_core::model::{Command, ReplyCode};
 use super::scripted_server::{Reply, accept, device_of, handle};
 use super::support::TestDevice;
 
-/// What a server does in one connection.
+/// Behaviour of a server in one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behavior {
     /// The server closes the connection when it receives a logout.

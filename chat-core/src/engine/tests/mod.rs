@@ -3,6 +3,7 @@
 mod accounts;
 mod acting;
 mod basics;
+mod change_rate;
 mod clocks;
 mod cluster;
 mod contacts;
@@ -20,6 +21,7 @@ mod login_throttle;
 mod lost_answers;
 mod mark_writes;
 mod marks;
+mod maximum_numbers;
 mod messages;
 mod operator;
 mod outages;

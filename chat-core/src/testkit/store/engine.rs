@@ -34,7 +34,7 @@ fn id(session: &LocalSession) -> UserId {
     session.caller().user
 }
 
-/// What a user sees of a group.
+/// A group as a user sees it.
 #[derive(Debug, PartialEq)]
 struct GroupViews {
     /// Answer to `GetConversation`, if the user may read the group.

@@ -292,6 +292,32 @@ pub async fn append_to(
     Ok(events)
 }
 
+/// Appends `count` messages to the group of `world`, and then an edit of each, whose body has
+/// `edit_bytes` bytes, in one unit of work.
+///
+/// # Errors
+/// The errors of [`append`].
+pub async fn append_edited_messages(world: &World, count: u64, edit_bytes: usize) -> Result<(), StoreError> {
+    let (group, alice) = (world.group, world.alice);
+    transact(&*world.store, move |tx| {
+        Box::pin(async move {
+            let messages: Vec<_> = (0..count).map(|_| NewEvent::message("short")).collect();
+            let messages = append_to(tx, group, alice, &messages).await?;
+            let edit = |message: &Event| NewEvent {
+                body: Bytes::from(vec![b'e'; edit_bytes]),
+                ..NewEvent::of(EventKind::Edit, Some(message.seq))
+            };
+            let edits: Vec<_> = messages.iter().map(edit).collect();
+            let edits = append_to(tx, group, alice, &edits).await?;
+            for (message, edit) in messages.iter().zip(edits) {
+                tx.mark_edited(group, message.seq, edit.seq).await?;
+            }
+            Ok(())
+        })
+    })
+    .await
+}
+
 /// Appends `new_events` in a separate unit of work.
 ///
 /// # Errors

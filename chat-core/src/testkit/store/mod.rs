@@ -53,7 +53,10 @@ pub mod units;
 pub mod user_changes;
 
 pub use faulty::{FaultyStore, HoldGuard};
-pub use fixture::{NewEvent, World, append, append_to, create_direct_conversations, new_account, register, transact};
+pub use fixture::{
+    NewEvent, World, append, append_edited_messages, append_to, create_direct_conversations, new_account, register,
+    transact,
+};
 
 /// Defines a `#[tokio::test]` for every case. The argument is an expression that yields, each time
 /// it is evaluated, a future of an empty store and a guard (such as the directory of the store);

@@ -8,10 +8,10 @@ use crate::client::{ClientError, ClientEvent};
 use crate::codec::{Answer, RequestKind, body};
 use crate::model::{
     CloseCode, Command, ConversationRef, DisplayName, Event, EventBody, EventKind, GroupName, Outcome, PresenceState,
-    ProfileChanges, Push, Registration, ReplyCode, Secret, Seq, SessionTokens, UserName, UserRef,
+    ProfileChanges, Push, ReplyCode, Secret, Seq, SessionTokens, UserName, UserRef,
 };
 
-fn password(fresh: bool) -> Credentials {
+pub(super) fn password(fresh: bool) -> Credentials {
     Credentials::Password {
         account: UserRef::Name(UserName::parse("alice").unwrap()),
         secret: Secret::new(*b"secret"),
@@ -19,16 +19,16 @@ fn password(fresh: bool) -> Credentials {
     }
 }
 
-fn is_login(kind: &RequestKind) -> bool {
+pub(super) fn is_login(kind: &RequestKind) -> bool {
     matches!(kind, RequestKind::Login(_))
 }
 
-fn is_resume(kind: &RequestKind) -> bool {
+pub(super) fn is_resume(kind: &RequestKind) -> bool {
     matches!(kind, RequestKind::Resume(_))
 }
 
 /// Returns the reason for which the machine has ended, if it has.
-fn ended(script: &mut Script) -> Option<ClientError> {
+pub(super) fn ended(script: &mut Script) -> Option<ClientError> {
     script.drain();
     script.actions.iter().find_map(|action| match action {
         Action::End(reason) => Some(reason.clone()),
@@ -128,86 +128,6 @@ fn busy_server_is_retried() {
     // Without a delay of the server, the next server of the list is tried at once.
     assert_eq!(reconnect_delay(&mut script), Some(None));
     assert!(ended(&mut script).is_none());
-}
-
-#[test]
-fn registration_is_followed_by_login() {
-    let mut config = config();
-    config.session = None;
-    config.credentials = register();
-    let mut script = Script::new(config);
-    script.machine.connected(script.now);
-    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
-    script.answer(request, Answer::Registered(user(ME, "alice")));
-    assert!(script.try_take(is_login).is_some());
-    assert!(script.machine.may_have_registered(), "until the login has succeeded");
-}
-
-/// The server may have created the account, so another attempt that finds the name taken logs in.
-#[test]
-fn registration_with_an_unknown_outcome_is_followed_by_a_login_if_the_name_is_taken() {
-    let mut config = config();
-    config.session = None;
-    config.credentials = register();
-    let mut script = Script::new(config);
-    script.machine.connected(script.now);
-    assert!(!script.machine.may_have_registered());
-    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
-    script.refuse(request, ReplyCode::TryAgain);
-    assert!(script.machine.may_have_registered());
-    script.machine.disconnected(script.now);
-    script.sent.clear();
-    script.machine.connected(script.now);
-    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
-    script.refuse(request, ReplyCode::NameTaken);
-    assert!(script.try_take(is_login).is_some());
-}
-
-#[test]
-fn registration_does_not_resume_the_stored_session_of_another_user() {
-    let mut config = config();
-    assert!(config.session.is_some(), "the session of another user");
-    config.credentials = register();
-    let mut script = Script::new(config);
-    script.machine.connected(script.now);
-    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
-    script.answer(request, Answer::Registered(user(OTHER, "alice")));
-    assert!(script.try_take(is_login).is_some() && script.try_take(is_resume).is_none());
-    script.machine.disconnected(script.now);
-    script.sent.clear();
-    script.machine.connected(script.now);
-    assert!(script.try_take(is_login).is_some() && script.try_take(is_resume).is_none());
-    let kept = |action: &Action| !matches!(action, Action::ForgetSession);
-    assert!(script.actions.iter().all(kept), "the login may fail");
-}
-
-#[test]
-fn interrupted_registration_falls_back_to_login() {
-    let mut config = config();
-    config.session = None;
-    config.credentials = register();
-    let mut script = Script::new(config);
-    script.machine.connected(script.now);
-    script.machine.disconnected(script.now);
-    script.sent.clear();
-    script.machine.connected(script.now);
-    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
-    script.refuse(request, ReplyCode::NameTaken);
-    let login = script.take(is_login);
-    script.refuse(login, ReplyCode::BadCredentials);
-    assert_eq!(
-        ended(&mut script).unwrap().code(),
-        Some(ReplyCode::NameTaken),
-        "another user has registered the name"
-    );
-}
-
-fn register() -> Credentials {
-    Credentials::Register(Registration {
-        name: UserName::parse("alice").unwrap(),
-        password: Secret::new(*b"secret"),
-        display_name: None,
-    })
 }
 
 #[test]
@@ -426,91 +346,4 @@ fn tokens_of_a_new_password_are_saved() {
         panic!("not resumed")
     };
     assert_eq!(resume.session_token, session_token);
-}
-
-fn is_logout(kind: &RequestKind) -> bool {
-    matches!(kind, RequestKind::Command(Command::Logout))
-}
-
-/// Returns whether the logout succeeded, and whether the token was deleted.
-fn logged_out(script: &mut Script) -> (bool, bool) {
-    script.drain();
-    let succeeded = |action: &Action| {
-        matches!(
-            action,
-            Action::Finish {
-                command_id: 1,
-                result: Ok(Outcome::Done)
-            }
-        )
-    };
-    let forgot = |action: &Action| matches!(action, Action::ForgetSession);
-    (script.actions.iter().any(succeeded), script.actions.iter().any(forgot))
-}
-
-/// Returns a machine whose connection broke before the answer to a logout.
-fn interrupted_logout(credentials: Credentials) -> Script {
-    let mut config = config();
-    config.credentials = credentials;
-    let mut script = Script::online(config, Vec::new());
-    script.machine.execute(script.now, 1, Command::Logout);
-    assert!(script.try_take(is_logout).is_some());
-    script.machine.disconnected(script.now);
-    assert_eq!(logged_out(&mut script), (false, false));
-    script
-}
-
-#[test]
-fn logout_is_repeated_and_keeps_the_token_until_it_is_answered() {
-    let mut script = interrupted_logout(Credentials::Stored);
-    script.log_in(EPOCH, Vec::new());
-    assert_eq!(logged_out(&mut script), (false, false));
-    let logout = script.take(is_logout);
-    script.outcome(logout, Outcome::Done);
-    assert_eq!(logged_out(&mut script), (true, true));
-    assert!(matches!(
-        ended(&mut script),
-        Some(ClientError::Ended(CloseCode::LoggedOut))
-    ));
-}
-
-#[test]
-fn logout_succeeds_if_the_session_turns_out_to_have_ended() {
-    for credentials in [Credentials::Stored, password(false)] {
-        let mut script = interrupted_logout(credentials);
-        script.machine.connected(script.now);
-        let resume = script.take(is_resume);
-        script.refuse(resume, ReplyCode::SessionExpired);
-        assert_eq!(logged_out(&mut script), (true, true));
-        assert!(
-            script.try_take(is_login).is_none(),
-            "the application wants no new session"
-        );
-    }
-}
-
-#[test]
-fn logout_succeeds_if_the_close_overtakes_its_answer() {
-    let mut script = Script::online(config(), Vec::new());
-    script.machine.execute(script.now, 1, Command::Logout);
-    script.push(Push::Closed(CloseCode::LoggedOut));
-    assert_eq!(logged_out(&mut script), (true, true));
-}
-
-#[test]
-fn logout_without_an_answer_ends_as_interrupted() {
-    let mut script = interrupted_logout(Credentials::Stored);
-    script.log_in(EPOCH, Vec::new());
-    script.machine.give_up(ClientError::Closed);
-    assert_eq!(logged_out(&mut script), (false, false));
-    let interrupted = |action: &Action| {
-        matches!(
-            action,
-            Action::Finish {
-                command_id: 1,
-                result: Err(ClientError::Interrupted)
-            }
-        )
-    };
-    assert!(script.actions.iter().any(interrupted));
 }

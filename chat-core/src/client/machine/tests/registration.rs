@@ -1,0 +1,87 @@
+//! Tests of registrations, and of the login that follows them.
+
+use super::script::*;
+use super::session::{ended, is_login, is_resume};
+use crate::client::machine::{Action, Credentials};
+use crate::codec::{Answer, RequestKind};
+use crate::model::{Registration, ReplyCode, Secret, UserName};
+
+#[test]
+fn registration_is_followed_by_login() {
+    let mut config = config();
+    config.session = None;
+    config.credentials = register();
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.answer(request, Answer::Registered(user(ME, "alice")));
+    assert!(script.try_take(is_login).is_some());
+    assert!(script.machine.may_have_registered(), "until the login has succeeded");
+}
+
+/// The server may have created the account, so another attempt that finds the name taken logs in.
+#[test]
+fn registration_with_an_unknown_outcome_is_followed_by_a_login_if_the_name_is_taken() {
+    let mut config = config();
+    config.session = None;
+    config.credentials = register();
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    assert!(!script.machine.may_have_registered());
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.refuse(request, ReplyCode::TryAgain);
+    assert!(script.machine.may_have_registered());
+    script.machine.disconnected(script.now);
+    script.sent.clear();
+    script.machine.connected(script.now);
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.refuse(request, ReplyCode::NameTaken);
+    assert!(script.try_take(is_login).is_some());
+}
+
+#[test]
+fn registration_does_not_resume_the_stored_session_of_another_user() {
+    let mut config = config();
+    assert!(config.session.is_some(), "the session of another user");
+    config.credentials = register();
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.answer(request, Answer::Registered(user(OTHER, "alice")));
+    assert!(script.try_take(is_login).is_some() && script.try_take(is_resume).is_none());
+    script.machine.disconnected(script.now);
+    script.sent.clear();
+    script.machine.connected(script.now);
+    assert!(script.try_take(is_login).is_some() && script.try_take(is_resume).is_none());
+    let kept = |action: &Action| !matches!(action, Action::ForgetSession);
+    assert!(script.actions.iter().all(kept), "the login may fail");
+}
+
+#[test]
+fn interrupted_registration_falls_back_to_login() {
+    let mut config = config();
+    config.session = None;
+    config.credentials = register();
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    script.machine.disconnected(script.now);
+    script.sent.clear();
+    script.machine.connected(script.now);
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.refuse(request, ReplyCode::NameTaken);
+    let login = script.take(is_login);
+    script.refuse(login, ReplyCode::BadCredentials);
+    assert_eq!(
+        ended(&mut script).unwrap().code(),
+        Some(ReplyCode::NameTaken),
+        "another user has registered the name"
+    );
+}
+
+fn register() -> Credentials {
+    Credentials::Register(Registration {
+        name: UserName::parse("alice").unwrap(),
+        password: Secret::new(*b"secret"),
+        display_name: None,
+    })
+}
