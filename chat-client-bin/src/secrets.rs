@@ -4,6 +4,7 @@ use std::{
     env::{self, VarError},
     fs,
     io::{self, IsTerminal as _, Read as _},
+    os::fd::AsFd as _,
     path::Path,
 };
 
@@ -12,7 +13,7 @@ use chat_core::model::Secret;
 
 use crate::failure::{Failure, FailureKind};
 use crate::signals::{StopSignal, StopSignals};
-use crate::terminal::TerminalGuard;
+use crate::terminal::HiddenInput;
 
 /// Maximum size of a password file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -111,53 +112,32 @@ pub(crate) fn check_length(password: &Secret) -> Result<(), Failure> {
 /// of the terminal first.
 async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
     let mut signals = StopSignals::install()?;
-    let _guard = TerminalGuard::new();
+    // The reader does not change the mode: it is on another thread, where the change could come
+    // after a signal has restored the mode.
+    let hidden = HiddenInput::start(&prompt)?;
+    let input = fs::File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let reading = tokio::task::spawn_blocking(move || {
-        let path = terminal_path(&["/dev/stdin", "/dev/tty"]);
-        let terminal = rpassword::ConfigBuilder::new()
-            .input_file_path(path)
-            .output_file_path(path)
-            .build();
-        rpassword::prompt_password_with_config(prompt, terminal).map(Secret::new)
+        let config = rpassword::ConfigBuilder::new().input_reader(input).output_discard();
+        rpassword::read_password_with_config(config.build()).map(Secret::new)
     });
     let result = tokio::select! {
         biased;
         signal = signals.next() => Err(signal.into()),
         read = reading => match read.map_err(io::Error::other)? {
-            // The prompt has raised SIGINT, because Ctrl-C was pressed.
+            // The reader has raised SIGINT, because Ctrl-C was pressed.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(StopSignal::Interrupt.into()),
             read => Ok(read?),
         },
     };
+    drop(hidden);
     // Most commands do not handle signals, and would no longer be ended by them.
     signals.let_end_process();
     result
 }
 
-/// Returns the first of the paths that can be opened, or else the last. The terminal on standard
-/// input comes first, because its mode is the one that is restored; it cannot be opened if it
-/// belongs to another user, as after `su`. `/dev/tty` can be opened only by processes that have a
-/// controlling terminal.
-fn terminal_path(paths: &[&'static str]) -> &'static str {
-    let can_open = |path: &&&str| fs::OpenOptions::new().read(true).write(true).open(path).is_ok();
-    paths
-        .iter()
-        .find(can_open)
-        .or(paths.last())
-        .copied()
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn terminal_that_cannot_be_opened_is_replaced() {
-        assert_eq!(terminal_path(&["/dev/null", "/dev/zero"]), "/dev/null");
-        assert_eq!(terminal_path(&["/nonexistent/tty", "/dev/null"]), "/dev/null");
-        assert_eq!(terminal_path(&["/nonexistent/1", "/nonexistent/2"]), "/nonexistent/2");
-    }
 
     #[test]
     fn byte_order_mark_is_not_part_of_the_password() {

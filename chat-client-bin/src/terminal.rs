@@ -1,9 +1,10 @@
 //! Questions to the user at the terminal, and the mode of the terminal on standard input, which a
 //! prompt changes and the shell needs back.
 
-use std::io::{self, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
 use crate::output::single_line;
 
@@ -56,6 +57,61 @@ impl std::fmt::Debug for TerminalGuard {
     }
 }
 
+/// Mode of the terminal in which it does not show what is typed and passes every key, that of
+/// Ctrl-C too, to the reader of standard input. Dropping the value restores the mode before.
+pub(crate) struct HiddenInput {
+    original: Termios,
+    output: Box<dyn Write + Send>,
+}
+
+impl HiddenInput {
+    /// Hides what is typed from now on, and then shows `prompt`.
+    ///
+    /// # Errors
+    /// Standard input is not a terminal, or the terminal was closed.
+    pub(crate) fn start(prompt: &str) -> io::Result<Self> {
+        let original = tcgetattr(io::stdin())?;
+        let mut hidden = original.clone();
+        hidden.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+        // A read returns as soon as one byte was typed.
+        hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
+        hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
+        let output = terminal_output(&["/dev/stdin", "/dev/tty"]);
+        set(&hidden)?;
+        let mut started = Self { original, output };
+        started.output.write_all(prompt.as_bytes())?;
+        started.output.flush()?;
+        Ok(started)
+    }
+}
+
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        // The terminal may have been closed.
+        let _ = set(&self.original);
+        let _ = self.output.write_all(b"\n").and_then(|()| self.output.flush());
+    }
+}
+
+impl std::fmt::Debug for HiddenInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HiddenInput")
+    }
+}
+
+/// Returns the first of the paths that can be opened for writing, or else standard error. The
+/// terminal on standard input cannot be opened if it belongs to another user, as after `su`;
+/// `/dev/tty` can be opened only by processes that have a controlling terminal.
+fn terminal_output(paths: &[&str]) -> Box<dyn Write + Send> {
+    let opened = paths
+        .iter()
+        .find_map(|path| OpenOptions::new().write(true).open(path).ok());
+    match opened {
+        Some(file) => Box::new(file),
+        None => Box::new(io::stderr()),
+    }
+}
+
 /// Mode of the terminal in which the line editor reads.
 #[derive(Clone)]
 pub(crate) struct EditorMode(Termios);
@@ -95,4 +151,19 @@ fn set(mode: &Termios) -> io::Result<()> {
 fn write(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(bytes).and_then(|()| out.flush()); // the terminal may have been closed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_that_cannot_be_opened_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = dir.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        let mut output = terminal_output(&["/nonexistent/tty", other.to_str().unwrap()]);
+        output.write_all(b"Password: ").unwrap();
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "Password: ");
+    }
 }
