@@ -3,6 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
@@ -117,9 +118,10 @@ fn terminal_output(paths: &[&str]) -> Box<dyn Write + Send> {
 pub(crate) struct EditorMode(Termios);
 
 impl EditorMode {
-    /// Returns the current mode. Call it while the line editor reads a line.
-    pub(crate) fn current() -> Option<Self> {
-        tcgetattr(io::stdin()).ok().map(Self)
+    /// Returns the current mode of `terminal`, unless the terminal was closed. Call it while the
+    /// line editor reads a line.
+    pub(crate) fn of(terminal: impl AsFd) -> Option<Self> {
+        tcgetattr(terminal).ok().map(Self)
     }
 
     /// Sets this mode, if a shell has changed it while the process was stopped. Returns whether the

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc as std_mpsc};
+use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
 use chat_core::model::Secret;
@@ -27,7 +27,8 @@ use crate::terminal::EditorMode;
 
 use super::command::is_message;
 use super::completion::KnownNames;
-use super::input::{InputEvent, Prompt, PromptKind, SharedMode};
+use super::editor_mode::SharedEditorMode;
+use super::input::{InputEvent, Prompt, PromptKind};
 use super::resize::PaintedPrompt;
 use super::screen::{PrintGuard, PrintLock, Screen};
 use super::suspension;
@@ -45,7 +46,7 @@ type LineEditor = Editor<CommandHelper, MemHistory>;
 /// Creates the line editor, and the screen that prints above its prompt.
 pub(super) fn new_editor(
     known: &KnownNames,
-    mode: &SharedMode,
+    mode: &SharedEditorMode,
     status: &SharedEditorStatus,
 ) -> io::Result<(LineEditor, Screen)> {
     // The history is kept in memory only: typed messages are private.
@@ -60,7 +61,7 @@ pub(super) fn new_editor(
         known: known.clone(),
         prompt: PaintedPrompt::new(),
         kind: PromptKind::Line { is_open: false },
-        mode: Arc::clone(mode),
+        mode: mode.clone(),
         printing: printing.clone(),
         print_guard: Mutex::default(),
         typing: Mutex::default(),
@@ -93,7 +94,7 @@ pub(super) fn read_with_editor(
         let typed = loop {
             let read = editor.readline(&prompt.text);
             if let Some(helper) = editor.helper() {
-                helper.set_mode(None);
+                helper.mode.store(None);
             }
             break match read {
                 Ok(text) if prompt.kind == PromptKind::Password => InputEvent::Password(Secret::new(text)),
@@ -133,7 +134,7 @@ pub(super) struct CommandHelper {
     known: KnownNames,
     prompt: PaintedPrompt,
     kind: PromptKind,
-    mode: SharedMode,
+    mode: SharedEditorMode,
     printing: PrintLock,
     /// Present from the moment at which Enter ends a line that is sent as a message until the line
     /// is cleared: nothing is printed between the line and the cursor.
@@ -149,10 +150,6 @@ pub(super) struct CommandHelper {
 }
 
 impl CommandHelper {
-    fn set_mode(&self, mode: Option<EditorMode>) {
-        *self.mode.lock() = mode;
-    }
-
     /// Reports that the user is typing, if that is due.
     fn report_typing(&self, line: &str) {
         let mut typing = self.typing.lock();
@@ -198,7 +195,7 @@ impl Hinter for CommandHelper {
     type Hint = String;
 
     fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<String> {
-        self.set_mode(EditorMode::current());
+        self.mode.store(EditorMode::of(io::stdin()));
         self.prompt.before_repaint(line, position);
         self.report_typing(line);
         None

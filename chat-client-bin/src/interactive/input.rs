@@ -2,20 +2,24 @@
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, mpsc as std_mpsc};
+use std::sync::mpsc as std_mpsc;
+use std::time::Duration;
 
 use chat_core::model::Secret;
-use chat_core::sync::Mutex;
 use tokio::sync::mpsc;
 
 use crate::failure::{Failure, FailureKind};
 use crate::lines::{InvalidLine, Lines};
-use crate::terminal::{EditorMode, TerminalGuard};
+use crate::terminal::TerminalGuard;
 
 use super::completion::KnownNames;
 use super::editor::{new_editor, read_with_editor};
+use super::editor_mode::SharedEditorMode;
 use super::screen::Screen;
 use super::typing::SharedEditorStatus;
+
+/// Maximum time for which the end of the input waits for the line editor to set its mode.
+const EDITOR_START_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A line of the input, or another event of the input.
 #[derive(Debug)]
@@ -82,7 +86,7 @@ pub(super) struct Input {
     /// for a password, may be due by then.
     awaits_answer: Cell<bool>,
     /// Mode of the terminal while the line editor reads a line.
-    editor_mode: SharedMode,
+    editor_mode: SharedEditorMode,
     /// Parts that the line editor shows besides the prompt and the typed line.
     pub(super) status: SharedEditorStatus,
     /// `true` if the last prompt named an open conversation.
@@ -96,9 +100,6 @@ pub(super) struct Input {
     pub(super) is_script: bool,
 }
 
-/// Mode of the terminal while the line editor reads a line.
-pub(super) type SharedMode = Arc<Mutex<Option<EditorMode>>>;
-
 /// Returns `true` if a user types at a terminal that shows the output.
 pub(super) fn is_at_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
@@ -111,7 +112,7 @@ impl Input {
         let (line_sender, lines) = mpsc::channel(16);
         let (prompts, prompt_receiver) = std_mpsc::sync_channel(1);
         let guard = TerminalGuard::new();
-        let (editor_mode, status) = (SharedMode::default(), SharedEditorStatus::default());
+        let (editor_mode, status) = (SharedEditorMode::default(), SharedEditorStatus::default());
         // A terminal that the editor does not support is read like a file.
         let editor = if is_at_terminal() {
             new_editor(known, &editor_mode, &status).ok()
@@ -161,8 +162,7 @@ impl Input {
     /// Sets the mode of the line editor again after the process was stopped. Returns whether the
     /// prompt has to be printed again.
     pub(super) fn resume(&self) -> bool {
-        let mode = self.editor_mode.lock();
-        mode.as_ref().is_some_and(EditorMode::set_again)
+        self.editor_mode.set_again()
     }
 
     /// Waits for the next event. Returns `None` if the reading thread has ended.
@@ -171,10 +171,28 @@ impl Input {
     /// No event is lost.
     pub(super) async fn next(&mut self) -> Option<InputEvent> {
         let event = self.lines.recv().await;
+        self.note(event.as_ref());
+        event
+    }
+
+    /// Notes whether `event`, the next one, or `None` at the end, is the answer to the prompt.
+    fn note(&self, event: Option<&InputEvent>) {
         if !matches!(event, Some(InputEvent::Typing | InputEvent::MembersWanted)) {
             self.awaits_answer.set(false);
         }
-        event
+    }
+}
+
+impl Drop for Input {
+    /// Waits until the line editor does not change the mode of the terminal any more, so that the
+    /// guard, which is dropped next, restores it for good.
+    fn drop(&mut self) {
+        while let Ok(event) = self.lines.try_recv() {
+            self.note(Some(&event));
+        }
+        if self.has_editor && self.awaits_answer.get() {
+            self.editor_mode.wait_until_stored(EDITOR_START_TIMEOUT);
+        }
     }
 }
 

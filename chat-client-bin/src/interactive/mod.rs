@@ -13,6 +13,7 @@ mod command;
 mod completion;
 mod conversations;
 mod editor;
+mod editor_mode;
 mod input;
 mod mentions;
 mod own_messages;
