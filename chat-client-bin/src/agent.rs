@@ -38,6 +38,8 @@ const NO_EPOCH: StoreEpoch = StoreEpoch([0; 16]);
 /// Maximum time that [`is_running`] waits for a connection to an agent, which may be overloaded or
 /// exiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Maximum time for which a connection that ends still serves the requests that it has received.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Delay before the agent tries to accept a connection again after this has failed, for example
 /// because the process has too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -146,7 +148,8 @@ struct Connection {
 
 /// Serves one connection until its peer closes it, violates the protocol, uses ids of a store epoch
 /// that has ended, because a backup was restored, or sends a command whose outcome stays unknown.
-/// In the last two cases the peer connects again, and gets the current store epoch.
+/// In the last two cases the replies to the other requests are written first if they come soon; the
+/// peer then connects again, and gets the current store epoch.
 async fn serve_connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
     let (replies, mut queued_replies) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
@@ -163,6 +166,7 @@ async fn serve_connection(stream: UnixStream, client: Client) {
             }
         }
     };
+    tokio::pin!(writing);
     let reading = async {
         let mut frames = frame::FrameDecoder::new(frame::DEFAULT_MAX_PACKET_BYTES);
         loop {
@@ -181,10 +185,13 @@ async fn serve_connection(stream: UnixStream, client: Client) {
         }
     };
     tokio::select! {
-        () = reading => {}
-        () = writing => {}
+        () = reading => return,
+        () = &mut writing => return,
         () = connection.end.notified() => {}
     }
+    // Writing ends once the jobs have dropped their senders of replies.
+    drop(connection);
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, writing).await; // the peer repeats what was not answered
 }
 
 /// A request, or the rejection of an invalid request whose id is known.

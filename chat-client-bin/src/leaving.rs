@@ -40,4 +40,12 @@ impl Leaver {
             Self::Member(id) | Self::Last(id) => ConversationRef::Id(id),
         }
     }
+
+    /// Returns what the user has done by leaving the group with this name, as in "you left club".
+    pub(crate) fn done(self, group: &str) -> String {
+        match self {
+            Self::Outsider => format!("gave up the invitation to {group}, or the request to join it"),
+            Self::Member(_) | Self::Last(_) => format!("left {group}"),
+        }
+    }
 }

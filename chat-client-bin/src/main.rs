@@ -37,8 +37,13 @@ use output::Output;
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
-    let mut output = Output::new(args::wants_json(&words));
-    let result = match Args::try_parse_from(words) {
+    let parsed = Args::try_parse_from(&words);
+    let wants_json = match &parsed {
+        Ok(args) => args.global.json,
+        Err(_) => args::wants_json(&words),
+    };
+    let mut output = Output::new(wants_json);
+    let result = match parsed {
         Ok(args) => run(args, &mut output).map(|()| ExitCode::SUCCESS),
         Err(error) => output.invalid_command_line(&error),
     };

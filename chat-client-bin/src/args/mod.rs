@@ -37,8 +37,8 @@ Exit codes: 0 success, 1 refused or failed, 2 invalid command line, 69 no server
 outbox; the next run sends what is there), 76 wrong server key or violated
 protocol, 77 not logged in or wrong password.";
 
-/// Returns `true` if `--json` is among the words of the command line, before any `--`. The first
-/// word is the name of the program. The command line may be invalid otherwise.
+/// Returns `true` if `--json` is among the words of an invalid command line, before any `--`. The
+/// first word is the name of the program.
 pub(crate) fn wants_json(words: &[OsString]) -> bool {
     let options = words.iter().skip(1).take_while(|word| *word != "--");
     options.into_iter().any(|word| word == "--json")

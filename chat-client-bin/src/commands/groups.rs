@@ -72,11 +72,10 @@ pub(super) async fn leave(global: &Global, group: &str, yes: bool, output: &mut 
     let mut session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let left = leave_in(&mut session, reference, group, yes).await;
     session.finish().await;
-    left?;
-    output.print(&DoneLine::new("leave", format!("left {group}")))
+    output.print(&DoneLine::new("leave", left?.done(group)))
 }
 
-async fn leave_in(session: &mut Session, group: ConversationRef, name: &str, yes: bool) -> Result<(), Failure> {
+async fn leave_in(session: &mut Session, group: ConversationRef, name: &str, yes: bool) -> Result<Leaver, Failure> {
     let client = CommandClient::new(session.client.with_current_epoch());
     let leaver = session.within(Leaver::of(&client, &group)).await?;
     if matches!(leaver, Leaver::Last(_)) && !yes {
@@ -91,7 +90,7 @@ async fn leave_in(session: &mut Session, group: ConversationRef, name: &str, yes
     }
     let leave = client.execute(Command::LeaveGroup(leaver.reference(group)));
     let left = session.within(leave).await;
-    left.map(drop).map_err(Failure::with_unknown_outcome)
+    left.map(|_| leaver).map_err(Failure::with_unknown_outcome)
 }
 
 /// Returns the command for the server, with the name and text of its confirmation.

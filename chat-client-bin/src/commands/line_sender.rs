@@ -30,8 +30,9 @@ pub(super) struct LineSender<'a> {
     /// Time until which the oldest message has to have an outcome.
     deadline: Instant,
     failed_lines: u64,
-    /// Agent of the account, from the first stored message to the end of the input.
-    agent: Option<Agent>,
+    /// Agent of the account, from the first stored message to the end of the input. The inner value
+    /// is `None` if this process uses another agent, or could not start one.
+    agent: Option<Option<Agent>>,
 }
 
 impl<'a> LineSender<'a> {
@@ -128,9 +129,8 @@ impl<'a> LineSender<'a> {
             Ok(appended) => {
                 // The client is logged in. The input may go on for a long time, in which other
                 // commands can use the session.
-                if self.agent.is_none() {
-                    self.agent = self.sender.session.share_own_connection();
-                }
+                self.agent
+                    .get_or_insert_with(|| self.sender.session.share_own_connection());
                 self.conversation = ConversationRef::Id(appended.conversation);
                 let printed = self.sender.print(message.handle.id(), &appended, output).await;
                 printed.map_err(|failure| failure.with_last_line_taken(self.last_line(message.line)))

@@ -230,6 +230,9 @@ async fn policy(endpoint: &Endpoint, options: &ClientOptions, store: &dyn Client
             "{host} has proved itself by a certificate before; connect to it by tls://, with the authorities that issued \
              the certificate, or remove its line from the known hosts"
         ),
+        Ok(_) if endpoint.address.scheme == Scheme::Tls && requires_authority(options) && !known.is_pinned(&host) => {
+            format!("{host} has to prove itself by a certificate, but the client knows no authorities")
+        }
         Ok(policy) => return Ok(Policy::Keys(policy)),
         Err(error) => error.to_string(),
     };

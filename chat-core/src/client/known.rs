@@ -45,11 +45,11 @@ pub(super) fn group_name(info: &ConversationInfo) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{ConversationId, GroupInfo, GroupProfile, JoinPolicy, UserId, UserInfo};
 
-    fn group(id: u64, name: &str) -> ConversationInfo {
+    pub(in crate::client) fn group(id: u64, name: &str) -> ConversationInfo {
         let profile = GroupProfile {
             name: name.into(),
             key: String::new(),

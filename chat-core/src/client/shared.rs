@@ -192,9 +192,10 @@ impl Shared {
             }
         }
         let name = known::group_name(&info).map(str::to_owned);
-        directory.saved_groups.remove(&info.id);
+        let saved_name = directory.saved_groups.remove(&info.id);
         let old = directory.conversations.insert(info.id, info);
-        old.as_deref().and_then(known::group_name) != name.as_deref()
+        let old_name = old.as_deref().and_then(known::group_name);
+        old_name.or(saved_name.as_deref()) != name.as_deref()
     }
 
     /// Returns the user's groups, and those of an earlier run that the server has not reported yet.
@@ -283,5 +284,35 @@ impl Shared {
 
     fn directory(&self) -> MutexGuard<'_, Directory> {
         self.directory.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::known::tests::group;
+
+    #[test]
+    fn saved_group_that_the_user_has_left_is_forgotten() {
+        let saved = KnownGroups {
+            store_epoch: None,
+            names: BTreeMap::from([(ConversationId(9), "club".to_owned())]),
+        };
+        let shared = Shared::new(&AccountState::new(), BTreeMap::new(), saved.clone());
+        let mut reported = group(9, "club");
+        assert!(
+            !shared.learn_conversation(Arc::new(reported.clone())),
+            "the saved name is right"
+        );
+        assert_eq!(shared.groups(), saved);
+        reported.active = false;
+        assert!(shared.learn_conversation(Arc::new(reported.clone())));
+
+        let shared = Shared::new(&AccountState::new(), BTreeMap::new(), saved);
+        assert!(
+            shared.learn_conversation(Arc::new(reported)),
+            "the saved groups have to be written"
+        );
+        assert!(shared.groups().names.is_empty());
     }
 }

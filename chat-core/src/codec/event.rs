@@ -8,25 +8,29 @@ use crate::model::{ClientMessageId, ConversationId, Event, EventId, EventKind, H
 
 use super::body;
 
-/// Event to encode, and the text of its latest edit if that is sent with it.
+/// Event to encode, and its latest edit if that is sent with it.
 pub(super) struct EventFields<'a> {
-    pub(super) event: &'a Event,
-    pub(super) edited_text: Option<&'a str>,
+    event: &'a Event,
+    edited_seq: Option<Seq>,
+    edited_text: Option<&'a str>,
 }
 
 impl<'a> EventFields<'a> {
-    /// Wraps an event that is pushed. Its edits are pushed as separate events.
-    pub(super) fn live(event: &'a Event) -> Self {
+    /// Wraps an event that is pushed. It is sent without its latest edit, even if it was edited
+    /// before it was pushed, because edits are pushed as separate events.
+    pub(super) const fn live(event: &'a Event) -> Self {
         Self {
             event,
+            edited_seq: None,
             edited_text: None,
         }
     }
 
-    /// Wraps an event of a page, with its latest edit or recall.
+    /// Wraps an event of a page, with its latest edit.
     pub(super) fn past(event: &'a HistoryEvent) -> Self {
         Self {
             event: &event.event,
+            edited_seq: event.event.edited_seq,
             edited_text: event.edited_text.as_deref(),
         }
     }
@@ -43,7 +47,7 @@ impl Encode for EventFields<'_> {
         if let Some(id) = &event.client_message_id {
             out.bytes(6, &id.0);
         }
-        out.integer(7, event.edited_seq.map_or(0, |seq| seq.0));
+        out.integer(7, self.edited_seq.map_or(0, |seq| seq.0));
         out.text(8, self.edited_text.unwrap_or_default().as_bytes());
         out.integer(9, event.recalled_seq.map_or(0, |seq| seq.0));
         out.encoded(&event.body);

@@ -37,7 +37,7 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
             return Ok(JobResult::Unconfirmed(UnconfirmedCommand::Leave(id)));
         }
         job.client.execute(Command::LeaveGroup(leaver.reference(group))).await?;
-        let text = format!("-- you left {label}");
+        let text = format!("-- you {}", leaver.done(&label));
         job.screen.line(job.style.dim(&single_line(&text)));
         Ok(match leaver {
             Leaver::Outsider => JobResult::Done,

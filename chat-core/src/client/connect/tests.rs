@@ -42,11 +42,16 @@ async fn server_has_to_prove_itself_in_the_way_that_the_profile_knows() {
     let default = |_: &mut ClientOptions| {};
     let no_authorities = |options: &mut ClientOptions| options.authorities = None;
     let authority_required = |options: &mut ClientOptions| options.require_authority = true;
+    let authority_missing = |options: &mut ClientOptions| {
+        options.authorities = None;
+        options.require_authority = true;
+    };
     let (tls, sc1) = ("tls://a:1", "sc1://a:1");
     // The first contact.
     assert_eq!(accepted(&[], &[], tls, default).await, "authority or any key");
     assert_eq!(accepted(&[], &[], tls, no_authorities).await, "any key");
     assert_eq!(accepted(&[], &[], tls, authority_required).await, "authority");
+    assert_eq!(accepted(&[], &[], tls, authority_missing).await, "nothing");
     assert_eq!(accepted(&[], &[], sc1, default).await, "any key");
     // The server has proved itself by a certificate.
     for spelling in ["tls://a:1", "tls://A.:1"] {
@@ -65,7 +70,9 @@ async fn server_has_to_prove_itself_in_the_way_that_the_profile_knows() {
         }
     }
     assert_eq!(accepted(&["a:1"], &[], tls, authority_required).await, "pinned key");
+    assert_eq!(accepted(&["a:1"], &[], tls, authority_missing).await, "pinned key");
     assert_eq!(accepted(&["b:1"], &[], tls, authority_required).await, "authority");
+    assert_eq!(accepted(&["b:1"], &[], tls, authority_missing).await, "nothing");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::codec::{Incoming, RequestKind};
+use crate::codec::{Failure, Incoming, RequestKind};
 use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Push, StoreEpoch, UserId};
 
 use super::{ClientError, ClientEvent, Cursor, SendOutcome};
@@ -99,8 +99,12 @@ enum Phase {
 pub struct Machine {
     config: MachineConfig,
     phase: Phase,
-    /// True if the account of [`Credentials::Register`] need not be registered again.
-    registered: bool,
+    /// True if the account of [`Credentials::Register`] is not registered again: the server has
+    /// registered it, or has refused to repeat a registration that may have succeeded.
+    has_ended_registration: bool,
+    /// Refusal of a repeated registration, until a login succeeds. The first attempt, whose reply was
+    /// lost, may have succeeded, so the client tries to log in before it reports this refusal.
+    registration_refusal: Option<Failure>,
     /// True once a login has succeeded.
     has_logged_in: bool,
     /// True if a registration was sent whose outcome is unknown, because the connection broke or
@@ -125,7 +129,8 @@ impl Machine {
             acks: Acks::restored(&config.cursors),
             config,
             phase: Phase::Offline,
-            registered: false,
+            has_ended_registration: false,
+            registration_refusal: None,
             has_logged_in: false,
             register_interrupted: false,
             requests: Requests::default(),
@@ -343,14 +348,14 @@ impl Machine {
     /// Returns whether the client has sent a registration, and does not know its outcome.
     #[must_use]
     pub const fn is_registration_unanswered(&self) -> bool {
-        self.register_interrupted && !self.registered
+        self.register_interrupted && !self.has_ended_registration
     }
 
     /// Returns whether the client may have created an account without the application knowing it:
     /// from a registration whose reply was lost, or that succeeded, until the first login.
     #[must_use]
     pub fn may_have_registered(&self) -> bool {
-        (self.register_interrupted || self.registered) && !self.has_logged_in
+        (self.register_interrupted || self.has_ended_registration) && !self.has_logged_in
     }
 
     /// Returns whether the client has a session.

@@ -22,9 +22,6 @@ const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
 pub(super) struct Opening {
     /// Interval between heartbeats; `None` until the answer to the hello arrives.
     heartbeat_interval: Option<Duration>,
-    /// Refusal of a repeated registration because the name is taken. The interrupted first attempt
-    /// may have taken it, so the client tries to log in before it reports this refusal.
-    name_taken: Option<Failure>,
 }
 
 impl Machine {
@@ -46,7 +43,9 @@ impl Machine {
     fn log_in(&mut self, now: Instant) {
         let session = self.config.session.clone();
         match (self.config.credentials.clone(), session) {
-            (Credentials::Register(registration), _) if !self.registered => self.register(now, registration),
+            (Credentials::Register(registration), _) if !self.has_ended_registration => {
+                self.register(now, registration)
+            }
             (
                 Credentials::Password {
                     account,
@@ -73,10 +72,11 @@ impl Machine {
         }
     }
 
-    /// Records that the account of the credentials exists. A stored session may be of another user,
-    /// so this run does not resume it; the store keeps it until the login has succeeded.
-    fn registered(&mut self) {
-        self.registered = true;
+    /// Records that the client logs in from now on, and registers no more. A stored session may be
+    /// of another user, so this run does not resume it; the store keeps it until the login has
+    /// succeeded.
+    fn end_registration(&mut self) {
+        self.has_ended_registration = true;
         self.config.session = None;
     }
 
@@ -106,7 +106,7 @@ impl Machine {
                 opening.heartbeat_interval = Some(heartbeat_interval(&welcome))
             }
             (RequestPurpose::Register, Ok(Answer::Registered(_))) => {
-                self.registered();
+                self.end_registration();
                 self.log_in(now);
             }
             (RequestPurpose::Login | RequestPurpose::Resume, Ok(Answer::LoggedIn(logged_in))) => {
@@ -135,11 +135,9 @@ impl Machine {
             return self.reconnect(ClientError::Refused(failure), after);
         }
         match (purpose, failure.code()) {
-            (RequestPurpose::Register, Some(ReplyCode::NameTaken)) if self.register_interrupted => {
-                self.registered();
-                if let Phase::Opening(opening) = &mut self.phase {
-                    opening.name_taken = Some(failure);
-                }
+            (RequestPurpose::Register, _) if self.register_interrupted => {
+                self.end_registration();
+                self.registration_refusal = Some(failure);
                 self.log_in(now);
             }
             (RequestPurpose::Resume, Some(ReplyCode::SessionExpired | ReplyCode::BadCredentials)) => {
@@ -155,11 +153,11 @@ impl Machine {
                 }
             }
             _ => {
-                let name_taken = match &mut self.phase {
-                    Phase::Opening(opening) => opening.name_taken.take(),
-                    _ => None,
-                };
-                self.end(ClientError::Refused(name_taken.unwrap_or(failure)));
+                // Other refusals of a login prove that the password is right, so that the
+                // registration has succeeded.
+                let is_unproven = failure.code() == Some(ReplyCode::BadCredentials);
+                let refusal = self.registration_refusal.take().filter(|_| is_unproven);
+                self.end(ClientError::Refused(refusal.unwrap_or(failure)));
             }
         }
     }
@@ -171,6 +169,7 @@ impl Machine {
             return self.end(other);
         }
         self.has_logged_in = true;
+        self.registration_refusal = None;
         self.phase = Phase::Online(Session {
             user: logged_in.user.id,
             heartbeat_interval,

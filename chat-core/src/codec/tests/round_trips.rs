@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use super::samples::{self, unframe};
 use crate::codec::{Incoming, Request, RequestId, RequestKind, body, client, proto, server};
-use crate::model::{Command, EventKind, MessageText, UserId};
+use crate::model::{Command, EventKind, MessageText, Push, UserId};
 
 const ID: RequestId = RequestId(77);
 
@@ -39,6 +39,22 @@ fn every_sample_push_round_trips() {
         let frame = server::encode_push(&push);
         assert_eq!(client::decode(unframe(&frame)), Ok(Incoming::Push(push)), "{name}");
     }
+}
+
+/// An event that was read from the store may have been edited before it is pushed. Its edit is
+/// pushed as an event of its own, so that the push must not look like a message edited to nothing.
+#[test]
+fn push_of_an_edited_message_contains_the_original_text_only() {
+    let page = samples::page();
+    let edited = page.events.iter().find(|entry| entry.edited_text.is_some()).unwrap();
+    let frame = server::encode_push(&Push::Event(edited.event.clone()));
+    let packet = proto::ServerPacket::decode(unframe(&frame)).unwrap();
+    let Some(proto::server_packet::Packet::Event(pushed)) = packet.packet else {
+        panic!("{packet:?} is no event")
+    };
+    assert_eq!((pushed.edited_seq, pushed.edited_text.as_str()), (0, ""));
+    let original = proto::Event::decode(edited.event.body.clone()).unwrap();
+    assert_eq!(pushed.body, original.body);
 }
 
 #[test]

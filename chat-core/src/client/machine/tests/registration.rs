@@ -57,8 +57,57 @@ fn registration_does_not_resume_the_stored_session_of_another_user() {
     assert!(script.actions.iter().all(kept), "the login may fail");
 }
 
+/// A hook or a closed registration refuses the repeated attempt although the first one, whose reply
+/// was lost, has created the account.
 #[test]
-fn interrupted_registration_falls_back_to_login() {
+fn interrupted_registration_falls_back_to_login_after_any_final_refusal() {
+    for refusal in [
+        ReplyCode::NameTaken,
+        ReplyCode::RefusedByPolicy,
+        ReplyCode::RegistrationClosed,
+    ] {
+        let mut script = interrupted_registration();
+        let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+        script.refuse(request, refusal);
+        let login = script.take(is_login);
+        script.refuse(login, ReplyCode::BadCredentials);
+        assert_eq!(
+            ended(&mut script).unwrap().code(),
+            Some(refusal),
+            "the first attempt did not create the account"
+        );
+    }
+}
+
+#[test]
+fn refusal_of_a_registration_is_reported_although_the_login_takes_two_connections() {
+    let mut script = interrupted_registration();
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.refuse(request, ReplyCode::NameTaken);
+    let login = script.take(is_login);
+    script.refuse(login, ReplyCode::Busy);
+    script.machine.disconnected(script.now);
+    script.sent.clear();
+    script.machine.connected(script.now);
+    let login = script.take(is_login);
+    script.refuse(login, ReplyCode::BadCredentials);
+    assert_eq!(ended(&mut script).unwrap().code(), Some(ReplyCode::NameTaken));
+}
+
+/// Only the owner of the password learns that the account has too many devices.
+#[test]
+fn refused_login_after_an_interrupted_registration_names_its_own_reason() {
+    let mut script = interrupted_registration();
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.refuse(request, ReplyCode::NameTaken);
+    let login = script.take(is_login);
+    script.refuse(login, ReplyCode::TooManyDevices);
+    assert_eq!(ended(&mut script).unwrap().code(), Some(ReplyCode::TooManyDevices));
+}
+
+/// Returns a client whose second connection has begun, after the first one broke before the reply
+/// to the registration.
+fn interrupted_registration() -> Script {
     let mut config = config();
     config.session = None;
     config.credentials = register();
@@ -67,15 +116,7 @@ fn interrupted_registration_falls_back_to_login() {
     script.machine.disconnected(script.now);
     script.sent.clear();
     script.machine.connected(script.now);
-    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
-    script.refuse(request, ReplyCode::NameTaken);
-    let login = script.take(is_login);
-    script.refuse(login, ReplyCode::BadCredentials);
-    assert_eq!(
-        ended(&mut script).unwrap().code(),
-        Some(ReplyCode::NameTaken),
-        "another user has registered the name"
-    );
+    script
 }
 
 fn register() -> Credentials {

@@ -74,13 +74,15 @@ pub(super) fn format_names(names: &BTreeMap<UserId, String>) -> String {
     text
 }
 
-/// Parses names. Skips damaged lines; their names are requested again.
+/// Parses names. Skips damaged lines, and a last line without its end, because a power failure may
+/// have cut it off. Their names are requested again.
 pub(super) fn parse_names(text: &str) -> BTreeMap<UserId, String> {
+    let (lines, _) = text.rsplit_once('\n').unwrap_or_default();
     let parse = |line: &str| {
         let (user, name) = line.split_once(' ')?;
         Some((UserId(user.parse().ok()?), name.to_owned()))
     };
-    text.lines().filter_map(parse).collect()
+    lines.lines().filter_map(parse).collect()
 }
 
 /// Formats groups: the store epoch, then a line for each group.
@@ -130,6 +132,16 @@ mod tests {
             let error = parse_cursors(&text).unwrap_err();
             assert_eq!(text.lines().nth(number - 1), Some("x"));
             assert_eq!(error, format!("line {number} is not a cursor"));
+        }
+    }
+
+    #[test]
+    fn name_that_was_cut_off_is_unknown() {
+        let names = BTreeMap::from([(UserId(3), "bob".to_owned()), (UserId(7), "alice".to_owned())]);
+        let text = format_names(&names);
+        assert_eq!(parse_names(&text), names);
+        for end in text.find('\n').unwrap() + 1..text.len() {
+            assert_eq!(parse_names(&text[..end]).into_keys().collect::<Vec<_>>(), [UserId(3)]);
         }
     }
 }
