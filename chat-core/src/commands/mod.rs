@@ -295,10 +295,12 @@ pub trait Commands: Sync {
         user: impl Into<UserRef>,
         duration: Duration,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        // Rounded up, because zero would unmute the member.
+        let millis = duration.as_nanos().div_ceil(1_000_000);
         answer::done(self.execute(Command::MuteMember {
             group: group.into(),
             user: user.into(),
-            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: u64::try_from(millis).unwrap_or(u64::MAX),
         }))
     }
 

@@ -105,6 +105,15 @@ impl CommandError {
         .retry_after(Duration::from_secs(1))
     }
 
+    /// Returns the error for a login that the authenticator cannot check, or not in time.
+    pub(crate) fn logins_unavailable() -> Self {
+        Self::new(
+            ReplyCode::TryAgain,
+            "logins cannot be checked at the moment; try again later",
+        )
+        .retry_after(Duration::from_secs(5))
+    }
+
     /// Returns this error as that of a command that has written something already, so that it does
     /// not suggest that nothing was done.
     pub(crate) fn after_commit(self) -> Self {
@@ -124,7 +133,13 @@ impl CommandError {
         .retry_after(Duration::from_secs(10))
     }
 
-    /// Returns the error for a defect, which the server's log describes.
+    /// Logs that something is so that the code rules out, and returns the error for the caller.
+    pub(crate) fn defect(problem: &str) -> Self {
+        tracing::error!(problem, "a command has failed because of a defect of the server");
+        Self::internal()
+    }
+
+    /// Returns the error for a defect, which the server's log describes. The caller has logged it.
     pub(crate) fn internal() -> Self {
         Self::new(ReplyCode::Internal, "internal error; the server's log has the details")
     }
@@ -146,8 +161,8 @@ impl From<StoreError> for CommandError {
 }
 
 impl From<UnexpectedOutcome> for CommandError {
-    fn from(_: UnexpectedOutcome) -> Self {
-        Self::internal()
+    fn from(error: UnexpectedOutcome) -> Self {
+        Self::defect(&error.to_string())
     }
 }
 
@@ -185,11 +200,7 @@ impl From<AuthError> for CommandError {
             AuthError::Throttled(throttled) => throttled.into(),
             AuthError::Pool(pool) => pool.into(),
             AuthError::Store(store) => store.into(),
-            AuthError::Unavailable(_) => Self::new(
-                ReplyCode::TryAgain,
-                "logins cannot be checked at the moment; try again later",
-            )
-            .retry_after(Duration::from_secs(5)),
+            AuthError::Unavailable(_) => Self::logins_unavailable(),
         }
     }
 }

@@ -41,7 +41,8 @@ pub(super) async fn conversation_info(
     let membership = access.read(membership).await?;
     let membership = membership.ok_or_else(CommandError::not_found)?;
     let infos = conversation_infos(access, caller.user, vec![membership]).await?;
-    infos.into_iter().next().ok_or_else(CommandError::internal)
+    let info = infos.into_iter().next();
+    info.ok_or_else(|| CommandError::defect("the view of a conversation is missing"))
 }
 
 /// Converts a user's memberships to the user's view of the conversations, the one with the newest

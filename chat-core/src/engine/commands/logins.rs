@@ -177,7 +177,7 @@ impl Logins {
     ) -> Result<(UserId, Proof, Option<Timestamp>), CommandError> {
         let verdict = self.authenticator.authenticate(source, login);
         let verdict = tokio::time::timeout(self.options.timeout, verdict).await;
-        let verdict = verdict.map_err(|_| CommandError::try_again())??;
+        let verdict = verdict.map_err(|_| CommandError::logins_unavailable())??;
         let expires = match &verdict {
             AuthVerdict::Account(login) => login.expires_at,
             AuthVerdict::External(login) => login.expires_at,
@@ -231,7 +231,7 @@ impl Logins {
         let account = account.ok_or_else(session_expired)?;
         let verdict = self.authenticator.reauthenticate(source, &account);
         let verdict = tokio::time::timeout(self.options.timeout, verdict).await;
-        match verdict.map_err(|_| CommandError::try_again())?? {
+        match verdict.map_err(|_| CommandError::logins_unavailable())?? {
             Reauthentication::Accepted => Ok(()),
             Reauthentication::Denied => Err(session_expired()),
         }

@@ -108,7 +108,8 @@ impl Leases {
             ends.entry(shard).or_default().push((conversation, last_seq));
         }
         round.log_ends = Some(ends);
-        self.attempt(round).await?.ok_or_else(CommandError::internal)
+        let done = self.attempt(round).await?;
+        done.ok_or_else(|| CommandError::defect("a round asks for the ends of logs that it was given"))
     }
 
     /// Runs the unit of work of a round once. Returns `None`, and writes nothing, if the round
@@ -141,26 +142,31 @@ impl Leases {
     /// Writes to the store. Logs the first of consecutive errors, because the feed repeats a write
     /// that failed until it succeeds.
     async fn write_logged<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
-        let logged = async {
-            let result = work.await;
-            let is_failing = result.is_err();
-            let was_failing = self.is_failing.swap(is_failing, Ordering::Relaxed);
-            let feed = &self.reader.feed;
-            match &result {
-                Err(error) if !was_failing => {
-                    let error = error as &dyn Error;
-                    tracing::warn!(
-                        feed,
-                        error,
-                        "the cursors or leases of a feed cannot be written; trying again"
-                    );
-                }
-                Ok(_) if was_failing => tracing::info!(feed, "the cursors and leases of a feed are written again"),
-                _ => {}
+        let result = self.access.write(Scope::NoSharedRows, work).await;
+        // While the circuit breaker of writes is open, nothing is written; the breaker has logged
+        // that it opened.
+        if let Some(result) = &result {
+            self.log_change(result.as_ref().err());
+        }
+        to_command_result(result)
+    }
+
+    /// Logs the error of a write after writes that succeeded, and the first success after errors.
+    fn log_change(&self, error: Option<&StoreError>) {
+        let was_failing = self.is_failing.swap(error.is_some(), Ordering::Relaxed);
+        let feed = &self.reader.feed;
+        match error {
+            Some(error) if !was_failing => {
+                let error = error as &dyn Error;
+                tracing::warn!(
+                    feed,
+                    error,
+                    "the cursors or leases of a feed cannot be written; trying again"
+                );
             }
-            result
-        };
-        write_to_store(&self.access, logged).await
+            None if was_failing => tracing::info!(feed, "the cursors and leases of a feed are written again"),
+            _ => {}
+        }
     }
 }
 
@@ -179,16 +185,12 @@ pub(super) async fn delete(access: &StoreAccess, node: NodeId, feed: &str) -> Re
             Err(DeleteFeedRejection::Store(error)) => Err(error),
         }
     };
-    write_to_store(access, run).await
+    to_command_result(access.write(Scope::NoSharedRows, run).await)
 }
 
-/// Polls `write`, within the deadline of the store's requests. Fails with `TryAgain` while the
-/// circuit breaker of writes is open.
-async fn write_to_store<T>(
-    access: &StoreAccess,
-    write: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, CommandError> {
-    match access.write(Scope::NoSharedRows, write).await {
+/// Returns the result of a write, or `TryAgain` for `None`: the circuit breaker of writes is open.
+fn to_command_result<T>(written: Option<Result<T, StoreError>>) -> Result<T, CommandError> {
+    match written {
         Some(result) => result.map_err(CommandError::from),
         None => Err(CommandError::try_again()),
     }

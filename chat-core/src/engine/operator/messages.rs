@@ -70,7 +70,7 @@ impl Operator {
         };
         let access = &self.parts.access;
         let inbox = access.read(access.store().conversation_of_kind(&kind)).await?;
-        inbox.ok_or_else(CommandError::internal)
+        inbox.ok_or_else(|| CommandError::defect("a user has no inbox"))
     }
 
     /// Posts a message to a conversation. If the conversation was not found, looks for the message

@@ -55,7 +55,10 @@ impl Operation for CreateAccount {
             return Err(name_taken().into());
         };
         create_inbox(tx, id, self.now).await?;
-        let account = tx.account(id).await?.ok_or_else(CommandError::internal)?;
+        let account = tx
+            .account(id)
+            .await?
+            .ok_or_else(|| CommandError::defect("a created account is missing"))?;
         Ok(private_info(&account))
     }
 }

@@ -47,7 +47,10 @@ impl Operation for Provision {
             };
             if let Some(id) = tx.create_account(new).await? {
                 create_inbox(tx, id, self.now).await?;
-                let account = tx.account(id).await?.ok_or_else(CommandError::internal)?;
+                let account = tx
+                    .account(id)
+                    .await?
+                    .ok_or_else(|| CommandError::defect("a created account is missing"))?;
                 return Ok((private_info(&account), true));
             }
             // The name is taken, or another login of the user created the account at the same time.

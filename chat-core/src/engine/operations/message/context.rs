@@ -126,7 +126,11 @@ impl BatchContext {
                 if self.row.deleted && membership != Membership::Outsider {
                     return Err(CommandError::new(ReplyCode::GroupDeleted, "the group was deleted"));
                 }
-                let profile = self.row.group.as_ref().ok_or_else(CommandError::internal)?;
+                let profile = self
+                    .row
+                    .group
+                    .as_ref()
+                    .ok_or_else(|| CommandError::defect("a group has no profile"))?;
                 let permission = match draft.kind {
                     EventKind::Edit => GroupPermission::EditOwn,
                     EventKind::Recall => GroupPermission::RecallOwn,
@@ -180,7 +184,11 @@ impl BatchContext {
         let ConversationKind::Group = self.row.kind else {
             return Err(CommandError::forbidden());
         };
-        let profile = self.row.group.as_ref().ok_or_else(CommandError::internal)?;
+        let profile = self
+            .row
+            .group
+            .as_ref()
+            .ok_or_else(|| CommandError::defect("a group has no profile"))?;
         let membership = Membership::of(self.members.get(&draft.caller.user), self.now);
         policy::check_group(GroupPermission::RecallOthers, membership, profile)?;
         let author = self.members.get(&target.sender).filter(|member| member.is_active());

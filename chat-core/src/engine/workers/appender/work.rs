@@ -125,7 +125,7 @@ async fn append_each(
         {
             Ok(batch) => {
                 let result = publish(ports, batch, outcome_unknown).pop();
-                result.unwrap_or_else(|| Err(CommandError::internal()))
+                result.unwrap_or_else(|| Err(CommandError::defect("a batch of one draft has no result")))
             }
             Err(error) => Err(error),
         };
