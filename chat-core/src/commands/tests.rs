@@ -1,7 +1,8 @@
-//! Tests of the calls that run several commands.
+//! Tests of calls that do more than to run one command as given.
 
 use super::*;
 use crate::model::ContactState;
+use crate::sync::Mutex;
 
 /// Error of [`Server`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,4 +34,40 @@ async fn contacts_fail_if_a_page_is_followed_by_itself() {
     }
     let last = Server(ContactPage::new(vec![contact.clone()], false));
     assert_eq!(last.contacts().await, Ok(vec![contact]));
+}
+
+/// A mute of less than the unit of the protocol does not become zero, which would unmute the member.
+#[tokio::test]
+async fn duration_of_a_mute_is_rounded_up_to_milliseconds() {
+    for (duration, expected_ms) in [
+        (Duration::ZERO, 0),
+        (Duration::from_nanos(1), 1),
+        (Duration::from_millis(1), 1),
+        (Duration::from_micros(1001), 2),
+        (Duration::MAX, u64::MAX),
+    ] {
+        let recorder = Recorder::default();
+        recorder
+            .mute_member(ConversationId(9), UserId(7), duration)
+            .await
+            .unwrap();
+        let commands = recorder.0.into_inner();
+        assert!(
+            matches!(&commands[..], [Command::MuteMember { duration_ms, .. }] if *duration_ms == expected_ms),
+            "{duration:?}: {commands:?}"
+        );
+    }
+}
+
+/// Server that records commands and executes none.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<Command>>);
+
+impl Commands for Recorder {
+    type Error = Failure;
+
+    async fn execute(&self, command: Command) -> Result<Outcome, Failure> {
+        self.0.lock().push(command);
+        Ok(Outcome::Done)
+    }
 }
