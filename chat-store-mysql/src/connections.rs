@@ -172,6 +172,13 @@ impl Connections {
         self.pool.record_answer();
     }
 
+    /// Rejects new requests from now on, without waiting for those that are running.
+    pub(crate) fn reject_requests(&self) {
+        for gate in [&self.reads, &self.writes] {
+            gate.is_closed.store(true, Ordering::SeqCst);
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.reads.is_closed.load(Ordering::SeqCst)
     }

@@ -8,6 +8,7 @@ use mysql_async::prelude::Queryable;
 use crate::MysqlStore;
 use crate::clock::NOW;
 use crate::error::{OpenError, store_error};
+use crate::migrate;
 
 /// Age of a heartbeat above which the row of its node is deleted, in milliseconds.
 const MAX_AGE_MS: u64 = 60 * 60 * 1000;
@@ -16,10 +17,21 @@ impl MysqlStore {
     /// Records a heartbeat, and returns the other live nodes and the time of the database. Uses a
     /// connection for reads, because units of work that wait for a lock may occupy all connections
     /// for writes.
+    ///
+    /// If the database has got a new epoch since the store was opened, as between the opening and
+    /// the first heartbeat of a node, rejects this and all later requests.
     pub(crate) async fn record_heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let connections = &self.connections;
         let work = async {
             let mut conn = connections.reader().await?;
+            let epoch = migrate::stored_value(&mut conn, "epoch").await;
+            let is_current = epoch.map_err(store_error)?.is_some_and(|epoch| epoch == self.epoch.0);
+            if !is_current {
+                let problem = "the database got a new epoch after this node had opened it; restart the node";
+                tracing::error!("{problem}");
+                connections.reject_requests();
+                return Err(StoreError::unavailable(problem));
+            }
             heartbeat(&mut conn, node).await.map_err(store_error)
         };
         connections.with_deadline(work).await

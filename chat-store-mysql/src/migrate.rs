@@ -241,7 +241,7 @@ async fn cluster_key(conn: &mut Conn) -> Result<ClusterKey, OpenError> {
 /// Returns the value `name` of the table `meta`. Stores `fresh` as the value if there is none;
 /// otherwise only reads.
 async fn created_once<const N: usize>(conn: &mut Conn, name: &str, fresh: &[u8; N]) -> Result<[u8; N], OpenError> {
-    let mut stored = stored_value(conn, name).await?;
+    let mut stored = stored_value(conn, name).await.map_err(OpenError::from_driver)?;
     if stored.is_none() {
         // Another node may store its value at the same time.
         conn.exec_drop(
@@ -250,7 +250,7 @@ async fn created_once<const N: usize>(conn: &mut Conn, name: &str, fresh: &[u8; 
         )
         .await
         .map_err(OpenError::from_driver)?;
-        stored = stored_value(conn, name).await?;
+        stored = stored_value(conn, name).await.map_err(OpenError::from_driver)?;
     }
     stored.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
         OpenError::Other(
@@ -260,9 +260,9 @@ async fn created_once<const N: usize>(conn: &mut Conn, name: &str, fresh: &[u8; 
     })
 }
 
-async fn stored_value(conn: &mut Conn, name: &str) -> Result<Option<Vec<u8>>, OpenError> {
-    let stored = conn.exec_first("SELECT value FROM meta WHERE name = ?", (name,));
-    stored.await.map_err(OpenError::from_driver)
+/// Returns the value `name` of the table `meta`, if it has one.
+pub(crate) async fn stored_value(conn: &mut Conn, name: &str) -> mysql_async::Result<Option<Vec<u8>>> {
+    conn.exec_first("SELECT value FROM meta WHERE name = ?", (name,)).await
 }
 
 /// Replaces the store epoch with a new one, and returns it. Also replaces the key of the cluster,

@@ -31,7 +31,7 @@ const MAX_RANDOM_DELAY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct MysqlStore {
     pub(crate) connections: Arc<Connections>,
-    epoch: StoreEpoch,
+    pub(crate) epoch: StoreEpoch,
     cluster_key: ClusterKey,
 }
 
@@ -78,8 +78,9 @@ impl MysqlStore {
 
     /// Gives the store a new store epoch, so that clients discard what they have saved of its data.
     /// Call this after restoring a backup that is older than the events that clients have seen.
-    /// Stop all nodes first, because nodes read the epoch when they open the store. Also brings the
-    /// schema up to date unless [`Options::migrate`] is off.
+    /// Stop all nodes first, because nodes read the epoch when they open the store; one that starts
+    /// meanwhile rejects all requests from its next heartbeat on. Also brings the schema up to date
+    /// unless [`Options::migrate`] is off.
     ///
     /// # Errors
     /// See [`OpenError`]; [`OpenError::InUse`] if a node was alive within the last 10 s, and

@@ -234,3 +234,22 @@ async fn epoch_is_not_renewed_while_a_node_is_alive() {
         .unwrap();
     renew().await.unwrap();
 }
+
+/// A node can open the store before the epoch is renewed, and send its first heartbeat after that.
+#[tokio::test]
+async fn store_with_a_former_epoch_rejects_requests_from_its_next_heartbeat_on() {
+    let (_server, url) = server(&[]);
+    let starting = MysqlStore::open(&url, Options::default()).await.unwrap();
+    let node = NodeId([7; 16]);
+    MysqlStore::renew_epoch(&url, Options::default()).await.unwrap();
+    let failed = starting.heartbeat(node).await.unwrap_err();
+    assert!(format!("{failed:?}").contains("restart the node"), "{failed:?}");
+    starting.ping().await.unwrap_err();
+    starting.epoch().await.unwrap_err();
+    starting.close().await;
+    // The rejected heartbeat does not count as a live node.
+    MysqlStore::renew_epoch(&url, Options::default()).await.unwrap();
+    let restarted = MysqlStore::open(&url, Options::default()).await.unwrap();
+    restarted.heartbeat(node).await.unwrap();
+    restarted.close().await;
+}

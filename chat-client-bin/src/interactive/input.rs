@@ -16,6 +16,7 @@ use super::completion::KnownNames;
 use super::editor::{new_editor, read_with_editor};
 use super::editor_mode::SharedEditorMode;
 use super::screen::Screen;
+use super::suspension;
 use super::typing::SharedEditorStatus;
 
 /// Maximum time for which the end of the input waits for the line editor to set its mode.
@@ -197,6 +198,8 @@ impl Drop for Input {
 }
 
 fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Prompt>) {
+    // No mode has to be restored, so this thread can be suspended at any time.
+    let _ = suspension().thread_unblock(); // a valid set of signals
     let is_script = !io::stdin().is_terminal();
     let mut input = Lines::of(io::stdin().lock());
     while prompts.recv().is_ok() {

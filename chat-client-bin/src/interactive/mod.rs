@@ -64,9 +64,9 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     result
 }
 
-/// Lets only the thread of the line editor be suspended by Ctrl-Z: the thread restores the mode of
-/// the terminal, is stopped, and prints the prompt again. If another thread took the signal, the
-/// editor could continue for a moment, and leave its mode to the shell. Threads that are started
+/// Lets only the thread that reads the terminal be suspended by Ctrl-Z. The line editor restores the
+/// mode of the terminal, is stopped, and prints the prompt again. If another thread took the signal,
+/// the editor could continue for a moment, and leave its mode to the shell. Threads that are started
 /// later inherit the setting.
 fn block_suspension() {
     if input::is_at_terminal() {

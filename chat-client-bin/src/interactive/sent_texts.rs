@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat_core::model::{ConversationRef, Seq};
+use chat_core::model::{ConversationId, ConversationRef, Seq};
 use tokio::sync::watch;
 
 use crate::failure::Failure;
@@ -53,6 +53,14 @@ impl SentTexts {
         (!is_stored).then(|| text.clone())
     }
 
+    /// Records the id of the conversation with this label, so that its texts are found by the id
+    /// even if the conversation is renamed.
+    pub(super) fn set_id(&mut self, label: &str, id: ConversationId) {
+        for text in self.texts.iter_mut().filter(|text| text.label == label) {
+            text.reference = ConversationRef::Id(id);
+        }
+    }
+
     /// Forgets all texts, because message numbers may denote other messages now.
     pub(super) fn clear(&mut self) {
         self.texts.clear();
@@ -92,7 +100,7 @@ impl SentText {
 
 #[cfg(test)]
 mod tests {
-    use chat_core::model::{ConversationId, UserName, UserRef};
+    use chat_core::model::{UserName, UserRef};
 
     use super::*;
     use crate::interactive::conversations::Conversations;
@@ -122,6 +130,17 @@ mod tests {
         second.send_replace(Some(Seq(2)));
         assert_eq!(text.number().await.unwrap(), Seq(2));
         assert!(texts.last_unstored(&by_id).is_none());
+    }
+
+    #[test]
+    fn unstored_text_is_found_after_the_conversation_got_an_id_and_another_name() {
+        let mut texts = SentTexts::default();
+        let _number = texts.add(&direct(), "bob");
+        texts.set_id("bob", ConversationId(7));
+        let renamed = current(ConversationRef::Id(ConversationId(7)), "robert");
+        assert!(texts.last_unstored(&renamed).is_some());
+        let other = current(ConversationRef::Id(ConversationId(8)), "carol");
+        assert!(texts.last_unstored(&other).is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -199,6 +199,12 @@ impl State {
         self.own_messages.is_some()
     }
 
+    /// Records the id of the conversation with this label, which was known by name only.
+    pub(super) fn set_id(&mut self, label: &str, id: ConversationId) {
+        self.conversations.set_id(label, id);
+        self.sent_texts.set_id(label, id);
+    }
+
     /// Prints an error that the user can act on. Counts the line of the script that caused it as
     /// failed.
     pub(super) fn show_error(&mut self, text: &str) {

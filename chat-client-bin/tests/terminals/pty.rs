@@ -218,8 +218,13 @@ fn dumb_terminal_works_without_the_editor() {
     client.until("no messages yet");
     client.press("hello\r");
     client.until("✓ #1 bob");
+    client.signal("TSTP"); // the terminal sends it for Ctrl-Z
+    client.wait_until_stopped();
+    client.signal("CONT");
+    client.press("again\r");
+    client.until("✓ #2 bob");
     client.quit();
-    assert_eq!(bob.texts(&["alice"]), ["hello"]);
+    assert_eq!(bob.texts(&["alice"]), ["hello", "again"]);
 }
 
 #[test]

@@ -187,6 +187,16 @@ pub struct Member {
 }
 
 impl Member {
+    /// Returns the time until which the member is muted, or 0 if the member is not muted at `now`.
+    #[must_use]
+    pub(crate) fn muted_until_at(&self, now: Timestamp) -> Timestamp {
+        if self.muted_until > now {
+            self.muted_until
+        } else {
+            Timestamp(0)
+        }
+    }
+
     /// Returns an active member who may read from `first_seq` on.
     #[must_use]
     pub fn active(conversation: ConversationId, user: UserId, role: Role, first_seq: Seq) -> Self {

@@ -184,9 +184,7 @@ impl App {
         // A group or a user may have another name now.
         self.state.conversations.rename(info);
         if self.state.conversations.is_current(info) {
-            self.state
-                .conversations
-                .set_id(&ConversationName::of(info).label(), info.id);
+            self.state.set_id(&ConversationName::of(info).label(), info.id);
         }
         if let Some(group) = self.ended_membership(delivery)
             && self.state.conversations.close_current_if(group)

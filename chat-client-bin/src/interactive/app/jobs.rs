@@ -85,7 +85,7 @@ impl App {
                 conversation,
                 seq,
             } => {
-                self.state.conversations.set_id(&label, conversation);
+                self.state.set_id(&label, conversation);
                 self.state.conversations.record_message(conversation, seq, true);
                 let own = self.state.own_messages.as_mut();
                 if let Some(line) = own.and_then(|own| own.stored((conversation, seq), self.has_caught_up)) {
@@ -105,7 +105,7 @@ impl App {
             members,
         } = shown;
         self.state.add_to_completion(&info);
-        self.state.conversations.set_id(&label, info.id);
+        self.state.set_id(&label, info.id);
         if let Some(list) = members {
             self.learn_members(info.id, &list, true);
         }

@@ -199,7 +199,7 @@ impl Operator {
                 this.forget_name(&before.name);
             }
             if disables {
-                this.pass_groups(user).await?;
+                this.pass_groups(user).await.map_err(CommandError::after_commit)?;
             }
             Ok(after.into())
         })

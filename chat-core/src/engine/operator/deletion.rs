@@ -131,7 +131,15 @@ impl Operator {
             conversations: HashSet::new(),
             inbox_erased_to: Seq::ZERO,
         };
-        while self.end_contacts(user).await? | self.end_memberships(user, options.texts, &mut ended).await? {}
+        loop {
+            let steps = async {
+                let had_contacts = self.end_contacts(user).await?;
+                Ok(had_contacts | self.end_memberships(user, options.texts, &mut ended).await?)
+            };
+            if !steps.await.map_err(CommandError::after_commit)? {
+                break;
+            }
+        }
         tracing::info!(user = user.0, operator = &*self.name, "account deleted");
         Ok(())
     }

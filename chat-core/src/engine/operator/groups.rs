@@ -5,7 +5,7 @@ use super::{GroupDetails, GroupListPage, GroupListing, Operator};
 use crate::engine::error::CommandError;
 use crate::engine::operations::operator::{DeleteGroupByOperator, TransferGroup, no_group};
 use crate::engine::views::user_infos;
-use crate::model::{ConversationId, ConversationRef, Member, MemberInfo, Role, UserId, UserInfo, UserRef};
+use crate::model::{ConversationId, ConversationRef, Member, MemberInfo, Role, Timestamp, UserId, UserInfo, UserRef};
 use crate::store::ListedGroup;
 
 impl Operator {
@@ -47,7 +47,8 @@ impl Operator {
         for page in members.chunks(MAX_PAGE as usize) {
             let ids: Vec<UserId> = page.iter().map(|member| member.user).collect();
             let mut users = user_infos(&self.parts.access, &ids).await?;
-            let info = |member: &Member| member_info(member, users.remove(&member.user));
+            let now = self.parts.access.wall_time();
+            let info = |member: &Member| member_info(member, users.remove(&member.user), now);
             infos.extend(page.iter().map(info));
         }
         Ok(GroupDetails::new(listing, infos))
@@ -115,13 +116,13 @@ impl Operator {
     }
 }
 
-fn member_info(member: &Member, user: Option<UserInfo>) -> MemberInfo {
+fn member_info(member: &Member, user: Option<UserInfo>, now: Timestamp) -> MemberInfo {
     let user = user.unwrap_or_else(|| UserInfo::new(member.user, format!("#{}", member.user)));
     MemberInfo {
         user,
         role: member.role,
         state: member.state,
-        muted_until: member.muted_until,
+        muted_until: member.muted_until_at(now),
         delivered_seq: member.delivered_seq,
         read_seq: member.read_seq,
     }

@@ -89,7 +89,8 @@ impl GroupCommands {
             return Err(CommandError::not_found());
         };
         let own = access.read(store.member(id, caller.user)).await?;
-        let own = Membership::of(own.as_ref(), access.wall_time());
+        let now = access.wall_time();
+        let own = Membership::of(own.as_ref(), now);
         policy::check_group(GroupPermission::ListMembers, own, &profile)?;
         let sees_all = matches!(own, Membership::Admin | Membership::Owner);
         let limit = limit.clamp(1, self.max_list_length);
@@ -103,7 +104,7 @@ impl GroupCommands {
                 user: users.remove(&member.user)?,
                 role: member.role,
                 state: member.state,
-                muted_until: member.muted_until,
+                muted_until: member.muted_until_at(now),
                 delivered_seq: mark(member.delivered_seq),
                 read_seq: mark(member.read_seq),
             })

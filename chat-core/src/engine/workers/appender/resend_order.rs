@@ -64,6 +64,16 @@ struct Gap {
 }
 
 impl Gap {
+    const fn new(conversation: ConversationRef, id: Option<ConversationId>, expires: Instant) -> Self {
+        Self {
+            conversation,
+            id,
+            drafts: VecDeque::new(),
+            outcome_unknown: false,
+            expires,
+        }
+    }
+
     fn is_in(&self, conversation: &ConversationRef, id: Option<ConversationId>) -> bool {
         (id.is_some() && self.id == id) || self.conversation == *conversation
     }
@@ -240,17 +250,17 @@ impl ResendOrder {
         }
         let gaps = self.sessions.entry(draft.caller).or_default();
         let index = known.unwrap_or(gaps.len());
+        let fresh = || Gap::new(draft.conversation.clone(), id, now + self.window);
         if known.is_none() {
             self.count += 1;
-            gaps.push(Gap {
-                conversation: draft.conversation.clone(),
-                id,
-                drafts: VecDeque::new(),
-                outcome_unknown: false,
-                expires: now + self.window,
-            });
+            gaps.push(fresh());
         }
         let gap = gaps.get_mut(index)?;
+        if now >= gap.expires {
+            // The client has given up the drafts of a gap that has expired, so they must neither
+            // hold up this draft, nor may the gap end before this draft has its whole window.
+            *gap = fresh();
+        }
         gap.id = gap.id.or(id);
         gap.outcome_unknown |= error.code != ReplyCode::Busy;
         Some(gap)
@@ -391,6 +401,27 @@ mod tests {
         other.caller = Caller::login(UserId(1), DeviceId([1; 16]), SessionEpoch(2));
         order.record_last(&draft(1), &busy, now);
         assert!(admit(&mut order, &other, now).is_ok(), "another session has no gap");
+    }
+
+    #[test]
+    fn draft_that_is_refused_after_its_gap_has_expired_gets_a_new_gap() {
+        let now = Instant::now();
+        let (end, busy) = (now + WINDOW, CommandError::busy());
+        for refused_after_admission in [false, true] {
+            let mut order = ResendOrder::new(WINDOW);
+            order.record_last(&draft(1), &busy, now);
+            // A search for expired gaps shortly before the end, so that there is none at the end.
+            let mut other = draft(9);
+            other.caller.user = UserId(2);
+            order.record_last(&other, &busy, end - SWEEP_INTERVAL / 2);
+            if refused_after_admission {
+                order.record_first(vec![(draft(2), busy.clone())], CONVERSATION, end);
+            } else {
+                order.record_last(&draft(2), &busy, end);
+            }
+            assert_eq!(admitted(&mut order, end, &[3]), [0_u8; 0], "3 was sent after 2");
+            assert_eq!(admitted(&mut order, end, &[2, 3]), [2, 3], "1 was given up");
+        }
     }
 
     #[test]
