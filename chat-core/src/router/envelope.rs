@@ -203,18 +203,17 @@ fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
         };
     }
     let joins = heartbeat.joins.iter();
+    let changed_sessions: Option<Vec<_>> = heartbeat.changed_sessions.iter().map(decode_sessions_changed).collect();
     Content::Heartbeat {
         number: heartbeat.number,
         doorbells: heartbeat.doorbells.into_iter().map(Into::into).collect(),
         joins: joins
             .map(|joined| (UserId(joined.user), ConversationId(joined.conversation)))
             .collect(),
-        changed_sessions: heartbeat
-            .changed_sessions
-            .iter()
-            .filter_map(decode_sessions_changed)
-            .collect(),
-        overflowed: heartbeat.overflowed,
+        // A later version may send a close code that this one does not know; a sweep then finds the
+        // sessions that have ended.
+        overflowed: heartbeat.overflowed || changed_sessions.is_none(),
+        changed_sessions: changed_sessions.unwrap_or_default(),
     }
 }
 
@@ -273,5 +272,32 @@ impl From<proto::Doorbell> for Doorbell {
             conversation: ConversationId(doorbell.conversation),
             last_seq: Seq(doorbell.last_seq),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node of a later version can announce the end of sessions for a reason that this version
+    /// does not know.
+    #[test]
+    fn unknown_close_code_in_a_heartbeat_asks_for_a_sweep() {
+        let heartbeat = |code: u32| proto::Heartbeat {
+            number: 1,
+            changed_sessions: vec![proto::SessionsChanged { user: 7, code }],
+            ..proto::Heartbeat::default()
+        };
+        let decoded = |code| match decode_heartbeat(heartbeat(code)) {
+            Content::Heartbeat {
+                changed_sessions,
+                overflowed,
+                ..
+            } => (changed_sessions, overflowed),
+            other => panic!("{other:?}"),
+        };
+        let known = CloseCode::Revoked;
+        assert_eq!(decoded(known.number().into()), (vec![(UserId(7), known)], false));
+        assert_eq!(decoded(60_000), (Vec::new(), true));
     }
 }

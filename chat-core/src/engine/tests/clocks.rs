@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::support::*;
 use crate::clock::{Clock, SystemClock};
 use crate::commands::Commands;
-use crate::engine::Engine;
+use crate::engine::{Engine, OperatorName};
 use crate::model::*;
 use crate::store::{ConversationStore as _, MemoryStore, Store as _};
 use crate::testkit::store::FaultyStore;
@@ -95,4 +95,28 @@ async fn store_without_a_time_of_day_leaves_the_time_to_the_node() {
     let clock = Arc::new(ClockAhead(AtomicI64::new(DAY_MS)));
     let engine = builder().clock(clock).build().await.unwrap();
     assert!(!is_now(engine.now()));
+}
+
+#[tokio::test]
+async fn mute_that_has_ended_is_not_listed() {
+    let clock = Arc::new(ClockAhead(AtomicI64::new(0)));
+    let engine = builder().clock(clock.clone()).build().await.unwrap();
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
+    let group = create_group(&olga, "crowd").await;
+    join(&bob, group).await;
+    olga.mute_member(group, bob.user().id, Duration::from_secs(60))
+        .await
+        .unwrap();
+    let operator = engine.operator(OperatorName::new("carol").unwrap());
+    let listed = async || {
+        let page = olga.members(group, UserId(0), 10).await.unwrap();
+        let details = operator.group(group).await.unwrap();
+        [page.members, details.members].map(|members| {
+            let member = members.iter().find(|member| member.user.id == bob.user().id);
+            member.unwrap().muted_until != Timestamp(0)
+        })
+    };
+    assert_eq!(listed().await, [true, true]);
+    clock.0.store(60_001, Ordering::Relaxed);
+    assert_eq!(listed().await, [false, false]);
 }

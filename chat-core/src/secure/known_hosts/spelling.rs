@@ -46,6 +46,10 @@ fn old_form(host: &str) -> Option<Ipv4Addr> {
 }
 
 fn number(text: &str) -> Option<u32> {
+    // The parsers of numbers accept a sign.
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
     match text.strip_prefix('0') {
         None => text.parse().ok(),
         Some("") => Some(0),
@@ -98,6 +102,8 @@ mod tests {
             "1.2.3.4.5",
             "256.1",
             "1..2",
+            "127.+1",
+            "0x+7f.1",
             "example",
         ] {
             assert_eq!(canonical_host(name), name);
