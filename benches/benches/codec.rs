@@ -16,7 +16,7 @@ fn decode_send(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec/decode_send");
     for size in [64, 256, 4096] {
         let mut wire = BytesMut::new();
-        client::encode_command(RequestId(1), &messages::send(size), &mut wire);
+        client::encode_command(RequestId(1), &messages::send_command(size), &mut wire);
         group.throughput(Throughput::Elements(1));
         group.bench_with_input(BenchmarkId::from_parameter(size), &wire, |b, wire| {
             b.iter_batched(
@@ -37,7 +37,7 @@ fn decode_send(c: &mut Criterion) {
     group.finish();
 }
 
-fn encode_answers(c: &mut Criterion) {
+fn encode_acknowledgement_and_event(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec");
     group.throughput(Throughput::Elements(1));
 
@@ -58,5 +58,5 @@ fn encode_answers(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decode_send, encode_answers);
+criterion_group!(benches, decode_send, encode_acknowledgement_and_event);
 criterion_main!(benches);

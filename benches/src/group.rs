@@ -15,6 +15,9 @@ use chat_core::testkit::store::{new_account, transact};
 ///
 /// # Errors
 /// The store fails.
+///
+/// # Panics
+/// If the store has a group from an earlier call with the same `size`.
 pub async fn create(store: &dyn Store, size: usize) -> Result<(ConversationId, Vec<UserId>), StoreError> {
     transact(store, move |tx| {
         Box::pin(async move {

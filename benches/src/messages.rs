@@ -16,15 +16,21 @@ pub fn text(size: usize) -> MessageText {
 }
 
 /// Returns a command that sends a text of `size` bytes.
+///
+/// # Panics
+/// As for [`text`].
 #[must_use]
-pub fn send(size: usize) -> Command {
+pub fn send_command(size: usize) -> Command {
     Command::Send {
         conversation: ConversationRef::Id(ConversationId(7)),
         draft: Draft::text(text(size)),
     }
 }
 
-/// Returns the event of a committed message of `size` bytes.
+/// Returns the event of a committed message with a text of `size` bytes.
+///
+/// # Panics
+/// As for [`text`].
 #[must_use]
 pub fn event(size: usize) -> Event {
     let content = EventBody::Message(Message::new(text(size).as_str()));

@@ -26,12 +26,13 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// Starts a server on `store`, and connects both clients. Lifts the limits on logins,
-    /// registrations, messages and packets, which a benchmark would reach.
+    /// Starts a server on `store`, connects both clients, and exchanges a first message. Lifts the
+    /// limits on logins, registrations, messages and packets, which a benchmark would reach, and
+    /// makes the hashing of passwords cheap.
     ///
     /// # Errors
-    /// The server cannot be started, or a client cannot connect, log in or become a friend of the
-    /// other.
+    /// The server cannot be started, a client cannot connect, log in or become a friend of the
+    /// other, or the first message does not arrive.
     pub async fn start(store: Arc<dyn Store>) -> Result<Self, Box<dyn Error>> {
         let mut engine = EngineConfig::default();
         engine.passwords.cost = PasswordCost::danger_cheap();
@@ -46,7 +47,8 @@ impl Testbed {
         config.session.message_rate_per_connection = Rate::UNLIMITED;
         config.session.packet_rate = Rate::UNLIMITED;
         // Bob sends nothing during a benchmark. The server closes his session only after 2.5 times
-        // this interval without a packet, which is longer than a benchmark.
+        // this interval without a packet, which is longer than a benchmark. Set here although it is
+        // the default, because the benchmark depends on it.
         config.session.heartbeat_interval = Duration::from_secs(30);
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::builder(engine.clone())
@@ -75,9 +77,9 @@ impl Testbed {
         Ok(testbed)
     }
 
-    /// Sends a first message, which creates the conversation. Bob's session is not subscribed to
-    /// the conversation yet, so it may receive [`Push::Behind`], which tells a client to read the
-    /// log, instead of the event.
+    /// Sends a first message, which creates the conversation, and waits until Bob's session has
+    /// heard of it. The session is not subscribed to the conversation yet, so it may receive
+    /// [`Push::Behind`], which tells a client to read the log, instead of the event.
     async fn open_conversation(&mut self) -> Result<(), Box<dyn Error>> {
         let first = self.alice.commands().send_text(user("bob"), "hello").await?;
         loop {
@@ -96,7 +98,7 @@ impl Testbed {
     /// If a message is refused, or a connection breaks.
     pub async fn exchange(&mut self, texts: &[MessageText]) {
         for text in texts {
-            let request = RequestKind::Command(send(text.clone()));
+            let request = RequestKind::Command(send_command(text.clone()));
             self.alice.send(request).await.expect("a connection");
         }
         let mut last: Option<EventId> = None;
@@ -119,7 +121,7 @@ impl Testbed {
         }
     }
 
-    /// Disconnects both clients, and stops the server and the engine.
+    /// Disconnects both clients, and stops the server and the engine. Does not close the store.
     pub async fn stop(self) {
         drop((self.alice, self.bob));
         self.server.drain(Duration::from_secs(5)).await;
@@ -127,7 +129,7 @@ impl Testbed {
     }
 }
 
-fn send(text: MessageText) -> Command {
+fn send_command(text: MessageText) -> Command {
     Command::Send {
         conversation: ConversationRef::Direct(user("bob")),
         draft: Draft::text(text),

@@ -9,20 +9,21 @@ use chat_core::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics
 use chat_core::sync::Mutex;
 
 use crate::commands::CommandSender;
-use crate::listener::{Listener, SubscriptionHandle};
+use crate::listener::{Listener, ListenerHandle};
 use crate::mailbox::BusEvent;
 
 /// A [`MessageBus`] over Redis Pub/Sub, with one channel for each topic.
 #[derive(Debug)]
 pub struct RedisBus {
     commands: Arc<CommandSender>,
-    subscriptions: Mutex<Subscriptions>,
+    subscribers: Mutex<Subscribers>,
 }
 
-/// The open subscriptions of a bus.
+/// The subscribers of a bus, which it has to close.
 #[derive(Debug, Default)]
-struct Subscriptions {
-    open: Vec<SubscriptionHandle<Topic>>,
+struct Subscribers {
+    /// Handles of the subscribers. Those of dropped subscribers stay until the next `connect`.
+    handles: Vec<ListenerHandle<Topic>>,
     /// `true` once the bus is closed.
     is_closed: bool,
 }
@@ -31,7 +32,7 @@ impl RedisBus {
     pub(crate) fn new(commands: Arc<CommandSender>) -> Self {
         Self {
             commands,
-            subscriptions: Mutex::default(),
+            subscribers: Mutex::default(),
         }
     }
 }
@@ -43,7 +44,7 @@ fn unavailable(error: RedisError) -> BusError {
 #[async_trait]
 impl MessageBus for RedisBus {
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
-        if self.subscriptions.lock().is_closed {
+        if self.subscribers.lock().is_closed {
             return Err(BusError::Closed);
         }
         let channel = self.commands.key(topic);
@@ -55,17 +56,17 @@ impl MessageBus for RedisBus {
     }
 
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
-        if self.subscriptions.lock().is_closed {
+        if self.subscribers.lock().is_closed {
             return Err(BusError::Closed);
         }
         let listener = Listener::start(Arc::clone(&self.commands)).await;
-        let mut subscriptions = self.subscriptions.lock();
-        if subscriptions.is_closed {
+        let mut subscribers = self.subscribers.lock();
+        if subscribers.is_closed {
             return Err(BusError::Closed);
         }
-        subscriptions.open.retain(|handle| !handle.is_closed());
-        subscriptions.open.push(listener.handle());
-        drop(subscriptions);
+        subscribers.handles.retain(|handle| !handle.is_closed());
+        subscribers.handles.push(listener.handle());
+        drop(subscribers);
         Ok(Box::new(RedisSubscriber {
             commands: Arc::clone(&self.commands),
             listener,
@@ -73,9 +74,9 @@ impl MessageBus for RedisBus {
     }
 
     async fn close(&self) {
-        let mut subscriptions = self.subscriptions.lock();
-        subscriptions.is_closed = true;
-        subscriptions.open.drain(..).for_each(|handle| handle.close());
+        let mut subscribers = self.subscribers.lock();
+        subscribers.is_closed = true;
+        subscribers.handles.drain(..).for_each(|handle| handle.close());
     }
 }
 
@@ -112,12 +113,12 @@ impl Subscriber for RedisSubscriber {
 #[derive(Debug)]
 struct RedisTopics {
     commands: Arc<CommandSender>,
-    handle: SubscriptionHandle<Topic>,
+    handle: ListenerHandle<Topic>,
 }
 
 impl RedisTopics {
-    /// Converts the result of a request. Returns [`BusError::Closed`] if the subscriber has ended,
-    /// whatever the result: it receives nothing any more, which explains any other error.
+    /// Converts the result of a request. Returns [`BusError::Closed`] whatever the result if the
+    /// subscriber has ended: a success has no effect then, and an error is a consequence.
     fn map_result(&self, result: Result<(), RedisError>) -> Result<(), BusError> {
         if self.handle.is_closed() {
             return Err(BusError::Closed);

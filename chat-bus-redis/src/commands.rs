@@ -22,8 +22,8 @@ use tokio::time::sleep;
 use crate::Options;
 use crate::tagged::Tagger;
 
-/// Number of connections for commands. One connection carries many commands at once; the second one
-/// is used while the first is replaced.
+/// Maximum number of connections for commands. One connection carries many commands at once; thanks
+/// to a second one, commands need not wait while the first is replaced.
 const CONNECTIONS: u32 = 2;
 /// Maximum delay between the pings that probe whether Redis can be reached again.
 const PROBE_INTERVAL: Duration = Duration::from_millis(400);
@@ -150,7 +150,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn finish<T>(mut self, answer: RedisResult<T>) -> RedisResult<T> {
-        self.is_answered = !answer.as_ref().is_err_and(is_broken);
+        self.is_answered = !answer.as_ref().is_err_and(is_connection_error);
         answer
     }
 }
@@ -163,8 +163,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Sends pings until Redis answers one, or all handles of the backend are dropped. The first one is
-/// sent at once: the failed command may have met only a connection that was closed.
+/// Sends pings until one succeeds, or all handles of the backend are dropped. The first one is sent
+/// at once: the failed command may have met only a connection that was closed.
 async fn probe(commands: Weak<CommandSender>) {
     loop {
         let Some(commands) = commands.upgrade() else { return };
@@ -181,8 +181,9 @@ async fn probe(commands: Weak<CommandSender>) {
     }
 }
 
-/// Returns whether a connection cannot be used, or none could be opened.
-fn is_broken(error: &RedisError) -> bool {
+/// Returns whether the error means that a connection broke, did not answer in time, or could not be
+/// opened.
+fn is_connection_error(error: &RedisError) -> bool {
     error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
 }
 
@@ -192,8 +193,9 @@ pub(crate) fn connection_config(options: &Options) -> AsyncConnectionConfig {
         .set_response_timeout(Some(options.response_timeout))
 }
 
-/// Connection manager of the pool. It opens connections with timeouts, and tells the pool which of
-/// them are broken; the manager of `bb8_redis` does neither.
+/// Connection manager of the pool. It opens connections with the timeouts of the options, and tells
+/// the pool which of them are broken. The manager of `bb8_redis` has timeouts that cannot be
+/// changed, and never reports a broken connection.
 struct ConnectionManager {
     client: Client,
     config: AsyncConnectionConfig,
@@ -218,7 +220,7 @@ impl SharedConnection {
     /// time, so that the pool replaces the connection.
     fn mark_if_broken<T>(&self, answer: &RedisResult<T>) {
         if let Err(error) = answer
-            && is_broken(error)
+            && is_connection_error(error)
         {
             self.is_broken.store(true, Ordering::Relaxed);
         }

@@ -25,8 +25,8 @@ const MAX_INFO_BYTES: usize = 64 * 1024;
 /// Script that stores the text of a [`NodeInfo`] with its tag, unless Redis has that of a later
 /// incarnation (a number that grows with each start of a node). If the text differs from the stored
 /// one, it announces the change on the channel. KEYS: the node's key, the set of node ids, the
-/// channel. ARGV: the text, which begins with the incarnation in 20 digits, and its tag; the lease
-/// in milliseconds; the node's id.
+/// channel. ARGV: the text, which begins with the incarnation in 20 digits, followed by its tag;
+/// the lifetime of the lease in milliseconds; the node's id.
 const STORE_INFO: &str = "local stored = redis.call('GET', KEYS[1])
 if stored and string.sub(stored, 1, 20) > string.sub(ARGV[1], 1, 20) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -34,8 +34,8 @@ redis.call('SADD', KEYS[2], ARGV[3])
 if stored ~= ARGV[1] then redis.call('PUBLISH', KEYS[3], '') end
 return 1";
 
-/// Script that removes a node, and announces the change on the channel. KEYS: those of
-/// [`STORE_INFO`]. ARGV: the node's id.
+/// Script that removes a node, and announces the change on the channel if Redis had the node's
+/// info. KEYS: those of [`STORE_INFO`]. ARGV: the node's id.
 const LEAVE: &str = "redis.call('SREM', KEYS[2], ARGV[1])
 if redis.call('DEL', KEYS[1]) == 1 then redis.call('PUBLISH', KEYS[3], '') end
 return 1";
@@ -47,7 +47,8 @@ return 1";
 #[derive(Debug)]
 pub struct RedisDiscovery {
     shared: Arc<Shared>,
-    /// Task that renews the leases and reads the view, started by the first [`Discovery::join`].
+    /// Task that renews the leases and refreshes the view, started by the first
+    /// [`Discovery::join`].
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -93,7 +94,7 @@ impl Discovery for RedisDiscovery {
         self.shared.add_own(&me);
         // A node can start while Redis is down. The task stores the node's info as soon as Redis
         // can be reached.
-        if let Err(error) = self.shared.store_and_read(&me).await {
+        if let Err(error) = self.shared.store_and_refresh(&me).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "cannot announce this node in Redis yet; retrying"
@@ -106,13 +107,13 @@ impl Discovery for RedisDiscovery {
 
     async fn update(&self, me: NodeInfo) -> Result<(), ClusterError> {
         self.shared.add_own(&me);
-        self.shared.store_and_read(&me).await.map_err(unavailable)
+        self.shared.store_and_refresh(&me).await.map_err(unavailable)
     }
 
     async fn leave(&self, id: NodeId) -> Result<(), ClusterError> {
         self.shared.own.lock().remove(&id);
         self.shared.leave(id).await.map_err(unavailable)?;
-        self.shared.read_view().await.map_err(unavailable)
+        self.shared.refresh_view().await.map_err(unavailable)
     }
 }
 
@@ -121,8 +122,8 @@ fn unavailable(error: RedisError) -> ClusterError {
 }
 
 impl Shared {
-    /// Adds a node to those whose leases the task renews. Ignores an info of an older incarnation
-    /// than the known one.
+    /// Adds a node to those whose leases the task renews, or replaces its info. Ignores an info of
+    /// an older incarnation than the known one.
     fn add_own(&self, me: &NodeInfo) {
         let mut own = self.own.lock();
         if own.get(&me.id).is_none_or(|known| known.incarnation <= me.incarnation) {
@@ -176,14 +177,14 @@ impl Shared {
         parse_info(id, text)
     }
 
-    async fn store_and_read(&self, me: &NodeInfo) -> RedisResult<()> {
+    async fn store_and_refresh(&self, me: &NodeInfo) -> RedisResult<()> {
         self.store_info(me).await?;
-        self.read_view().await
+        self.refresh_view().await
     }
 
-    /// Reads the infos of all nodes and publishes them as the view. Removes the ids of nodes whose
-    /// lease has expired.
-    async fn read_view(&self) -> RedisResult<()> {
+    /// Reads the infos of the nodes, at most [`MAX_NODES`], and publishes them as the view. Removes
+    /// the ids of nodes whose lease has expired.
+    async fn refresh_view(&self) -> RedisResult<()> {
         let ids: Vec<Vec<u8>> = self
             .commands
             .query(Cmd::new().arg("SMEMBERS").arg(self.nodes_key()))
@@ -240,8 +241,9 @@ impl Shared {
     }
 }
 
-/// Renews the leases of this process's nodes at each renewal interval. Reads the view after each
-/// renewal, and whenever a node announces a change. Returns once the [`RedisDiscovery`] is dropped.
+/// Renews the leases of this process's nodes at each renewal interval. Refreshes the view after
+/// each renewal that succeeds, and whenever a node announces a change or announcements may have
+/// been lost. Returns once the [`RedisDiscovery`] is dropped.
 async fn renew(shared: Weak<Shared>) {
     let Some(commands) = shared.upgrade().map(|shared| Arc::clone(&shared.commands)) else {
         return;
@@ -251,24 +253,24 @@ async fn renew(shared: Weak<Shared>) {
     let _ = listener.handle().subscribe(commands.key("nodes"), ()).await;
     let mut next_renewal = Instant::now();
     loop {
-        let was_announced = tokio::select! {
-            () = sleep_until(next_renewal) => false,
+        let is_renewal_due = tokio::select! {
+            () = sleep_until(next_renewal) => true,
             event = listener.next() => {
                 if event.is_none() {
                     return;
                 }
-                true
+                false
             }
         };
         let Some(shared) = shared.upgrade() else { return };
         let renewed = async {
-            if !was_announced {
+            if is_renewal_due {
                 let own: Vec<NodeInfo> = shared.own.lock().values().cloned().collect();
                 for me in own {
                     shared.store_info(&me).await?;
                 }
             }
-            shared.read_view().await
+            shared.refresh_view().await
         };
         if let Err(error) = renewed.await {
             tracing::debug!(
@@ -276,7 +278,7 @@ async fn renew(shared: Weak<Shared>) {
                 "cannot renew the leases of the nodes of this process, or read the list of nodes; retrying"
             );
         }
-        if !was_announced {
+        if is_renewal_due {
             next_renewal = Instant::now() + commands.options.renewal_interval;
         }
     }
@@ -321,7 +323,7 @@ mod tests {
     use super::*;
 
     /// Returns a discovery whose Redis cannot be reached.
-    fn unreachable() -> RedisDiscovery {
+    fn unreachable_discovery() -> RedisDiscovery {
         let client = bb8_redis::redis::Client::open("redis://127.0.0.1:1/").unwrap();
         let options = crate::Options {
             connect_timeout: std::time::Duration::from_millis(50),
@@ -332,7 +334,7 @@ mod tests {
 
     #[tokio::test]
     async fn node_that_joins_during_an_outage_keeps_the_view() {
-        let discovery = unreachable();
+        let discovery = unreachable_discovery();
         let node = |id| NodeInfo::new(NodeId([id; 16]), 1);
         discovery.shared.publish_view(vec![node(1)]);
         let view = discovery.join(node(2)).await.unwrap();
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_info_accepts_only_info_texts() {
+    fn parse_info_reads_info_texts_and_rejects_malformed_and_long_ones() {
         let mut me = NodeInfo::new(NodeId([1; 16]), u64::MAX);
         me.addresses = vec!["sc1://[::1]:1".into(), String::new(), "tls://例え:2".into()];
         me.sessions = u32::MAX;

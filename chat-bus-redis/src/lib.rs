@@ -11,22 +11,22 @@
 //! # drop((bus, presence, discovery)); Ok(()) }
 //! ```
 //!
-//! Redis holds nothing durable. A node that cannot reach Redis, or gets wrong data from it, reads
-//! the store instead. So opening a backend does not wait for the Redis server, a subscriber
-//! reconnects until it is closed, and a possible loss of messages is reported as a
-//! [gap](chat_core::bus::BusMessage::Gap).
+//! Redis holds nothing durable. A node finds in the store the events of which Redis did not tell
+//! it; presence and the list of nodes are incomplete until Redis works again. So opening a backend
+//! does not wait for the Redis server, a subscriber reconnects until it is closed, and a possible
+//! loss of messages is reported as a [gap](chat_core::bus::BusMessage::Gap).
 //!
 //! **Channels and keys**, all with the prefix of the options:
 //! - channels `conversation:ID`, `user:ID`, `node:ID` and `control`, one for each
 //!   [topic](chat_core::bus::Topic) of the bus, and `nodes`, on which nodes announce that the list
 //!   of nodes has changed;
-//! - `lease:NODE`, a lease; the node counts as alive until the lease expires;
 //! - `presence:USER`, a hash with one claim for each device of a user: the node to which the device
-//!   is connected, and its state; a claim is valid only while the lease of its node lasts;
-//! - `node:NODE`, the [info](chat_core::cluster::NodeInfo) of a node, stored with a lease;
+//!   is connected, and its state;
+//! - `lease:NODE`, the lease of a node: the claims that name the node are valid until it expires;
+//! - `node:NODE`, the [info](chat_core::cluster::NodeInfo) of a node, which expires like a lease;
 //!   `nodes`, the set of the node ids.
 //!
-//! The clock of the Redis server decides when leases end.
+//! The clock of the Redis server decides when leases and infos expire.
 //!
 //! **Data from Redis is untrusted**: nothing durable depends on it, and malformed values are
 //! ignored. Each envelope, claim, lease and node info ends with a tag under the cluster key, which

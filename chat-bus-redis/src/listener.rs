@@ -24,17 +24,17 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Maximum number of channels in one subscribe command.
 const MAX_CHANNELS_PER_COMMAND: usize = 500;
 
-/// Receiver of the messages of a set of channels. A subscriber identifies each channel by an id of
+/// Receiver of the messages of a set of channels. Its owner identifies each channel by an id of
 /// type `T`. Dropping the listener ends its connection.
 #[derive(Debug)]
 pub(crate) struct Listener<T: Clone + Debug + Send + Sync + 'static> {
-    handle: SubscriptionHandle<T>,
+    handle: ListenerHandle<T>,
     task: JoinHandle<()>,
 }
 
 /// Handle that changes the channels of a [`Listener`], or closes it.
 #[derive(Clone, Debug)]
-pub(crate) struct SubscriptionHandle<T> {
+pub(crate) struct ListenerHandle<T> {
     mailbox: Arc<Mailbox<T>>,
     /// `None` while there is no connection.
     connection: Arc<Mutex<Option<Connection>>>,
@@ -53,7 +53,7 @@ impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
     /// Starts a listener, and waits until the first attempt to connect has ended. If it failed, a
     /// gap follows once a later attempt succeeds.
     pub(crate) async fn start(commands: Arc<CommandSender>) -> Self {
-        let handle = SubscriptionHandle {
+        let handle = ListenerHandle {
             mailbox: Arc::new(Mailbox::new()),
             connection: Arc::default(),
         };
@@ -63,11 +63,12 @@ impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
         Self { handle, task }
     }
 
-    pub(crate) fn handle(&self) -> SubscriptionHandle<T> {
+    pub(crate) fn handle(&self) -> ListenerHandle<T> {
         self.handle.clone()
     }
 
-    /// Returns the next event, or `None` once the listener is closed. Cancel safe.
+    /// Returns the next event, or `None` once the listener is closed and no event is queued. Cancel
+    /// safe.
     pub(crate) async fn next(&mut self) -> Option<BusEvent<T>> {
         self.handle.mailbox.next().await
     }
@@ -80,7 +81,7 @@ impl<T: Clone + Debug + Send + Sync + 'static> Drop for Listener<T> {
     }
 }
 
-impl<T: Clone> SubscriptionHandle<T> {
+impl<T: Clone> ListenerHandle<T> {
     fn connection(&self) -> RedisResult<MultiplexedConnection> {
         let connection = self.connection.lock().clone();
         connection
@@ -134,17 +135,17 @@ async fn subscribe(mut connection: MultiplexedConnection, channels: &[String]) -
     Ok(())
 }
 
-/// Connects again whenever the connection has ended, until the listener is closed or dropped. Drops
-/// `first_attempt` when the first attempt to connect has ended.
+/// Connects, and connects again whenever the connection has ended. Returns if the listener is
+/// closed by then; dropping the listener aborts this task. Drops `first_attempt` when the first
+/// attempt to connect has ended.
 async fn run<T: Clone + Debug + Send + Sync + 'static>(
     commands: Arc<CommandSender>,
-    handle: SubscriptionHandle<T>,
+    handle: ListenerHandle<T>,
     first_attempt: oneshot::Sender<()>,
 ) {
     let mut first_attempt = Some(first_attempt);
     let mut backoff = FIRST_BACKOFF;
-    // `true` once a connection has ended or an attempt to connect has failed: messages may be lost
-    // until the next connection.
+    // `true` after the first attempt: messages may have been lost before each later connection.
     let mut may_have_lost = false;
     while !handle.is_closed() {
         let ended = Arc::new(Notify::new());
@@ -179,11 +180,11 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
     }
 }
 
-/// Opens a connection and subscribes to all channels. `ended` is notified when Redis closes the
-/// connection.
+/// Opens a connection, makes it the connection of `handle`, and subscribes to all channels. `ended`
+/// is notified when the connection has ended.
 async fn connect<T: Clone + Send + Sync + 'static>(
     commands: &CommandSender,
-    handle: &SubscriptionHandle<T>,
+    handle: &ListenerHandle<T>,
     ended: &Arc<Notify>,
 ) -> RedisResult<MultiplexedConnection> {
     let (mailbox, end) = (Arc::clone(&handle.mailbox), Arc::clone(ended));
@@ -200,7 +201,7 @@ async fn connect<T: Clone + Send + Sync + 'static>(
     // The timeout in `config` does not cover the handshake after connecting.
     let connection = timeout(commands.options.connect_timeout * 2, connecting).await;
     let connection = connection.unwrap_or_else(|_| Err((ErrorKind::Io, "Redis did not answer in time").into()))?;
-    // From here on, `SubscriptionHandle::subscribe` uses this connection. Channels that were added
+    // From here on, `ListenerHandle::subscribe` uses this connection. Channels that were added
     // before are in the mailbox.
     handle.set_connection(Some(connection.clone()));
     subscribe(connection.clone(), &handle.mailbox.channels()).await?;
@@ -216,7 +217,7 @@ fn deliver<T: Clone>(mailbox: &Mailbox<T>, data: Vec<Value>) {
     }
 }
 
-/// Sends pings until the connection ends, and returns the error that ended it.
+/// Sends pings until the connection ends or a ping fails, and returns the error.
 async fn ping_until_closed(
     commands: &CommandSender,
     mut connection: MultiplexedConnection,

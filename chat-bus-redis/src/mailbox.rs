@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chat_core::sync::Mutex;
 use tokio::sync::Notify;
 
-/// Maximum number of queued events. If the queue is full, its events are dropped and replaced by a
+/// Number of queued events at which the queue is full. The next message then replaces them by a
 /// gap.
 const MAX_QUEUED_EVENTS: usize = 4096;
 /// Maximum size of all queued messages together, in bytes.
@@ -74,9 +74,9 @@ impl<T: Clone> Mailbox<T> {
         self.state.lock().channels.keys().cloned().collect()
     }
 
-    /// Queues a message. If the queue is full, a gap replaces the events before it. Drops the
-    /// message if its channel is not accepted, which happens while an unsubscription is under way,
-    /// if it is larger than [`MAX_MESSAGE_BYTES`], or if the mailbox is closed.
+    /// Queues a message. If the queue is full, a gap replaces the events before it. Drops a message
+    /// that is larger than [`MAX_MESSAGE_BYTES`], and one whose channel is not accepted, as happens
+    /// while an unsubscription is under way. A closed mailbox drops every message.
     pub(crate) fn deliver(&self, channel: &str, message: Vec<u8>) {
         let mut state = self.state.lock();
         let Some(id) = state.channels.get(channel).cloned() else {
@@ -141,11 +141,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn mailbox_is_bounded() {
+    async fn mailbox_bounds_its_bytes_merges_gaps_and_ends_once_closed() {
         let mailbox = Mailbox::new();
         assert!(mailbox.add_channel("a".into(), 1));
         mailbox.deliver("b", vec![0]);
         mailbox.deliver("a", vec![0; MAX_MESSAGE_BYTES + 1]);
+        assert!(mailbox.state.lock().queue.is_empty());
         for _ in 0..100 {
             mailbox.deliver("a", vec![0; 1024 * 1024]);
             assert!(mailbox.state.lock().queued_bytes <= MAX_QUEUED_BYTES);

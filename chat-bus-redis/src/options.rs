@@ -30,12 +30,12 @@ pub struct Options {
     /// Interval between pings on the subscriber's connection. A ping without an answer ends the
     /// connection. Default 2 s.
     pub ping_interval: Duration,
-    /// Maximum delay before a subscriber tries again to connect. The first delay is at most 50 ms.
-    /// Default 2 s.
+    /// Maximum delay before a subscriber tries again to connect. The delay doubles with each
+    /// failure; the first one is at most 50 ms, even if this maximum is shorter. Default 2 s.
     pub max_backoff: Duration,
     /// Lifetime of a node's lease after its last renewal. When the lease of a dead node has
-    /// expired, the node is no longer in the list of nodes, and the devices that were connected to
-    /// it count as offline. Default 10 s.
+    /// expired, the devices that were connected to it count as offline, and each other node removes
+    /// it from its list of nodes at its next renewal. Default 10 s.
     pub lease_timeout: Duration,
     /// Interval between renewals of the node's lease. Default 3 s.
     pub renewal_interval: Duration,
@@ -65,7 +65,8 @@ impl Default for Options {
 )]
 pub struct UrlError(String);
 
-/// A Redis server. Clones are cheap and share connections.
+/// A Redis server. Clones are cheap and share the connections for commands; each subscriber has a
+/// connection of its own.
 #[derive(Clone, Debug)]
 pub struct RedisBackend {
     commands: Arc<CommandSender>,
@@ -98,19 +99,21 @@ impl RedisBackend {
         client_at(url, options).map(drop)
     }
 
-    /// Returns the bus between nodes.
+    /// Returns a bus between nodes.
     #[must_use]
     pub fn bus(&self) -> RedisBus {
         RedisBus::new(Arc::clone(&self.commands))
     }
 
-    /// Returns the presence service.
+    /// Returns a presence service. Call this inside the tokio runtime: a task of the service renews
+    /// the leases of the nodes for which it has set claims, until it is dropped.
     #[must_use]
     pub fn presence(&self) -> RedisPresence {
         RedisPresence::new(Arc::clone(&self.commands))
     }
 
-    /// Returns the discovery of nodes.
+    /// Returns a discovery of nodes. A task of it, which its first join starts, renews the leases
+    /// of the nodes that joined through it, until it is dropped.
     #[must_use]
     pub fn discovery(&self) -> RedisDiscovery {
         RedisDiscovery::new(Arc::clone(&self.commands))
@@ -150,7 +153,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn open_rejects_an_invalid_url_without_repeating_it() {
+    async fn open_rejects_invalid_urls_and_no_text_shows_a_password() {
         for url in [
             "",
             "http://u:hunter2@h/",

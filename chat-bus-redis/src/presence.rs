@@ -18,13 +18,13 @@ use crate::commands::CommandSender;
 use crate::hex;
 
 /// Time after which Redis deletes the claims of a user if no node has renewed one. Nodes renew
-/// their claims in every sweep of the router, about twice a minute.
+/// their claims in every sweep of the engine's router, by default about twice a minute.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Maximum number of users whose claims are read in one round trip.
 const MAX_USERS_PER_QUERY: usize = 200;
 /// Maximum number of claims that are parsed for a user; the others are ignored. By default, a user
 /// has at most 20 devices; the limit bounds what forged data can cost.
-const MAX_DEVICES_PER_USER: usize = 256;
+const MAX_CLAIMS_PER_USER: usize = 256;
 
 /// Script that deletes the claim of a device if this node made it. KEYS: the user's hash. ARGV: the
 /// device's id; the node's id, with which the text of its claims begins.
@@ -32,7 +32,7 @@ const CLEAR: &str = "local claim = redis.call('HGET', KEYS[1], ARGV[1])
 if claim and string.sub(claim, 1, #ARGV[2]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
 
-/// A [`Presence`] in Redis. A claim is valid until its node's lease expires, so all claims of a
+/// A [`Presence`] in Redis. A claim is valid only while its node's lease lasts, so all claims of a
 /// dead node become void together.
 #[derive(Debug)]
 pub struct RedisPresence {
@@ -100,7 +100,7 @@ fn lease_command(commands: &CommandSender, node: NodeId) -> Cmd {
         .take()
 }
 
-/// Returns the key of a node's lease, which exists while the node is alive.
+/// Returns the key of a node's lease. Redis deletes the key when the lease expires.
 fn lease_key(commands: &CommandSender, node: NodeId) -> String {
     commands.key(format_args!("lease:{}", hex::encode(&node.0)))
 }
@@ -202,7 +202,7 @@ impl Presence for RedisPresence {
             }
             let found: Vec<BTreeMap<Vec<u8>, Vec<u8>>> = self.commands.pipeline(&all).await.map_err(unavailable)?;
             for (user, devices) in users.iter().zip(found) {
-                let devices = devices.iter().take(MAX_DEVICES_PER_USER).filter_map(|(device, claim)| {
+                let devices = devices.iter().take(MAX_CLAIMS_PER_USER).filter_map(|(device, claim)| {
                     let device = DeviceId(hex::decode(device)?);
                     let (node, state) = self.check_claim(*user, device, claim)?;
                     Some((*user, device, node, state))
@@ -217,7 +217,7 @@ impl Presence for RedisPresence {
 }
 
 impl RedisPresence {
-    /// Returns the nodes among `nodes` whose leases have not expired.
+    /// Returns the nodes among `nodes` whose leases have a valid tag and have not expired.
     async fn alive(&self, nodes: BTreeSet<NodeId>) -> Result<BTreeSet<NodeId>, ClusterError> {
         if nodes.is_empty() {
             return Ok(nodes);
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parse_claim_accepts_only_claim_texts() {
+    fn parse_claim_accepts_only_idle_and_online_claims() {
         let node = NodeId([7; 16]);
         for state in [PresenceState::Idle, PresenceState::Online] {
             assert_eq!(parse_claim(claim_text(node, state).as_bytes()), Some((node, state)));

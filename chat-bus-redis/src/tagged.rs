@@ -45,7 +45,7 @@ impl Tagger {
             *last = Some(Instant::now());
             tracing::warn!(
                 place,
-                "data in Redis was ignored because no node of this cluster wrote it: another program writes to the same Redis \
+                "data in Redis was ignored because no node of this cluster wrote it there: another program writes to the same Redis \
                  server with the same prefix, or a node uses another cluster key; give each cluster its own prefix, and protect \
                  Redis with a password"
             );
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn check_returns_only_data_that_was_tagged_for_the_same_place() {
+    fn check_returns_only_data_that_was_tagged_with_the_same_key_for_the_same_place() {
         let tagger = Tagger::new(ClusterKey::from_bytes([1; 32]));
         let tagged = tagger.add("a", b"data");
         assert_eq!(tagger.check("a", &tagged), Some(&b"data"[..]));

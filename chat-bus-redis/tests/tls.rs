@@ -11,7 +11,7 @@ use chat_core::model::{ClusterKey, DeviceId, NodeId, PresenceState, UserId};
 use chat_harness::services::Redis;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn client_accepts_only_a_server_with_a_trusted_certificate() {
+async fn backend_accepts_only_a_server_with_a_trusted_certificate() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();

@@ -31,9 +31,9 @@ use crate::agent_socket;
 
 /// Maximum number of replies queued for one connection.
 const MAX_QUEUED_REPLIES: usize = 64;
-/// Heartbeat interval that the agent announces to its clients.
+/// Heartbeat interval that the agent announces to its peers, the clients that connect to it.
 const HEARTBEAT_MS: u32 = 30_000;
-/// Store epoch in a `Welcome` before the first login of the agent's client.
+/// Store epoch in a `Welcome` before the first login of this process's own client.
 const NO_EPOCH: StoreEpoch = StoreEpoch([0; 16]);
 /// Maximum time that [`is_running`] waits for a connection to an agent, which may be overloaded or
 /// exiting.
@@ -53,8 +53,8 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Listens at `path`. This process holds the lock of the account, so an existing socket belongs
-    /// to a process that has ended.
+    /// Listens at `path`. Replaces an existing socket: this process holds the lock of the account,
+    /// so the socket belongs to a process that has ended.
     ///
     /// # Errors
     /// The socket cannot be bound. In that case this process can use the account, and other
@@ -98,8 +98,9 @@ pub(crate) fn options(path: &Path) -> ClientOptions {
     options
 }
 
-/// Returns the account state for a client of the agent: the same device, with a placeholder token.
-/// The agent checks no token, because only the owner of the profile can access its socket.
+/// Returns the account state for a client that connects to the agent: the same device, with a
+/// placeholder token. The agent checks no token, because only the owner of the profile can access
+/// its socket.
 pub(crate) fn client_state(saved: AccountState) -> AccountState {
     AccountState {
         session_token: Some(Secret::new(*b"agent")),
@@ -147,9 +148,10 @@ struct Connection {
 }
 
 /// Serves one connection until its peer closes it, violates the protocol, uses ids of a store epoch
-/// that has ended, because a backup was restored, or sends a command whose outcome stays unknown.
-/// In the last two cases the replies to the other requests are written first if they come soon; the
-/// peer then connects again, and gets the current store epoch.
+/// that has ended, because a backup was restored, or sends a command other than `Send` whose
+/// outcome stays unknown. In the last two cases the peer gets no reply to that request, and the
+/// replies to the others are written first if they come soon. It then connects again, and gets the
+/// current store epoch.
 async fn serve_connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
     let (replies, mut queued_replies) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
@@ -226,8 +228,8 @@ impl Connection {
                     let result = execute(&connection.client, kind).await;
                     let has_ended = matches!(connection.client.status(), Status::Ended(_));
                     match result {
-                        // No reply code says this. The peer learns it from a lost reply, as it
-                        // would from a server.
+                        // After `TryAgain` the peer would report a temporary failure. After a lost
+                        // reply it reports an unknown outcome, as it would with a server.
                         Err(ClientError::Interrupted) if !has_ended => connection.end.notify_one(),
                         result => connection.reply(id, result).await,
                     }
@@ -236,6 +238,8 @@ impl Connection {
         }
     }
 
+    /// Queues the reply to a request, unless the request wants none. If the request has ids of a
+    /// store epoch that has ended, ends the connection instead.
     async fn reply(&self, id: RequestId, result: Result<Answer, ClientError>) {
         if matches!(result, Err(ClientError::StoreReplaced)) {
             return self.end.notify_one();
@@ -271,7 +275,7 @@ async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, ClientErr
         })),
         RequestKind::Resume(_) => resume_answer(client),
         RequestKind::Ping => Ok(Answer::Pong(now())),
-        // This process acknowledges the events that it receives, so its clients need not.
+        // This process acknowledges the events that it receives, so its peers need not.
         RequestKind::Command(Command::Acknowledge { .. }) => Ok(Answer::Outcome(Outcome::Done)),
         RequestKind::Command(command) => client.execute(command).await.map(Answer::Outcome),
         _ => Err(ClientError::Refused(Failure::new(

@@ -25,7 +25,7 @@ pub(crate) struct AgentServers {
     pub(crate) servers: Vec<ServerAddress>,
     /// Keys given on the command line of the agent, otherwise the keys that its profile has pinned.
     pub(crate) pins: Vec<Fingerprint>,
-    /// Digest of the file given with `--ca` on the command line of the agent.
+    /// Digest of the file given with `--ca` on the command line of the agent; `None` without it.
     pub(crate) authorities: Option<Fingerprint>,
 }
 
@@ -53,7 +53,8 @@ impl AgentServers {
 
     /// Refuses servers that the agent does not use, and authorities unless the agent was started
     /// with a file of the same content. Refuses keys if the agent accepts another key or pins none,
-    /// or if one of its servers is not encrypted.
+    /// or if one of its servers is not encrypted. A file of authorities that cannot be read is an
+    /// error too.
     pub(crate) fn check(&self, requested: &RequestedServers) -> Result<(), Failure> {
         let refuse = |option: &str, used: String| {
             Err(Failure::usage(format!(
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn formatted_servers_and_keys_are_read_back() {
+    fn formatted_servers_keys_and_authorities_are_read_back() {
         let used = AgentServers {
             servers: servers(&["sc1://a:1", "tls://[::1]:2"]),
             pins: vec![key('A'), key('B')],

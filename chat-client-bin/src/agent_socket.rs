@@ -1,4 +1,5 @@
-//! The Unix socket of an agent. Its path may be longer than the address of a socket can be.
+//! The Unix socket of an agent. On Linux, its path may be longer than the address of a socket can
+//! hold.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,11 +10,11 @@ use tokio::net::{UnixListener, UnixStream};
 /// Maximum length of the path in the address of a Unix socket, in bytes.
 const MAX_PATH_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-/// Binds a listener to `path`, and deletes a socket that a terminated process left there.
+/// Deletes what a terminated process may have left at `path`, and binds a listener to the path.
 ///
 /// # Errors
 /// The socket cannot be bound. On systems other than Linux, this is also the case for a path that
-/// is longer than the address of a socket can be.
+/// is longer than the address of a socket can hold.
 pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
     let _ = fs::remove_file(path); // it may not exist
     UnixListener::bind(&Address::of(path)?.path)
@@ -28,7 +29,8 @@ pub(crate) async fn connect(path: &Path) -> io::Result<UnixStream> {
 /// A path that fits in the address of a socket.
 struct Address {
     path: PathBuf,
-    /// Directory of the socket, which `path` refers to by the number of this open file.
+    /// Directory of the socket, which `path` refers to by the number of this open file. `None` if
+    /// the path was short enough.
     _directory: Option<File>,
 }
 
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn socket_is_reached_under_paths_of_any_length() {
+    async fn socket_is_reached_under_short_and_long_paths() {
         for length in [1, 100, 250] {
             let directory = tempfile::tempdir().unwrap();
             let deep = directory.path().join("d".repeat(length));

@@ -25,6 +25,9 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, Fa
 }
 
 /// Returns the SHA-256 digest of the file that `--ca` names.
+///
+/// # Errors
+/// The file cannot be read.
 pub(crate) fn digest(file: &Path) -> Result<Fingerprint, Failure> {
     match std::fs::read(file) {
         Ok(content) => Ok(Fingerprint::sha256_of(&content)),

@@ -9,8 +9,8 @@ use chat_core::model::{Appended, ClientMessageId, Command, ConversationId, Conve
 use crate::failure::Failure;
 use crate::missing::Referents;
 
-/// A client that runs commands. The error of a refused command names the user, group or message
-/// that the server did not find. Cheap to clone.
+/// A client that runs commands. If the server refuses a command because it did not find something,
+/// the error names the user, group, message or other thing that is missing. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandClient(Client);
 
@@ -41,7 +41,7 @@ impl Commands for CommandClient {
         self.0.new_message_id()
     }
 
-    /// Puts the message into the outbox, as [`Client`] does.
+    /// Puts the message into the outbox and waits for its outcome, as [`Client`] does.
     fn send(
         &self,
         conversation: impl Into<ConversationRef>,

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_between_colons_are_emoji() {
+    fn resolve_replaces_known_names_between_colons() {
         assert_eq!(resolve(":tada:"), Some("🎉"));
         assert_eq!(resolve("🎉"), Some("🎉"));
         assert_eq!(resolve(":)"), Some(":)"));

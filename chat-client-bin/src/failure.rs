@@ -149,9 +149,9 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Removes repeated causes from the text of an error, which names a chain of causes with `: `
-/// between them. An error that contains another may print the text of that error too, and then the
-/// chain contains a cause more than once.
+/// Removes causes that directly repeat the ones before them from the text of an error, which names
+/// a chain of causes with `: ` between them. An error that contains another may print the text of
+/// that error too, and then the chain contains a cause more than once.
 pub(crate) fn without_repeated_causes(text: &str) -> String {
     let mut causes: Vec<&str> = text.split(": ").collect();
     let mut start = 0;

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 pub(crate) enum Leaver {
     /// The user has at most an invitation or a request to join, which leaving ends.
     Outsider,
-    /// The user is, or was, one of the members.
+    /// The user is, or was, one of the members, or the conversation is no group.
     Member(ConversationId),
     /// The user is the last member: leaving deletes the group.
     Last(ConversationId),

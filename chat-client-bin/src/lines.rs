@@ -48,7 +48,8 @@ impl<R: BufRead> Lines<R> {
 
     fn read(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();
-        // One byte more shows whether the line is too long, or is the last and has no line end.
+        // One byte more tells a line that is too long from a last line of the maximum length that
+        // has no line end.
         let limit = MAX_LINE_BYTES + 1;
         if self.input.by_ref().take(limit).read_until(b'\n', &mut bytes)? == 0 {
             return Ok(None);
@@ -77,7 +78,7 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// Removes the line ending and decodes the line.
+/// Removes the line ending and decodes the line, unless it is not UTF-8 or contains NUL.
 fn text(mut bytes: Vec<u8>) -> Result<String, InvalidLine> {
     if bytes.last() == Some(&b'\n') {
         bytes.pop();

@@ -10,7 +10,8 @@ use crate::secrets;
 /// Choice of the credentials that a command logs in with.
 #[derive(Debug)]
 pub(crate) enum LoginMode {
-    /// The stored session if there is one, otherwise the password.
+    /// The stored session if there is one, otherwise the password, for which the user is asked only
+    /// at a terminal.
     Automatic,
     /// The stored session only.
     Stored,
@@ -51,8 +52,8 @@ pub(crate) async fn credentials(
     }
 }
 
-/// Returns the given password, or else prompts for one. If `twice` is set, the user has to type it
-/// a second time.
+/// Returns the given password, or else prompts for one. If `twice` is set, it is a new password,
+/// which the user has to type a second time.
 async fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
     match given {
         Some(given) => Ok(given),

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::outbox::{conversation_label, user_label};
 use crate::output::single_line;
 
-/// Maximum time for looking up which of several things is missing.
+/// Maximum time for looking up one of the things that may be missing.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Things that a command refers to, by which the error of a refused command names what the server
@@ -23,14 +23,16 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// that it does not find.
 #[derive(Clone, Debug)]
 pub(crate) struct Referents {
-    /// Conversation that the user has to be in, if there is one.
+    /// Conversation that the user of this client has to be in, if there is one.
     conversation: Option<ConversationRef>,
+    /// Other user, if there is one.
     user: Option<UserRef>,
     /// The thing that is missing if the conversation and the user are found.
     requirement: Requirement,
 }
 
-/// Something that a command needs besides a conversation and a user.
+/// Something that a command needs besides a conversation and another user. "The user" is that other
+/// user.
 #[derive(Clone, Debug)]
 enum Requirement {
     Nothing,
@@ -58,7 +60,7 @@ enum Requirement {
 enum Found {
     Yes,
     No,
-    /// The server did not answer in time, or refused to.
+    /// The server did not answer in time, or the look-up failed for another reason.
     Unknown,
 }
 
@@ -78,7 +80,7 @@ impl Referents {
         }
     }
 
-    /// Returns a reference to a conversation only.
+    /// Returns the referents of a command that refers to a conversation only.
     pub(crate) fn conversation(conversation: &ConversationRef) -> Self {
         Self {
             conversation: Some(conversation.clone()),
@@ -141,8 +143,8 @@ impl Referents {
         })
     }
 
-    /// Turns the error of a command into a failure. If the server has not found something, the text
-    /// names it.
+    /// Turns the error of a command into a failure. If the server has not found something, looks up
+    /// what is missing, and names it in the text.
     pub(crate) async fn explain(&self, client: &Client, error: ClientError) -> Failure {
         let is_missing = error.code() == Some(ReplyCode::NotFound);
         let mut failure = Failure::from(error);
@@ -152,7 +154,7 @@ impl Referents {
         failure
     }
 
-    /// Says what is missing.
+    /// Says what is missing, or may be missing.
     async fn describe(&self, client: &Client) -> String {
         let parts = [self.missing_conversation(client).await, self.missing_user(client).await];
         let mut possible = Vec::new();
@@ -256,8 +258,8 @@ pub(crate) fn no_conversation(client: &Client, conversation: &ConversationRef) -
     single_line(&text)
 }
 
-/// Says that a message of an earlier run was not stored, because it refers to something that is
-/// missing. The content of the message is not known any more.
+/// Says what may be missing if the server answered a message of an earlier run with `NotFound`. The
+/// content of the message is not known any more.
 pub(crate) fn of_earlier_message(client: &Client, conversation: &ConversationRef) -> String {
     let missing = no_conversation(client, conversation);
     format!("{missing}, or no message that it refers to")

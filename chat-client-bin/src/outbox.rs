@@ -1,5 +1,5 @@
-//! Reports the outcomes of messages that earlier runs of the client left in the outbox, and the
-//! number of messages that this run leaves there.
+//! Reports the outcomes of messages for which nothing waits, such as those that earlier runs of the
+//! client left in the outbox, and the number of messages that this run leaves there.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// Starts to report the outcomes among `events`. Other events are not acknowledged, so a later
-    /// run receives them again.
+    /// run receives them.
     pub(crate) fn start(client: Client, mut events: Events, output: Output) -> Self {
         let last_problem = Arc::<Mutex<_>>::default();
         let problem = Arc::clone(&last_problem);
@@ -43,7 +43,8 @@ impl Reporter {
         Self { task, last_problem }
     }
 
-    /// Returns why the last connection or attempt to connect failed, or `None` if none did.
+    /// Returns why the last connection or attempt to connect failed, or `None` if none has failed
+    /// since this task started.
     pub(crate) fn last_problem(&self) -> Option<ClientError> {
         self.last_problem.lock().clone()
     }
@@ -134,8 +135,8 @@ fn label_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome)
     }
 }
 
-/// Returns a label for a conversation of the present store, even if the client does not know it
-/// yet.
+/// Returns a label for a conversation, even if the client does not know it yet. An id in the
+/// reference must not be from before the server was restored from a backup.
 pub(crate) fn conversation_label(client: &Client, reference: &ConversationRef) -> String {
     match (known_name(client, reference), reference) {
         (Some(name), _) => name.label(),
@@ -157,8 +158,9 @@ pub(crate) fn user_label(client: &Client, user: &UserRef) -> String {
     single_line(&label)
 }
 
-/// Returns the name of the conversation of a message, or `None` if it is unknown. An id of a
-/// replaced store has no known name, because it may denote another conversation now.
+/// Returns the name of the conversation of a message, or `None` if it is unknown. An id from before
+/// the server was restored from a backup has no known name, because it may denote another
+/// conversation now.
 fn name_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) -> Option<ConversationName> {
     match reference {
         ConversationRef::Id(_) if is_of_replaced_store(outcome) => None,
@@ -166,6 +168,7 @@ fn name_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) 
     }
 }
 
+/// Returns whether a message was rejected because the server was restored from a backup.
 fn is_of_replaced_store(outcome: &SendOutcome) -> bool {
     matches!(outcome, SendOutcome::NotStored(ClientError::StoreReplaced))
 }

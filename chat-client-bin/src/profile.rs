@@ -104,7 +104,8 @@ impl Profile {
         write(&self.agent_servers_path(account), &used.format())
     }
 
-    /// Returns the servers, keys and authorities that the agent of an account uses.
+    /// Returns the servers, keys and authorities that the agent of an account uses, as
+    /// [`store_agent_servers`](Self::store_agent_servers) stored them; none without such a file.
     pub(crate) fn agent_servers(&self, account: &str) -> Result<AgentServers, Failure> {
         let text = read(&self.agent_servers_path(account))?;
         Ok(AgentServers::parse(&text.unwrap_or_default()))
@@ -127,11 +128,12 @@ impl Profile {
 
     /// Opens an account, waiting up to 5 s, and at most `timeout`, for another process to close it.
     /// If that process runs an agent and `through_agent` is given, opens a spool at once instead.
-    /// The outbox also receives the messages that terminated processes left in their spools.
+    /// Moves the messages that terminated processes left in their spools into the opened outbox.
     ///
     /// # Errors
-    /// The account cannot be opened, or the agent uses other servers, keys or authorities than
-    /// `through_agent` names.
+    /// The other process does not close the account in time; the account or the spools cannot be
+    /// read or written; or the agent uses other servers, keys or authorities than `through_agent`
+    /// names.
     pub(crate) async fn open(
         &self,
         account: &str,
@@ -216,7 +218,8 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// Replaces the content of a file atomically: readers get either the old text or the new text, even
-/// after a power failure. The file has mode 0600. Does nothing if that mode and text are in place.
+/// after a power failure. Only the owner can access the file. Does nothing if it is so and contains
+/// the text already.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if is_private(path) && read(path).is_ok_and(|old| old.as_deref() == Some(text)) {
         return Ok(());
@@ -235,6 +238,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
+/// Returns whether a file exists that only its owner can access.
 #[cfg(unix)]
 fn is_private(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;

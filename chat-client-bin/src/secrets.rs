@@ -93,7 +93,7 @@ pub(crate) async fn prompt(label: &str, twice: bool, sources: &str) -> Result<Se
     Ok(typed)
 }
 
-/// Refuses a new password that the server would refuse, before it is typed again.
+/// Refuses a new password whose length the server would refuse, before it is typed again.
 pub(crate) fn check_length(password: &Secret) -> Result<(), Failure> {
     match password.expose().len() {
         0..Password::MIN_BYTES => Err(Failure::usage(format!(
@@ -108,8 +108,9 @@ pub(crate) fn check_length(password: &Secret) -> Result<(), Failure> {
     }
 }
 
-/// Reads a line without echo. A signal that asks to end, such as that of Ctrl-C, restores the mode
-/// of the terminal first.
+/// Reads a line without echo. At a signal that asks to end, such as that of Ctrl-C, restores the
+/// mode of the terminal and returns the failure of the signal. Afterwards, such signals end the
+/// process.
 async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
     let mut signals = StopSignals::install()?;
     // The reader does not change the mode: it is on another thread, where the change could come
@@ -130,7 +131,7 @@ async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
         },
     };
     drop(hidden);
-    // Most commands do not handle signals, and would no longer be ended by them.
+    // Most commands do not handle signals. Without this, signals would no longer end them.
     signals.let_end_process();
     result
 }

@@ -6,12 +6,13 @@ use crate::args::Global;
 use crate::failure::Failure;
 use crate::profile::{Profile, account_name};
 
-/// Returns the servers given on the command line, otherwise those that the account used last,
-/// otherwise those of the user who logged in last with this profile, otherwise the local host.
+/// Returns the servers given with `--server` or `CHAT_SERVER`, otherwise those that the account
+/// used last, otherwise those of the user who logged in last with this profile, otherwise the local
+/// host.
 ///
 /// # Errors
-/// The given list is empty, an address is invalid, or has another scheme than `--plain` or `--tls`
-/// asks for, or the file with the servers used last cannot be read.
+/// The given list is empty, an address is invalid or has another scheme than `--plain` or `--tls`
+/// asks for, or a file of the profile cannot be read or is damaged.
 pub(crate) fn choose(global: &Global, profile: &Profile, account: &str) -> Result<Vec<ServerAddress>, Failure> {
     let scheme = scheme(global);
     let parse = |text: &str| ServerAddress::parse(text, scheme.unwrap_or_default()).map_err(Failure::usage);

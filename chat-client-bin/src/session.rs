@@ -34,14 +34,14 @@ pub(crate) struct Session {
     /// Servers that the client, or the agent that it uses, connects to. Without an agent,
     /// [`ready`](Self::ready) stores them in the profile.
     servers: Vec<ServerAddress>,
-    /// Servers that the command line or the profile names; with `--discover`, the client asked them
-    /// for the nodes. Empty if the client uses an agent.
+    /// Servers that [`servers::choose`] returned; with `--discover`, the client asked them for the
+    /// nodes. Empty if the client uses an agent.
     given_servers: Vec<ServerAddress>,
-    /// Keys given with `--pin`.
+    /// Keys given with `--pin`. Empty if the client uses an agent.
     pins: Vec<Fingerprint>,
-    /// File given with `--ca`.
+    /// File given with `--ca`. `None` if the client uses an agent.
     ca: Option<PathBuf>,
-    /// Spool of this process, if another process has the account open.
+    /// Spool of this process, if the client uses the agent of another process.
     spool: Option<Spool>,
     output: Output,
     /// Time at which the command fails.
@@ -67,10 +67,12 @@ impl Deadline {
     }
 }
 
-/// Time that a command has without `--timeout`.
+/// Time that a command has without `--timeout`. Commands that send messages wait for a shorter
+/// time, and `listen` has no limit.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum delay that a server may ask for before another attempt to log in or register, if the
-/// user waits for the result. For a longer delay, the command reports the refusal at once.
+/// user waits for the result. If a server asks for more, the command tries the other servers, and
+/// then reports the shortest delay.
 const MAX_LOGIN_DELAY: Duration = Duration::from_secs(2);
 /// Interval between checks of whether the agent has logged out.
 const AGENT_POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -83,7 +85,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Starts a client that connects in the background. The client uses the agent if another
-    /// process has the account open, and the command needs neither events nor a new login.
+    /// process has the account open, and the command needs neither events nor a new login. If
+    /// necessary, waits for another process to close the account, prompts for a password, and asks
+    /// the servers for their nodes.
     pub(crate) async fn start(
         global: &Global,
         mode: LoginMode,
@@ -214,7 +218,8 @@ impl Session {
         if self.spool.is_some() { None } else { self.share() }
     }
 
-    /// Starts a client like [`start`](Self::start), and waits until it is logged in.
+    /// Starts a client like [`start`](Self::start), waits until it is logged in, and stores the
+    /// account and servers in the profile.
     pub(crate) async fn connect(
         global: &Global,
         mode: LoginMode,
@@ -241,8 +246,7 @@ impl Session {
     }
 
     /// Returns the failure of a command whose deadline has passed, with the last problem in its
-    /// text. Its kind is `Protocol` if that problem was invalid records or packets of the server,
-    /// otherwise `Timeout`.
+    /// text. Its kind is `Protocol` if that of the problem is, otherwise `Timeout`.
     fn timed_out(&self) -> Failure {
         let problem = match self.client.status() {
             Status::Connecting(Some(reason)) => Some(reason),
@@ -290,19 +294,19 @@ impl Session {
         }
     }
 
-    /// Returns `false` if the profile was read and has no session token for the account, otherwise
-    /// `true`.
+    /// Returns `false` if the account is known to have no session token; see
+    /// [`Profile::may_have_session_token`].
     pub(crate) fn may_have_session_token(&self) -> bool {
         self.profile.may_have_session_token(&self.account)
     }
 
-    /// Returns the logged-in user.
+    /// Returns the logged-in user, or an error before the first login.
     pub(crate) fn me(&self) -> Result<UserInfo, Failure> {
         self.client.me().ok_or_else(|| ClientError::NoCredentials.into())
     }
 
-    /// Returns the address of the server that the client is connected to, otherwise of the first
-    /// one.
+    /// Returns the address of the server that the client is connected to. If it is not connected,
+    /// or uses an agent, returns the first address of the list.
     pub(crate) fn server(&self) -> String {
         if self.spool.is_none()
             && let Status::Online(address) = self.client.status()
@@ -440,8 +444,8 @@ pub(crate) async fn event_line(
     EventLine::new(info, entry, body, &names)
 }
 
-/// Returns the names of users, for at most 2 s of looking up, and omits names that are not found. A
-/// request without an answer would otherwise wait until the server is back.
+/// Returns the names of users. Looks unknown names up for at most 2 s, because a request without an
+/// answer would wait until the server is back, and omits the names that it does not find.
 pub(crate) async fn names_for_line(client: &Client, users: Vec<UserId>) -> HashMap<UserId, String> {
     match tokio::time::timeout(NAME_TIMEOUT, client.names(users.iter().copied())).await {
         Ok(Ok(names)) => names,

@@ -41,8 +41,8 @@ impl From<StopSignal> for Failure {
     }
 }
 
-/// Handlers of SIGHUP, SIGINT and SIGTERM, which otherwise end the process at once. A signal that
-/// the process was started to ignore, as by `nohup`, stays ignored.
+/// Handlers of SIGHUP, SIGINT and SIGTERM, which otherwise end the process at once. On Linux, a
+/// signal that the process was started to ignore, as by `nohup`, stays ignored.
 #[derive(Debug)]
 pub(crate) struct StopSignals {
     hang_up: Option<Signal>,
@@ -50,11 +50,12 @@ pub(crate) struct StopSignals {
     terminate: Option<Signal>,
 }
 
-/// Task that ends the process at a signal, while no command handles signals.
+/// Task of [`StopSignals::let_end_process`], which ends the process at a signal.
 static EXIT_TASK: Mutex<Option<AbortHandle>> = Mutex::new(None);
 
 impl StopSignals {
-    /// Installs the handlers.
+    /// Installs the handlers. Until [`let_end_process`](Self::let_end_process) is called, the
+    /// signals do not end the process.
     pub(crate) fn install() -> io::Result<Self> {
         let ignored = ignored_signals();
         let install = |kind: SignalKind| {
@@ -70,8 +71,8 @@ impl StopSignals {
         Ok(signals)
     }
 
-    /// Lets the signals end the process again, until handlers are installed the next time. The
-    /// operating system cannot do that, because tokio keeps its handlers until the process ends.
+    /// Lets the signals end the process again, until handlers are installed the next time. A task
+    /// has to do that, because tokio keeps its handlers until the process ends.
     pub(crate) fn let_end_process(mut self) {
         let task = tokio::spawn(async move {
             let signal = self.next().await;
@@ -93,7 +94,7 @@ impl StopSignals {
     }
 }
 
-/// Waits for a signal, or for ever if it has no handler.
+/// Waits for a signal, or forever if it has no handler.
 async fn received(signal: &mut Option<Signal>) {
     if let Some(signal) = signal
         && signal.recv().await.is_some()

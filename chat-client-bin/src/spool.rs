@@ -13,7 +13,7 @@ use chat_core::model::ClientMessageId;
 
 use crate::output::Output;
 
-/// Extension that is added to the name of a spool directory whose outbox is damaged.
+/// Extension that is added to the name of a spool directory in which a file is damaged.
 const DAMAGED: &str = "damaged";
 
 /// Spool directory of this process, which holds its outbox. Dropping the value keeps the directory;
@@ -52,7 +52,7 @@ impl Spool {
 
 /// Moves the messages that terminated processes left in their spools into the outbox of `store`.
 /// Skips the spools of running processes. Reports and skips a spool that cannot be read, and
-/// renames its directory if the outbox is damaged.
+/// renames its directory if a file in it is damaged. Reports a spool that cannot be deleted.
 ///
 /// # Errors
 /// The directory `spools` cannot be read, or the outbox of `store` cannot be read or written.
@@ -95,8 +95,8 @@ pub(crate) async fn adopt(
 /// Describes a spool that could not be deleted after its messages were adopted.
 fn describe_kept(directory: &Path, error: &io::Error) -> String {
     format!(
-        "the messages in {0} are sent by this run, but it cannot be deleted: {error}; delete {0}, or the next run sends \
-         them again with the same ids",
+        "the messages in {0} are sent by this run, but the directory cannot be deleted: {error}; delete it, or the next \
+         run sends them again with the same ids",
         directory.display()
     )
 }
@@ -111,8 +111,8 @@ async fn read_left_behind(
     Ok((store, entries))
 }
 
-/// Renames the directory if `error` says that its outbox is damaged, so that later runs ignore it.
-/// Returns the path of the directory.
+/// Renames the directory if `error` says that a file in it is damaged, so that later runs ignore
+/// it. Returns the path that the directory then has.
 fn set_aside(directory: &Path, error: &ClientStoreError) -> PathBuf {
     let aside = directory.with_extension(DAMAGED);
     let is_damaged = matches!(error, ClientStoreError::Damaged { .. });

@@ -14,7 +14,7 @@ const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";
 /// Escape sequence that starts the marking of pasted text.
 const BRACKETED_PASTE_ON: &[u8] = b"\x1b[?2004h";
 
-/// Asks the user at the terminal a question. Returns `true` if the answer is yes.
+/// Asks the user at the terminal a question. Returns `true` if the answer is `y` or `yes`.
 pub(crate) async fn confirm(question: &str) -> io::Result<bool> {
     let mut errors = io::stderr();
     write!(errors, "{} [y/N] ", single_line(question))?;
@@ -27,9 +27,9 @@ pub(crate) async fn confirm(question: &str) -> io::Result<bool> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Guard that restores the mode that the terminal had when the guard was created. If the mode has
-/// changed, it also ends the marking of pasted text, and begins a new line. It does nothing if
-/// standard input is not a terminal.
+/// Guard that, when dropped, restores the mode that the terminal had when the guard was created. If
+/// the mode has changed, it also ends the marking of pasted text, and begins a new line. It does
+/// nothing if standard input is not a terminal.
 pub(crate) struct TerminalGuard {
     original: Option<Termios>,
 }
@@ -59,9 +59,11 @@ impl std::fmt::Debug for TerminalGuard {
 }
 
 /// Mode of the terminal in which it does not show what is typed and passes every key, that of
-/// Ctrl-C too, to the reader of standard input. Dropping the value restores the mode before.
+/// Ctrl-C too, to the reader of standard input. Dropping the value restores the former mode, and
+/// begins a new line.
 pub(crate) struct HiddenInput {
     original: Termios,
+    /// Terminal, or else standard error, to which the prompt is written.
     output: Box<dyn Write + Send>,
 }
 
@@ -69,7 +71,7 @@ impl HiddenInput {
     /// Hides what is typed from now on, and then shows `prompt`.
     ///
     /// # Errors
-    /// Standard input is not a terminal, or the terminal was closed.
+    /// Standard input is not a terminal, its mode cannot be set, or the prompt cannot be written.
     pub(crate) fn start(prompt: &str) -> io::Result<Self> {
         let original = tcgetattr(io::stdin())?;
         let mut hidden = original.clone();
@@ -118,14 +120,15 @@ fn terminal_output(paths: &[&str]) -> Box<dyn Write + Send> {
 pub(crate) struct EditorMode(Termios);
 
 impl EditorMode {
-    /// Returns the current mode of `terminal`, unless the terminal was closed. Call it while the
+    /// Returns the current mode of `terminal`, or `None` if it cannot be read. Call it while the
     /// line editor reads a line.
     pub(crate) fn of(terminal: impl AsFd) -> Option<Self> {
         tcgetattr(terminal).ok().map(Self)
     }
 
-    /// Sets this mode, if a shell has changed it while the process was stopped. Returns whether the
-    /// mode had to be changed, so that the prompt has to be printed again.
+    /// Sets this mode and the marking of pasted text, if a shell has changed the mode while the
+    /// process was stopped. Returns whether the mode was changed, so that the prompt has to be
+    /// printed again.
     pub(crate) fn set_again(&self) -> bool {
         let is_changed = tcgetattr(io::stdin()).is_ok_and(|current| !has_same_mode(&current, &self.0));
         if is_changed && set(&self.0).is_ok() {

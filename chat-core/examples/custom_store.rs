@@ -69,7 +69,7 @@ impl<S: Store> Store for CountingStore<S> {
     }
 }
 
-/// Implements traits by forwarding each method unchanged to the inner store.
+/// Implements traits by forwarding each listed method unchanged to the inner store.
 macro_rules! forward {
     ($($trait:ident { $(fn $name:ident($($argument:ident: $type:ty),*) -> $output:ty;)* })*) => {
         $(#[async_trait]

@@ -1,4 +1,5 @@
-//! Port to the wall clock, for displayed and stored times. Durations are measured with `Instant`.
+//! [`Clock`], the port (an interface that the application may implement) to the wall clock, for
+//! displayed and stored times. Durations are measured with `Instant`.
 
 use std::fmt::Debug;
 
@@ -7,7 +8,8 @@ use crate::time::wall_clock;
 
 /// Source of the wall-clock time.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// Returns the current time. It may step back; times within a conversation still grow.
+    /// Returns the current time. It may step back; the engine still gives the events of a
+    /// conversation growing times.
     fn now(&self) -> Timestamp;
 }
 

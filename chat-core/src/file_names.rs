@@ -10,10 +10,11 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes the name of the file at `path` durable, by a sync of its directory.
+/// Makes the name of the file at `path` durable, by a sync of its directory. On operating systems
+/// that are not Unix, does nothing.
 pub(crate) fn sync_name(path: &Path) -> io::Result<()> {
-    // Operating systems that are not Unix cannot open a directory as a file, and need no sync for a
-    // durable name.
+    // Other operating systems cannot open a directory as a file, so when the name becomes durable
+    // is left to them.
     if !cfg!(unix) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Random spread for timers, so that nodes and clients that started together do not act together.
+//! Random spread for timers, so that nodes that started together do not act together.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

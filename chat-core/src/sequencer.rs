@@ -2,17 +2,18 @@
 //! the order of [`Seq`].
 //!
 //! ```text
-//! seq <  next            dropped: delivered before
+//! seq <  next            dropped: was delivered before, or will not be delivered
 //! seq == next            delivered, and buffered events that follow without a gap
 //! seq >  next            buffered; the log is read after 1 s or 256 buffered events
 //! ```
 //! The sequencer has no I/O and no clock: its owner passes in pushed events and pages, and reads
 //! the log at the time that [`next_read_at`](EventSequencer::next_read_at) returns. During an
 //! interruption of the session, the store may have been restored from a copy, so that the log has
-//! different events from some position on. Unless the end of the log rules this out, a sequencer
-//! that knows the identity of the last delivered event accepts no further event until
-//! [`verify`](EventSequencer::verify) has looked for that event in a page that starts one position
-//! earlier.
+//! different events from some position on. A sequencer that knows the identity of the last
+//! delivered event therefore checks it in the new session, if the log has later events, or if it
+//! ends at the same position but with an event of another time: it accepts no further event until
+//! [`verify`](EventSequencer::verify) has looked for the last delivered event in a page that starts
+//! with the position of that event.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +37,7 @@ pub(crate) struct MissingRange {
     pub(crate) to: Seq,
 }
 
-/// End of a log, as known when a session starts.
+/// End of a log, as known when delivery starts or continues.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogEnd {
     last: Seq,
@@ -83,11 +84,13 @@ pub(crate) struct EventSequencer {
     head_identity: Option<EventIdentity>,
     /// True if the event before `next` must be looked for in the log before an event is accepted.
     unverified: bool,
-    /// Highest position that the log is known to have.
+    /// Last position of the log, as far as known; the last delivered position if nothing more is to
+    /// be delivered.
     known_last: Seq,
     buffered: BTreeMap<Seq, Event>,
     reading: Reading,
-    /// Number of consecutive reads that returned no new event although events are missing.
+    /// Number of reads without a new event since the last read with one. Considers only reads after
+    /// which events were still missing.
     empty_reads: u32,
 }
 
@@ -108,7 +111,8 @@ impl EventSequencer {
         sequencer
     }
 
-    /// Continues in a new session. `end` is the end of the log when the session started.
+    /// Continues in a new session, without the events that the earlier session left buffered. `end`
+    /// is the end of the log when the session started.
     pub(crate) fn resume(&mut self, now: Instant, end: LogEnd) {
         let head = self.head();
         self.unverified = self.head_identity.is_some_and(|identity| {
@@ -122,17 +126,20 @@ impl EventSequencer {
         self.plan_read(now);
     }
 
-    /// Returns the last position that was delivered.
+    /// Returns the position before that of the next event to deliver: usually that of the last
+    /// delivered event.
     pub(crate) fn head(&self) -> Seq {
         self.next.previous()
     }
 
-    /// Returns the highest position that the log is known to have.
+    /// Returns the last position of the log, as far as known, or the last delivered position if
+    /// nothing more is to be delivered.
     pub(crate) fn known_last(&self) -> Seq {
         self.known_last
     }
 
-    /// Returns whether the log may differ from the delivered events.
+    /// Returns whether [`verify`](Self::verify) has yet to check that the log does not differ from
+    /// the delivered events.
     pub(crate) fn is_unverified(&self) -> bool {
         self.unverified
     }
@@ -140,7 +147,8 @@ impl EventSequencer {
     /// Checks by a page whether the log still has the event that was delivered last. Returns
     /// `false` if another event is in its place. Returns `true` also if the check is impossible:
     /// the page lacks that position (the user may no longer read it, or the log no longer has it),
-    /// or the identity of the delivered event is not known.
+    /// or the identity of the delivered event is not known. Whatever the result, the sequencer
+    /// accepts events from now on.
     pub(crate) fn verify(&mut self, page: &HistoryPage) -> bool {
         let head = self.head();
         let found = page.events.iter().find(|found| found.event.seq == head);
@@ -151,9 +159,9 @@ impl EventSequencer {
         }
     }
 
-    /// Accepts a pushed event, and appends the events that can be delivered now to `out`. If the
-    /// owner has no room for events, or the buffer is full, the event is dropped, and read from the
-    /// log later.
+    /// Accepts a pushed event, and appends the events that can be delivered now to `out`. Drops an
+    /// event before the next one to deliver. If the owner has no room for events, or the event must
+    /// be buffered and the buffer is full, the event is dropped too, and read from the log later.
     pub(crate) fn push(&mut self, now: Instant, event: Event, has_room: bool, out: &mut Vec<HistoryEvent>) {
         if event.seq < self.next {
             return;
@@ -173,7 +181,8 @@ impl EventSequencer {
         }
     }
 
-    /// Records that the log has events up to `last` that will not be pushed.
+    /// Records that the log has events up to `last` that will not be pushed, and makes a read of
+    /// the log due.
     pub(crate) fn behind(&mut self, now: Instant, last: Seq) {
         self.known_last = self.known_last.max(last);
         self.plan_read(now);
@@ -261,7 +270,8 @@ impl EventSequencer {
         }
     }
 
-    /// Plans the next read after a page that left events missing. Each further page without a new
+    /// Plans the next read after a page that left events missing: at once if the page had new
+    /// events and more follow, otherwise after [`GAP_TIMEOUT`]. Each further page without a new
     /// event doubles the delay, up to [`MAX_PAUSE`].
     fn schedule(&mut self, now: Instant, has_new_events: bool, has_more: bool) {
         if has_new_events {

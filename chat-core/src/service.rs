@@ -38,29 +38,31 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError>;
 
     /// Logs a device in with a password, or with a token that the application's authenticator
-    /// accepts. Ends the device's older session; [`attach`](Self::attach) starts the new one.
+    /// accepts. Ends the device's older session, and those of other devices if the session policy
+    /// or the maximum number of devices requires it. [`attach`](Self::attach) starts the new one.
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.
     async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError>;
 
-    /// Logs a device in with the token of an earlier login. Ends the device's older session;
+    /// Logs a device in with the session token of an earlier login. Ends the device's older
+    /// session, and those of other devices if the session policy requires it.
     /// [`attach`](Self::attach) starts the new one.
     ///
     /// # Errors
     /// [`CommandError`]. `SessionExpired`: the client has to log in again.
     async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError>;
 
-    /// Starts the session of a device that has just logged in: from now on its events are pushed to
-    /// `outbox`. The session ends when the returned guard is dropped. If `outbox` was closed before
-    /// the guard is dropped, hooks receive its close code as the reason of the end.
+    /// Starts the session of a device that has just logged in: from now on the user's events are
+    /// pushed to `outbox`. The session ends when the returned guard is dropped. If `outbox` was
+    /// closed before the guard is dropped, hooks receive its close code as the reason of the end.
     ///
     /// # Errors
-    /// [`CommandError`]; the session was not attached. `Fenced`: the login has ended since it was
-    /// granted, for example because the device has logged in again.
+    /// [`CommandError`]; no session stays attached, but `outbox` may contain pushes. `Fenced`: the
+    /// login has ended since it was granted, for example because the device has logged in again.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the session was not attached.
+    /// If the future is dropped, no session stays attached.
     async fn attach(
         &self,
         caller: Caller,
@@ -107,7 +109,7 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// stop.
     fn announce_drain(&self);
 
-    /// Returns the store epoch, which changes when a backup is restored.
+    /// Returns the store epoch, an id that an operator replaces after restoring a backup.
     fn store_epoch(&self) -> StoreEpoch;
 
     /// Returns the service's wall-clock time.
@@ -194,11 +196,13 @@ pub struct Readiness {
     /// until two consecutive probes were answered.
     pub store_answers: bool,
     /// True if the clocks of this machine and of the store differ by at most 5 min, or the store
-    /// has no clock. While it is false, all logins and registrations are refused.
+    /// has no clock. While it is false, [`register`](ChatService::register),
+    /// [`login`](ChatService::login) and [`resume`](ChatService::resume) are refused.
     pub clock_is_right: bool,
     /// True if there are other nodes and, as far as this node knows, at least one of them accepts
-    /// sessions. Nodes that are known only from their heartbeats in the store count as accepting. A
-    /// node that is cut off from all other nodes keeps the last known value.
+    /// sessions. If discovery lists no other node, the nodes that are known from their heartbeats
+    /// in the store count as accepting. A node that is cut off from all other nodes keeps the last
+    /// known value.
     pub another_node_accepts_sessions: bool,
 }
 
@@ -393,7 +397,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn command_future_yields_its_result_for_every_constructor() {
+    async fn command_future_yields_its_result_or_try_again_if_its_reply_is_dropped() {
         assert_eq!(CommandFuture::ready(Ok(Outcome::Done)).await, Ok(Outcome::Done));
         assert_eq!(CommandFuture::run(async { Ok(Outcome::Done) }).await, Ok(Outcome::Done));
         let (reply, future) = CommandFuture::channel();

@@ -5,7 +5,7 @@ pub use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
 /// A [`std::sync::Mutex`] whose [`lock`](Mutex::lock) ignores poisoning: a thread that panicked
 /// while it held the lock does not make every later caller panic too. Use it for state that each
-/// critical section leaves consistent.
+/// critical section leaves consistent even if it panics.
 #[derive(Debug, Default)]
 pub struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
 
@@ -47,7 +47,8 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Locks for reading. Blocks the thread while a writer holds the lock.
+    /// Locks for reading. Blocks the thread while a writer holds the lock, and perhaps while one
+    /// waits for it.
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -32,7 +32,9 @@ async fn main() -> Result<()> {
     let [server, measurement, count] = &arguments[..] else {
         return Err("usage: measure CHAT_SERVER (idle SESSIONS | direct MESSAGES)".into());
     };
-    let count = count.parse()?;
+    let count: usize = count
+        .parse()
+        .map_err(|_| format!("{count:?} is not a number of sessions or messages"))?;
     let directory = tempfile::tempdir()?;
     let server = ServerProcess::start(server.as_ref(), &directory.path().join("data"), SERVER_SETTINGS)?;
     match measurement.as_str() {
@@ -43,7 +45,8 @@ async fn main() -> Result<()> {
 }
 
 /// Measures the resident memory of an idle session, which is the growth of the server process
-/// divided by the number of sessions, and the rate of logins.
+/// divided by the number of sessions, and the rate of logins that follow one another, each with its
+/// connection and handshake.
 async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
     /// Maximum number of devices, and so of sessions, that the server allows a user.
     const MAX_DEVICES: usize = 20;
@@ -61,7 +64,8 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
         peers.push(peer);
     }
     let login_time = started.elapsed();
-    // After a round trip on each session, every login has completed and its memory is freed.
+    // After a round trip on each session, every login has completed, and the memory that only the
+    // login needed is freed.
     for peer in &mut peers {
         peer.ask(RequestKind::Ping)
             .await?
@@ -83,7 +87,8 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
 }
 
 /// Measures CPU time, rate and latency of durable messages from one sender to one reader, with one
-/// message in flight.
+/// message in flight. The reader looks for a message once the sender has the acknowledgement, so no
+/// delivery counts as faster than the acknowledgement.
 async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     let mut alice = Peer::connect(server.address(), server.fingerprint()).await?;
     let mut bob = Peer::connect(server.address(), server.fingerprint()).await?;
@@ -139,7 +144,7 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     Ok(())
 }
 
-/// Sorts `times`, and prints their median, 99th percentile and maximum.
+/// Sorts `times`, which must not be empty, and prints their median, 99th percentile and maximum.
 fn print_latency(label: &str, times: &mut [Duration]) {
     times.sort_unstable();
     let percentile = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;

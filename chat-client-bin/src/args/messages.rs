@@ -100,7 +100,7 @@ pub(crate) struct Send {
     /// Mention a member; may be repeated
     #[arg(long, value_name = "USER")]
     pub(crate) mention: Vec<String>,
-    /// Mention all members (admins only)
+    /// Mention all members (only for admins and the owner)
     #[arg(long)]
     pub(crate) mention_all: bool,
 }

@@ -105,13 +105,17 @@ fn means_no_session(error: &ClientError) -> bool {
     }
 }
 
-pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut Output) -> Result<(), Failure> {
+pub(super) async fn passwd(
+    global: &Global,
+    new_password_file: Option<PathBuf>,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let old = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
     let old = match old {
         Some(old) => old,
         None => secrets::prompt("Current password", false, secrets::PASSWORD_SOURCES).await?,
     };
-    let new = secrets::from_file_or_env(file.as_deref(), "CHAT_NEW_PASSWORD")?;
+    let new = secrets::from_file_or_env(new_password_file.as_deref(), "CHAT_NEW_PASSWORD")?;
     let new = match new {
         Some(new) => new,
         None => secrets::prompt("New password", true, secrets::NEW_PASSWORD_SOURCES).await?,

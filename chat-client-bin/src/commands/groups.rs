@@ -65,8 +65,8 @@ fn print_group(info: &ConversationInfo, output: &mut Output) -> Result<(), Failu
     }
 }
 
-/// Leaves a group. If the user is its last member, which deletes the group, asks at a terminal
-/// first; elsewhere the option `--yes` is needed.
+/// Leaves a group. If the user is its last member, so that leaving deletes the group, and `yes`
+/// (the option `--yes`) is not set, asks at a terminal first, and fails elsewhere.
 pub(super) async fn leave(global: &Global, group: &str, yes: bool, output: &mut Output) -> Result<(), Failure> {
     let reference = group_ref(group)?;
     let mut session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;

@@ -99,7 +99,7 @@ async fn print(
 pub(super) async fn inbox(client: &CommandClient, limit: u64, output: &mut Output) -> Result<(), Failure> {
     let conversations = client.known_conversations();
     let Some(inbox) = conversations.iter().find(|info| info.view == ConversationView::Inbox) else {
-        return Ok(()); // the server has not listed the inbox yet
+        return Ok(()); // the protocol requires the server to list it at the login, but it did not
     };
     backward(client, inbox, PageFrom::Newest, limit, output).await
 }

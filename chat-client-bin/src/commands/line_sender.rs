@@ -1,4 +1,4 @@
-//! [`LineSender`]: sends each line of standard input as a message.
+//! [`LineSender`]: sends each line of standard input that is not empty as a message.
 
 use std::collections::VecDeque;
 
@@ -30,8 +30,8 @@ pub(super) struct LineSender<'a> {
     /// Time until which the oldest message has to have an outcome.
     deadline: Instant,
     failed_lines: u64,
-    /// Agent of the account, from the first stored message to the end of the input. The inner value
-    /// is `None` if this process uses another agent, or could not start one.
+    /// Agent of the account, from the first stored message until [`run`](Self::run) ends. The inner
+    /// value is `None` if this process itself uses an agent, or could not start one.
     agent: Option<Option<Agent>>,
 }
 
@@ -52,7 +52,8 @@ impl<'a> LineSender<'a> {
     /// and prints the numbers of the stored messages.
     ///
     /// # Errors
-    /// A line failed, the input cannot be read, or a message got no outcome in time.
+    /// A line failed, the input cannot be read, the output or the profile cannot be written, or a
+    /// message got no outcome before its deadline or the end of the client.
     pub(super) async fn run(mut self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
         let (mut reading, mut read_result) = (true, Ok(()));
@@ -116,10 +117,11 @@ impl<'a> LineSender<'a> {
         Ok(())
     }
 
-    /// Prints or reports the outcome of the oldest message.
+    /// Prints or reports the outcome of the oldest message. Starts the agent after the first stored
+    /// message.
     ///
     /// # Errors
-    /// The output cannot be written.
+    /// The output or the profile cannot be written.
     async fn handle_outcome(&mut self, outcome: SendOutcome, output: &mut Output) -> Result<(), Failure> {
         let Some(message) = self.in_flight.pop_front() else {
             return Ok(());
@@ -156,7 +158,7 @@ impl<'a> LineSender<'a> {
 /// Waits for the outcome of the oldest message; forever if there is none.
 ///
 /// # Errors
-/// As [`Sender::outcome`].
+/// As for [`Sender::outcome`].
 async fn first_outcome(
     sender: &Sender<'_>,
     in_flight: &mut VecDeque<InFlight>,

@@ -62,7 +62,7 @@ impl Filter {
     /// Looks up the conversation and the cursors of this device, before any event is read.
     ///
     /// # Errors
-    /// The group or the user does not exist.
+    /// The group or the user does not exist, or the server does not answer in time.
     async fn resolve(&mut self, session: &Session) -> Result<(), Failure> {
         let all = ConversationQuery {
             limit: ConversationQuery::MAX_LIMIT,
@@ -109,7 +109,8 @@ impl Filter {
         self.seen.clear();
     }
 
-    /// Returns whether an event belongs to the conversation.
+    /// Returns whether an event belongs to the conversation that the command line names, or `true`
+    /// if it names none. Keeps the id of the conversation once it is known.
     fn includes(&mut self, session: &Session, delivery: &Delivery) -> bool {
         let Some(wanted) = &self.conversation else { return true };
         if self.id.is_none() {
@@ -200,8 +201,9 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     }
 }
 
-/// Prints events and adds their number to `printed`, until the count is reached, the deadline has
-/// passed or a signal asks to end.
+/// Prints and acknowledges events, and adds the number of the printed ones to `printed`, until the
+/// count is reached, with `--new` all unseen events are printed, the deadline has passed or a
+/// signal asks to end.
 async fn print_all(
     session: &Session,
     events: &mut Events,

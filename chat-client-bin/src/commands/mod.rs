@@ -92,7 +92,8 @@ fn describe_subcommands(command: &clap::Command, name: &str, page: &mut Vec<u8>)
     Ok(())
 }
 
-/// Runs a command that sends requests, prints the replies and ends.
+/// Connects, and runs a command of [`run_in`]. A timeout of a command that changes something on the
+/// server becomes the failure of an unknown outcome.
 async fn in_session(global: &Global, command: Command, output: &mut Output) -> Result<(), Failure> {
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let is_read_only = reads_only(&command);
@@ -104,7 +105,7 @@ async fn in_session(global: &Global, command: Command, output: &mut Output) -> R
     result.map_err(Failure::with_unknown_outcome)
 }
 
-/// Returns `true` for a command that changes nothing on the server.
+/// Returns `true` for a command of [`run_in`] that changes nothing on the server.
 fn reads_only(command: &Command) -> bool {
     match command {
         Command::Friend(friend) => matches!(friend, FriendCommand::List),

@@ -114,8 +114,9 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Prints a message that was stored. The connection may have been lost since, so nothing here
-    /// waits for it, and an unknown name does not fail.
+    /// Stores the account and servers in the profile, and prints a message that was stored. The
+    /// connection may have been lost since, so an unknown name is looked up only while the client
+    /// is connected and for at most 2 s, and one that is not found is no failure.
     pub(super) async fn print(
         &self,
         id: ClientMessageId,
@@ -208,7 +209,7 @@ mod tests {
     /// The connection may be lost between the acknowledgement of a message and the output of its
     /// number.
     #[tokio::test]
-    async fn line_of_a_stored_message_does_not_wait_for_the_connection() {
+    async fn line_of_a_stored_message_needs_no_connection() {
         let directory = tempfile::tempdir().unwrap();
         let password = directory.path().join("password");
         std::fs::write(&password, "correct horse battery").unwrap();

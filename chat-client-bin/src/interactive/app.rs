@@ -62,7 +62,8 @@ pub(super) struct App {
     /// `true` once the client has connected for the first time.
     was_connected: bool,
     is_quitting: bool,
-    /// Maximum time for a line of a script.
+    /// Maximum time for the jobs of a line, if no line editor is used: then the next line is read
+    /// only after they have ended.
     line_timeout: Duration,
     /// Receives SIGCONT: the process continues after it was stopped, as by Ctrl-Z.
     continued: Signal,
@@ -274,7 +275,8 @@ impl App {
         }
     }
 
-    /// Ends the jobs of a line that got no answer in time.
+    /// Ends the jobs of a line that got no answer in time, and prints the error. If they held the
+    /// input, closes the current conversation, for which the next lines may not be meant.
     async fn abandon_line(&mut self) {
         self.state.jobs.shutdown().await;
         let limit = self.line_timeout.as_secs_f32();
@@ -339,7 +341,7 @@ impl App {
             let syntax = format!("{} {}", usage.name, usage.arguments);
             self.state.screen.line(format_args!(
                 "  {} {}",
-                crate::output::pad(&syntax, 23),
+                crate::output::pad(&syntax, 23), // the width of the longest syntax
                 self.state.style.dim(usage.help)
             ));
         }

@@ -114,8 +114,8 @@ pub(super) fn is_message(line: &str, is_open: bool) -> bool {
     }
 }
 
-/// Adds further lines to the text of a command, or returns `None` if the command sends no text: the
-/// lines may be other commands.
+/// Adds further lines to the text of a command, or returns `None` if the command neither sends a
+/// message nor edits one: the lines may be other commands.
 fn with_lines(command: Action, lines: &str) -> Option<Action> {
     let join = |text: String| format!("{text}\n{lines}");
     Some(match command {

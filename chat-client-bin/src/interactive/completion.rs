@@ -18,9 +18,10 @@ pub(super) struct KnownNames {
 struct Names {
     users: Vec<String>,
     groups: Vec<String>,
-    /// Members of the current group, whom texts mention as `@name`.
+    /// Names that texts mention as `@name`: those of members of the current group, and `all` if the
+    /// user may mention all members.
     members: Vec<String>,
-    /// True if the group has further members.
+    /// True if the group has further members, whose names are not known.
     has_more_members: bool,
 }
 
@@ -33,7 +34,8 @@ impl KnownNames {
         add(&mut self.inner.lock().groups, name);
     }
 
-    /// Replaces the names that follow an `@`. `has_more` is true if the group has further members.
+    /// Replaces the names that Tab completes after an `@`. `has_more` is true if the group has
+    /// further members.
     pub(super) fn set_members<'n>(&self, names: impl IntoIterator<Item = &'n str>, has_more: bool) {
         let mut known = self.inner.lock();
         known.has_more_members = has_more;
@@ -49,7 +51,7 @@ impl KnownNames {
     }
 
     /// Returns the byte offset at which the completed part of `line` begins, and the candidates for
-    /// that part.
+    /// that part. `line` ends at the cursor.
     pub(super) fn complete(&self, line: &str) -> (usize, Vec<String>) {
         let word = line.rsplit(char::is_whitespace).next().unwrap_or_default();
         let word_start = line.len() - word.len();
@@ -88,6 +90,7 @@ fn begins_with(name: &str, prefix: &str) -> bool {
     name.to_lowercase().starts_with(&prefix.to_lowercase())
 }
 
+/// Inserts a name into a sorted list, unless the list contains it or it cannot be printed.
 fn add(names: &mut Vec<String>, name: &str) {
     if sanitize_for_terminal(name) != name {
         return; // the editor prints candidates unescaped
@@ -117,6 +120,12 @@ mod tests {
         assert!(known.complete("hel").1.is_empty());
         assert_eq!(known.complete("/react 3 :hea"), (9, vec![":heart:".to_owned()]));
         assert!(known.complete("at :hea").1.is_empty());
+        assert!(known.complete("/list b").1.is_empty());
+    }
+
+    #[test]
+    fn completion_offers_names_after_an_at_sign() {
+        let known = KnownNames::default();
         assert!(!known.needs_more_members("@b"));
         known.set_members(["bob", "Bea", "c\u{1b}"], true);
         assert!(known.needs_more_members("hi @b") && !known.needs_more_members("@b hi"));
@@ -127,6 +136,5 @@ mod tests {
         assert_eq!(known.complete("你好\u{3000}@bo"), (9, vec!["@bob ".to_owned()]));
         assert_eq!(known.complete("@bo"), (0, vec!["@bob ".to_owned()]));
         assert!(known.complete("mail a@b").1.is_empty() && known.complete("@c").1.is_empty());
-        assert!(known.complete("/list b").1.is_empty());
     }
 }

@@ -12,19 +12,20 @@ use crate::output::ConversationName;
 /// The conversation that typed lines are sent to.
 #[derive(Clone, Debug)]
 pub(super) struct CurrentConversation {
-    /// Reference by id, or by name until the id is known.
+    /// Reference by the id of the conversation, or until that is known, by its name or by the id of
+    /// the other user.
     pub(super) reference: ConversationRef,
     /// Reference by name, by which the conversation is found after the server was restored from a
     /// backup; `None` if no name is known.
     name: Option<ConversationRef>,
     /// Name for the prompt, such as `bob` or `#rust`.
     pub(super) label: String,
-    /// `None` until the server has reported the id.
+    /// Id of the conversation, if it is known.
     pub(super) id: Option<ConversationId>,
 }
 
-/// Numbers of the last messages of a conversation: the targets of `/edit`, `/recall` and `/react`
-/// if the user gives no number.
+/// Numbers of the last known messages of a conversation: the targets of `/edit`, `/recall` and
+/// `/react` if the user gives no number.
 #[derive(Clone, Copy, Debug, Default)]
 struct LastMessages {
     /// Last message of the user.
@@ -89,8 +90,8 @@ impl Conversations {
         });
     }
 
-    /// Updates the label and the name if `info` describes the current conversation: a group or a
-    /// user may have another name now.
+    /// Updates the label and the name if `info` has the id of the current conversation: a group or
+    /// a user may have another name now.
     pub(super) fn rename(&mut self, info: &ConversationInfo) {
         if let Some(current) = &mut self.current
             && current.id == Some(info.id)
@@ -132,12 +133,12 @@ impl Conversations {
         }
     }
 
-    /// Returns the number of the user's last message in the current conversation.
+    /// Returns the number of the user's last message in the current conversation, if it is known.
     pub(super) fn last_own(&self) -> Option<Seq> {
         self.last_in_current().own
     }
 
-    /// Returns the number of the last message in the current conversation.
+    /// Returns the number of the last message in the current conversation, if it is known.
     pub(super) fn last_any(&self) -> Option<Seq> {
         self.last_in_current().any
     }

@@ -52,7 +52,8 @@ pub(super) fn new_editor(
     // The history is kept in memory only: typed messages are private.
     let config = Config::builder()
         .completion_type(CompletionType::List)
-        // Hides passwords with NO_COLOR too; the helper adds no colours.
+        // Otherwise the editor would not call the highlighter, which hides passwords, if NO_COLOR
+        // is set. The highlighter itself adds no colours then.
         .color_mode(ColorMode::Forced)
         .build();
     let mut editor = LineEditor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
@@ -74,13 +75,13 @@ pub(super) fn new_editor(
     Ok((editor, Screen::above_the_prompt(printer, printing)))
 }
 
-/// Reads one line for each prompt, until the application ends.
+/// Reads one line or password for each prompt, until the application ends.
 pub(super) fn read_with_editor(
     mut editor: LineEditor,
     events: &mpsc::Sender<InputEvent>,
     prompts: &std_mpsc::Receiver<Prompt>,
 ) {
-    let _ = suspension().thread_unblock(); // a valid set of signals
+    let _ = suspension().thread_unblock(); // fails only for an invalid set of signals
     while let Ok(prompt) = prompts.recv() {
         editor.set_auto_add_history(prompt.kind != PromptKind::Password);
         if let Some(helper) = editor.helper_mut() {
@@ -128,7 +129,8 @@ pub(super) fn read_with_editor(
 }
 
 /// Helper of the line editor: completes words, paints the prompt and the line, and notices that the
-/// user types. The editor calls [`hint`](Hinter::hint) each time before it paints the line.
+/// user types. The editor calls [`hint`](Hinter::hint) before it paints a line that the user has
+/// changed, and before it paints the line for a terminal of another width.
 pub(super) struct CommandHelper {
     /// Names that Tab completes.
     known: KnownNames,
@@ -137,12 +139,14 @@ pub(super) struct CommandHelper {
     mode: SharedEditorMode,
     printing: PrintLock,
     /// Present from the moment at which Enter ends a line that is sent as a message until the line
-    /// is cleared: nothing is printed between the line and the cursor.
+    /// is cleared, so that nothing is printed between the line and the cursor. `None` meanwhile if
+    /// another line was still being printed.
     print_guard: Mutex<Option<PrintGuard>>,
     typing: Mutex<TypingNotices>,
     status: SharedEditorStatus,
     style: Style,
-    /// True once Enter was pressed: the line is painted for the last time, without the status.
+    /// True once the editor paints the line for the last time, because Enter was pressed. It is
+    /// painted without the status then.
     is_entered: AtomicBool,
     /// Sender of [`InputEvent::Typing`] and [`InputEvent::MembersWanted`]; `None` until the first
     /// prompt.
@@ -161,8 +165,9 @@ impl CommandHelper {
         }
     }
 
-    /// Clears a typed message from the terminal: it is printed as a line of the conversation once
-    /// it is stored.
+    /// Clears a typed message from the terminal, if nothing was printed below it and its size is
+    /// known: it is printed as a line of the conversation once it is stored. Lets other lines be
+    /// printed again.
     fn clear_if_sent(&self, line: &str) {
         let guard = self.print_guard.lock().take();
         if guard.is_some()
@@ -203,8 +208,8 @@ impl Hinter for CommandHelper {
 }
 
 impl Highlighter for CommandHelper {
-    /// Removes from the prompt the name of a conversation that was closed. The width of the prompt
-    /// stays the same.
+    /// Replaces a prompt that names a closed conversation by blanks, up to the `> ` at its end. The
+    /// width of the prompt stays the same.
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
         let is_line = matches!(self.kind, PromptKind::Line { .. });
         match prompt.strip_suffix("> ") {
@@ -213,9 +218,9 @@ impl Highlighter for CommandHelper {
         }
     }
 
-    /// Replaces the characters of a password by blanks, and adds the status to another line. The
-    /// editor does not know of the status: the cursor returns to the end of the line, and the
-    /// status fits into the row.
+    /// Replaces the characters of a password by blanks. Adds the status to a line that is not a
+    /// password, unless Enter was pressed or the status does not fit into the row. The editor does
+    /// not know of the status, so the cursor returns to the end of the line.
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
         if self.kind == PromptKind::Password {
             return Cow::Owned(blank(line));
@@ -232,9 +237,9 @@ impl Highlighter for CommandHelper {
     }
 
     /// Returns whether each typed character needs the line to be painted again. Otherwise the
-    /// editor writes the character itself.
+    /// editor writes the character itself. Also notices that Enter has ended the line.
     fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
-        // The editor forces this when Enter ends the line.
+        // The editor paints the line for the last time.
         if kind == CmdKind::ForcedRefresh {
             self.is_entered.store(true, Ordering::Relaxed);
         }
@@ -243,7 +248,8 @@ impl Highlighter for CommandHelper {
 }
 
 impl Validator for CommandHelper {
-    /// Accepts every line. The editor calls this when Enter is pressed.
+    /// Accepts every line. The editor calls this when Enter is pressed. If the line is sent as a
+    /// message, stops the printing of other lines until it is cleared.
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         if let PromptKind::Line { is_open } = self.kind
             && is_message(context.input(), is_open)

@@ -31,15 +31,16 @@ pub(super) enum InputEvent {
     InvalidLine { number: Option<u64>, problem: InvalidLine },
     /// The user types a text to the open conversation.
     Typing,
-    /// Tab cannot complete the name of a member, because not all members are known.
+    /// Tab was pressed after an `@`, and not all members of the group are known.
     MembersWanted,
     /// Answer to the prompt for a password.
     Password(Secret),
-    /// Ctrl-C: discards the typed line; twice within 3 s it quits.
+    /// Ctrl-C in the line editor: discards the typed line, or ends the prompts for passwords. Twice
+    /// within 3 s it quits.
     Interrupt,
-    /// The input has ended, as with Ctrl-D.
+    /// The input has ended, as with Ctrl-D, or the line editor cannot read the terminal.
     End,
-    /// The input cannot be read.
+    /// Standard input, which is read without the line editor, has failed.
     Failed(Failure),
 }
 
@@ -79,16 +80,16 @@ impl Prompt {
 /// line.
 #[derive(Debug)]
 pub(super) struct Input {
-    lines: mpsc::Receiver<InputEvent>,
+    events: mpsc::Receiver<InputEvent>,
     /// Sends the next prompt. Dropping the sender ends the reading thread.
     prompts: std_mpsc::SyncSender<Prompt>,
     /// `true` if the answer to a prompt has not arrived yet. No other prompt is sent meanwhile: the
     /// thread would use it for the line after the answer, for which another prompt, such as that
     /// for a password, may be due by then.
     awaits_answer: Cell<bool>,
-    /// Mode of the terminal while the line editor reads a line.
+    /// Mode of the terminal while the line editor reads a line, otherwise `None`.
     editor_mode: SharedEditorMode,
-    /// Parts that the line editor shows besides the prompt and the typed line.
+    /// Status that the line editor shows with the prompt and the typed line.
     pub(super) status: SharedEditorStatus,
     /// `true` if the last prompt named an open conversation.
     prompt_names_conversation: Cell<bool>,
@@ -110,7 +111,7 @@ impl Input {
     /// Starts the reading thread. Output must go to the returned screen, so that it does not garble
     /// the line being typed.
     pub(super) fn start(known: &KnownNames) -> (Self, Screen) {
-        let (line_sender, lines) = mpsc::channel(16);
+        let (event_sender, events) = mpsc::channel(16);
         let (prompts, prompt_receiver) = std_mpsc::sync_channel(1);
         let guard = TerminalGuard::new();
         let (editor_mode, status) = (SharedEditorMode::default(), SharedEditorStatus::default());
@@ -123,16 +124,16 @@ impl Input {
         let has_editor = editor.is_some();
         let screen = match editor {
             Some((editor, screen)) => {
-                std::thread::spawn(move || read_with_editor(editor, &line_sender, &prompt_receiver));
+                std::thread::spawn(move || read_with_editor(editor, &event_sender, &prompt_receiver));
                 screen
             }
             None => {
-                std::thread::spawn(move || read_plain(&line_sender, &prompt_receiver));
+                std::thread::spawn(move || read_plain(&event_sender, &prompt_receiver));
                 Screen::stdout()
             }
         };
         let input = Self {
-            lines,
+            events,
             prompts,
             awaits_answer: Cell::new(false),
             editor_mode,
@@ -166,12 +167,13 @@ impl Input {
         self.editor_mode.set_again()
     }
 
-    /// Waits for the next event. Returns `None` if the reading thread has ended.
+    /// Waits for the next event. Returns `None` if the reading thread has ended. Once an event
+    /// answers a prompt, [`prompt`](Self::prompt) sends the next one.
     ///
     /// # Cancel safety
     /// No event is lost.
     pub(super) async fn next(&mut self) -> Option<InputEvent> {
-        let event = self.lines.recv().await;
+        let event = self.events.recv().await;
         self.note(event.as_ref());
         event
     }
@@ -188,7 +190,7 @@ impl Drop for Input {
     /// Waits until the line editor does not change the mode of the terminal any more, so that the
     /// guard, which is dropped next, restores it for good.
     fn drop(&mut self) {
-        while let Ok(event) = self.lines.try_recv() {
+        while let Ok(event) = self.events.try_recv() {
             self.note(Some(&event));
         }
         if self.has_editor && self.awaits_answer.get() {
@@ -197,7 +199,9 @@ impl Drop for Input {
     }
 }
 
-fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Prompt>) {
+/// Reads one line for each prompt without the line editor, until the application ends. Does not
+/// print the prompts.
+fn read_plain(events: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Prompt>) {
     // No mode has to be restored, so this thread can be suspended at any time.
     let _ = suspension().thread_unblock(); // a valid set of signals
     let is_script = !io::stdin().is_terminal();
@@ -217,7 +221,7 @@ fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Pro
             }
             None => InputEvent::End,
         };
-        if lines.blocking_send(typed).is_err() {
+        if events.blocking_send(typed).is_err() {
             break;
         }
     }

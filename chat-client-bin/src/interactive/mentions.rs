@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chat_core::model::{ConversationId, UserId, UserInfo};
 
-/// Maximum number of members whom a message mentions; a server refuses more than 50 by default.
+/// Maximum number of members whom a message mentions. Every server refuses more; its operator may
+/// allow fewer.
 const MAX_MENTIONS: usize = 50;
 /// Name that mentions all members, unless a member has it.
 pub(super) const ALL: &str = "all";
@@ -30,8 +31,9 @@ pub(super) struct Mentions {
 /// Known members of a group.
 #[derive(Debug, Default)]
 struct Members {
-    /// Ids and names. The keys are in lower case: users do not type names in the exact spelling.
+    /// Ids and names. The keys are in lower case, because users need not type the exact spelling.
     by_name: BTreeMap<String, (UserId, String)>,
+    /// Last user that was read, if the group has further members.
     rest_after: Option<UserId>,
 }
 
@@ -81,7 +83,7 @@ impl GroupMembers {
         self.groups.contains_key(&group)
     }
 
-    /// Returns the last member that was read, if the group has further members.
+    /// Returns the last user that was read, if the group has further members.
     pub(super) fn rest_after(&self, group: ConversationId) -> Option<UserId> {
         self.groups.get(&group)?.rest_after
     }
@@ -99,7 +101,8 @@ impl GroupMembers {
         Some(&found.1)
     }
 
-    /// Returns the members of a group whom a text mentions, each once.
+    /// Returns the known members of a group whom a text mentions, each once, and at most
+    /// [`MAX_MENTIONS`].
     pub(super) fn mentioned_in(&self, text: &str, group: ConversationId) -> Mentions {
         let mut mentions = Mentions::default();
         let Some(members) = self.groups.get(&group) else {
@@ -134,7 +137,8 @@ impl Members {
     }
 }
 
-/// Returns the words that follow an `@`, unless it stands in a word, as in an e-mail address.
+/// Returns the words that follow an `@`, unless a letter or digit precedes it, as in an e-mail
+/// address.
 fn words_after_at(text: &str) -> impl Iterator<Item = &str> {
     text.match_indices('@').filter_map(|(at, _)| {
         let in_word = text[..at].ends_with(char::is_alphanumeric);
@@ -210,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_name_is_among_the_members_that_were_not_read() {
+    fn unknown_name_may_belong_to_a_member_that_was_not_read() {
         let mut members = GroupMembers::default();
         members.set(GROUP, &list(&[(2, "bob")], Some(2)));
         assert!(!members.mentioned_in("@bob", GROUP).are_incomplete);

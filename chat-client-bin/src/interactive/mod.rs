@@ -64,16 +64,17 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     result
 }
 
-/// Lets only the thread that reads the terminal be suspended by Ctrl-Z. The line editor restores the
-/// mode of the terminal, is stopped, and prints the prompt again. If another thread took the signal,
-/// the editor could continue for a moment, and leave its mode to the shell. Threads that are started
-/// later inherit the setting.
+/// Lets only the thread that reads the terminal be suspended by Ctrl-Z. The line editor restores
+/// the mode of the terminal, is stopped, and prints the prompt again. If another thread took the
+/// signal, the editor could continue for a moment, and leave its mode to the shell. Threads that
+/// are started later inherit the setting.
 fn block_suspension() {
     if input::is_at_terminal() {
-        let _ = suspension().thread_block(); // a valid set of signals
+        let _ = suspension().thread_block(); // fails only for an invalid set of signals
     }
 }
 
+/// Returns the set with the signal of Ctrl-Z only.
 fn suspension() -> SigSet {
     SigSet::from(Signal::SIGTSTP)
 }

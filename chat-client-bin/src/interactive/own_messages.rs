@@ -14,9 +14,9 @@ type Key = (ConversationId, Seq);
 /// that arrive contain messages of earlier runs, which are not printed.
 #[derive(Debug, Default)]
 pub(super) struct OwnMessages {
-    /// Lines of messages that arrived before the client had caught up. The line of a message that
-    /// was typed is printed once its outcome is known. They are in the order of their arrival, and
-    /// the oldest is dropped if there are too many.
+    /// Lines of messages that arrived before the client had caught up, in the order of their
+    /// arrival. A line is printed once it is known that the message was typed in this run. If there
+    /// are more than [`MAX_HELD`] lines, the oldest is dropped.
     held: VecDeque<(Key, String)>,
     /// Messages typed in this run whose outcome came before the client had caught up, and that have
     /// not arrived.
@@ -36,9 +36,9 @@ impl OwnMessages {
         None
     }
 
-    /// Records that a typed message is stored. Returns its line if the line is to be printed now;
-    /// otherwise it has been printed already, or is printed when the message arrives. A line that
-    /// was dropped because there were too many is never printed.
+    /// Records that a message typed in this run is stored. Returns its line if the line is to be
+    /// printed now; otherwise it has been printed already, or is printed when the message arrives.
+    /// A line that was dropped because there were too many is never printed.
     pub(super) fn stored(&mut self, key: Key, has_caught_up: bool) -> Option<String> {
         let held = self.held.iter().position(|(held, _)| *held == key);
         let held = held.and_then(|at| self.held.remove(at)).map(|(_, line)| line);

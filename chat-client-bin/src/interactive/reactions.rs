@@ -1,4 +1,4 @@
-//! Counts of the reactions to the messages that were received or read.
+//! Counts of the reactions to the messages that were received or printed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,18 +9,20 @@ const MAX_MESSAGES: usize = 2000;
 
 type Key = (ConversationId, Seq);
 
-/// Reactions to the messages that were received or read in this run. All reactions to these
-/// messages are known, because they come later in the log; those to other messages are not.
+/// Reactions to the messages that were received or printed in this run. All reactions to these
+/// messages are known, because they come later in the log than the messages; those to other
+/// messages are not.
 #[derive(Debug, Default)]
 pub(super) struct Reactions {
     messages: BTreeMap<Key, BTreeMap<String, BTreeSet<UserId>>>,
 }
 
 impl Reactions {
-    /// Records a message; its reactions follow.
+    /// Records a message, so that its reactions are counted. Forgets all others if there are too
+    /// many.
     pub(super) fn add_message(&mut self, key: Key) {
         if self.messages.len() >= MAX_MESSAGES {
-            self.messages.clear(); // the reactions to older messages are unknown from now on
+            self.messages.clear(); // the reactions to these messages are unknown from now on
         }
         self.messages.entry(key).or_default();
     }
@@ -38,8 +40,9 @@ impl Reactions {
         }
     }
 
-    /// Returns the reactions to a message with their counts, in the order of their code points,
-    /// such as `🎉 1, 👍 2`. Returns `None` if they are unknown, or there are fewer than two.
+    /// Returns the reactions to a message with their counts, in the order of the code points of the
+    /// emoji, such as `🎉 1, 👍 2`. Returns `None` if the reactions are unknown, or there are fewer
+    /// than two.
     pub(super) fn summary(&self, key: Key) -> Option<String> {
         let reactions = self.messages.get(&key)?;
         if reactions.values().map(BTreeSet::len).sum::<usize>() < 2 {
@@ -66,7 +69,7 @@ mod tests {
     const KEY: Key = (ConversationId(1), Seq(7));
 
     #[test]
-    fn reactions_of_each_user_count_once() {
+    fn repeated_reaction_of_a_user_counts_once() {
         let mut reactions = Reactions::default();
         reactions.add_message(KEY);
         reactions.react(KEY, "👍", UserId(1), false);

@@ -15,8 +15,8 @@ struct OwnMessage {
     readers: BTreeMap<UserId, String>,
 }
 
-/// The user's last message in each conversation, unless another member has written since, and who
-/// has read it.
+/// The user's last message in each conversation, with the members who have read it. It is forgotten
+/// once another member writes.
 #[derive(Debug, Default)]
 pub(super) struct ReadReceipts {
     messages: BTreeMap<ConversationId, OwnMessage>,
@@ -51,7 +51,8 @@ impl ReadReceipts {
         self.messages.clear();
     }
 
-    /// Says who has read the user's last message in a conversation; empty if no member has.
+    /// Says who has read the user's last message in a conversation; empty if no member has, or
+    /// another member has written since.
     pub(super) fn text(&self, conversation: ConversationId) -> String {
         let Some(message) = self.messages.get(&conversation) else {
             return String::new();

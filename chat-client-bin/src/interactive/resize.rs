@@ -1,8 +1,10 @@
-//! Repainting of the prompt after the terminal was resized.
+//! Repainting of the prompt after the terminal was resized, and the rows and columns that the
+//! prompt and the typed line take.
 //!
 //! A terminal that becomes narrower or wider wraps its lines again, so the prompt and the typed
-//! line take another number of rows. The line editor clears as many rows as before, and would leave
-//! stale copies of the line. [`correction`] moves the cursor to where the editor expects it.
+//! line may take another number of rows. The line editor clears as many rows as before, and would
+//! leave stale copies of the line. [`correction`] clears the line, and moves the cursor to where
+//! the editor expects it.
 
 use std::cell::Cell;
 use std::env;
@@ -18,7 +20,7 @@ const TAB_WIDTH: usize = 8;
 #[derive(Debug)]
 pub(super) struct PaintedPrompt {
     prompt: String,
-    /// Width of the terminal when the prompt was painted.
+    /// Width of the terminal when the prompt was painted, or 0 if it is unknown.
     columns: Cell<usize>,
     /// `true` if the terminal wraps its lines again when it is resized.
     wraps_again: bool,
@@ -39,9 +41,9 @@ impl PaintedPrompt {
         self.columns.set(columns());
     }
 
-    /// Moves the cursor to where the editor expects it, if the terminal was resized since the
-    /// prompt was painted. The editor calls this before it clears and repaints the line, whose
-    /// cursor is at `position`.
+    /// Clears the prompt and the line and moves the cursor to where the editor expects it, if the
+    /// width of the terminal has changed since the prompt was painted. Call this before the editor
+    /// clears and repaints the line, whose cursor is at byte `position`.
     pub(super) fn before_repaint(&self, line: &str, position: usize) {
         let columns = columns();
         let painted = self.columns.replace(columns);
@@ -54,7 +56,7 @@ impl PaintedPrompt {
         let _ = out.write_all(sequence.as_bytes()).and_then(|()| out.flush()); // the terminal may have been closed
     }
 
-    /// Returns the number of free columns after the prompt and `line`.
+    /// Returns the number of free columns in the row in which the prompt and `line` end.
     pub(super) fn room_after(&self, line: &str) -> usize {
         let columns = columns();
         let (_, column) = position(&[&self.prompt, line].concat(), columns);
@@ -76,15 +78,15 @@ fn columns() -> usize {
 }
 
 /// Returns `false` for terminals that are known to cut lines instead of wrapping them again: xterm,
-/// GNU screen, and the Linux console.
+/// GNU screen, and the Linux console, unless tmux runs in them.
 fn wraps_again(variable: impl Fn(&str) -> Option<String>) -> bool {
     let is_set = |name| variable(name).is_some();
     is_set("TMUX") || !(is_set("XTERM_VERSION") || is_set("STY") || variable("TERM").as_deref() == Some("linux"))
 }
 
 /// Returns the escape sequences that clear the prompt and the line, which the terminal now wraps at
-/// `reflowed` columns, and move the cursor to the row where the line editor expects it: its row if
-/// the text is wrapped at `painted` columns, as when it was painted.
+/// `reflowed` columns, and move the cursor to the row where the line editor expects it: the row
+/// that it has if the text is wrapped at `painted` columns, as when it was painted.
 fn correction(prompt: &str, line: &str, position: usize, painted: usize, reflowed: usize) -> String {
     let to_cursor = [prompt, line.get(..position).unwrap_or(line)].concat();
     let to_end = [prompt, line].concat();
@@ -98,7 +100,7 @@ fn correction(prompt: &str, line: &str, position: usize, painted: usize, reflowe
     sequence
 }
 
-/// Returns the escape sequences that clear a prompt and a line above the cursor.
+/// Returns the escape sequences of [`PaintedPrompt::clear_above`].
 fn clear_above(prompt: &str, line: &str, columns: usize, rows: usize) -> Option<String> {
     if columns == 0 {
         return None;
@@ -113,13 +115,13 @@ fn move_up(sequence: &mut String, rows: usize) {
     }
 }
 
-/// Returns the row of the cursor after `text`, counted from its first row, as the line editor
-/// computes it.
+/// Returns the row of the cursor after `text`, counted from 0.
 fn row(text: &str, columns: usize) -> usize {
     position(text, columns).0
 }
 
-/// Returns the row and the column of the cursor after `text`, counted from 0.
+/// Returns the row and the column of the cursor after `text`, counted from 0, as the line editor
+/// computes them.
 fn position(text: &str, columns: usize) -> (usize, usize) {
     let (mut row, mut column) = (0, 0);
     for c in text.chars() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use chat_core::sync::Mutex;
 use rustyline::ExternalPrinter;
 
-/// Maximum number of lines queued for the editor. Printing never waits: when the queue is full, the
-/// next line goes to standard output directly.
+/// Maximum number of lines queued for the editor. Printing never waits for the editor: when the
+/// queue is full, the next line goes to standard output directly.
 const MAX_QUEUED_LINES: usize = 1024;
 /// Escape sequence that leaves the cursor where it is, and ends with a line end, which the line
 /// editor would add otherwise. The editor paints the prompt and the typed line again after it.
@@ -76,7 +76,7 @@ pub(super) struct Screen {
 
 enum Item {
     Line(String),
-    /// Answered once all items before it are printed.
+    /// Answered once all items before it were passed to the printer.
     Flush(mpsc::SyncSender<()>),
 }
 
@@ -93,7 +93,7 @@ impl Screen {
         Self { queue: Some(queue) }
     }
 
-    /// Prints a line.
+    /// Prints a line, or queues it for the thread that prints above the prompt.
     pub(super) fn line(&self, text: impl fmt::Display) {
         let text = format!("{text}\n");
         let Some(queue) = &self.queue else {
@@ -122,28 +122,27 @@ impl Screen {
         }
     }
 
-    /// Waits until all queued lines are printed, for at most `timeout`. Does not wait if the queue
-    /// is full. Call it while the editor reads a line or after the editor was dropped: at other
-    /// times, the printing thread waits until the editor reads again.
+    /// Waits until the printing thread has passed all queued lines to the printer, for at most
+    /// `timeout`: the printer may wait for the editor. Does not wait if the queue is full.
     pub(super) fn flush(&self, timeout: Duration) {
         let (printed, waiting) = mpsc::sync_channel(1);
         if let Some(queue) = &self.queue
             && queue.try_send(Item::Flush(printed)).is_ok()
         {
-            let _ = waiting.recv_timeout(timeout); // the terminal may be stopped
+            let _ = waiting.recv_timeout(timeout); // the output of the terminal may be stopped
         }
     }
 }
 
-/// Prints the queued lines. Runs on a separate thread, because the printer blocks until the editor
-/// reads the next line.
+/// Prints the queued lines. Runs on a separate thread, because the printer may block until the
+/// editor reads the next line.
 fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>, printing: &PrintLock) {
     for item in items {
         match item {
             Item::Line(text) => {
                 let _printing = printing.lock();
                 if printer.print(text.clone()).is_err() {
-                    to_stdout(&text); // the editor has ended
+                    to_stdout(&text); // the editor may have ended
                 }
             }
             Item::Flush(printed) => drop(printed.try_send(())),

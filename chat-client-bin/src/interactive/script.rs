@@ -7,7 +7,7 @@ use crate::failure::{Failure, FailureKind};
 pub(super) struct Script {
     /// Number of the line that is being executed.
     line: Option<u64>,
-    /// Number of the last line that has failed.
+    /// Number of the line that was last counted as failed.
     last_failed: Option<u64>,
     /// Number of lines that have failed.
     failed: u64,
@@ -24,7 +24,8 @@ impl Script {
         self.line = line;
     }
 
-    /// Counts the line that is being executed as failed, once. Returns its number.
+    /// Counts the line that is being executed as failed, once. Returns its number, or `None`
+    /// between two lines.
     pub(super) fn fail_line(&mut self) -> Option<u64> {
         let line = self.line?;
         if self.last_failed != Some(line) {

@@ -1,4 +1,4 @@
-//! [`SentTexts`]: the texts that the user has sent last, whose outcomes may not be known yet.
+//! [`SentTexts`]: the last text to each conversation, whose outcome may not be known yet.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 use super::conversations::CurrentConversation;
 
-/// Maximum time for which a change of the last text waits for its number.
+/// Maximum time for which an edit or recall of the last text waits for the number of the text.
 const NUMBER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The last text of the user to each conversation, until it is stored. A command that changes "the
@@ -31,8 +31,8 @@ pub(super) struct SentText {
 }
 
 impl SentTexts {
-    /// Records that a text is being sent. The caller sends its number once it is stored, and drops
-    /// the sender in any case.
+    /// Records that a text is being sent, in place of the former text to the conversation. The
+    /// caller sends the number of the text once it is stored, and drops the sender in any case.
     pub(super) fn add(&mut self, reference: &ConversationRef, label: &str) -> watch::Sender<Option<Seq>> {
         let (sender, number) = watch::channel(None);
         self.texts
@@ -68,13 +68,16 @@ impl SentTexts {
 }
 
 impl SentText {
-    /// Returns whether the text was sent to this conversation, which may have been addressed by
-    /// name then and have another name now.
+    /// Returns whether the text was sent to this conversation. Its reference differs if it was
+    /// addressed by name then and by id now; its label differs if it was renamed.
     fn is_to(&self, reference: &ConversationRef, label: &str) -> bool {
         self.reference == *reference || self.label == label
     }
 
-    /// Waits for a short time until the text is stored, and returns its number.
+    /// Waits for at most 2 s until the text is stored, and returns its number.
+    ///
+    /// # Errors
+    /// The text was not stored, is not stored yet, or it is unknown whether it was stored.
     pub(super) async fn number(mut self) -> Result<Seq, Failure> {
         let number = async {
             self.number

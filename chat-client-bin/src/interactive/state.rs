@@ -26,7 +26,7 @@ use super::script::Script;
 use super::sent_texts::SentTexts;
 use super::typing::Typists;
 
-/// Maximum time for which the input is held while a conversation is opened or left.
+/// Maximum time for which no input line is read while a conversation is opened or left.
 const ENTER_OR_LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Minimum time from a question to its answer at a terminal. A line that arrives sooner was typed
 /// before the question.
@@ -47,7 +47,7 @@ pub(super) struct Shown {
     /// Name for the prompt.
     pub(super) label: String,
     pub(super) info: Arc<ConversationInfo>,
-    /// Numbers of the printed messages; `true` marks the user's own.
+    /// Numbers of the printed messages that are not recalled; `true` marks the user's own.
     pub(super) messages: Vec<(Seq, bool)>,
     /// Printed reactions: the message, the emoji, the user, and whether it was removed.
     pub(super) reactions: Vec<(Seq, String, UserId, bool)>,
@@ -180,7 +180,7 @@ pub(super) struct State {
     /// Members who are typing.
     pub(super) typists: Typists,
     pub(super) read_receipts: ReadReceipts,
-    /// Reactions to the messages that were received or read.
+    /// Reactions to the messages that were received or printed.
     pub(super) reactions: Reactions,
     /// Messages of this device, which are printed like those of other devices if a user types in
     /// the line editor. `None` if the outcome of each line is printed instead.
@@ -205,8 +205,8 @@ impl State {
         self.sent_texts.set_id(label, id);
     }
 
-    /// Prints an error that the user can act on. Counts the line of the script that caused it as
-    /// failed.
+    /// Prints an error. Counts the line of the script that is being executed as failed, and prints
+    /// its number.
     pub(super) fn show_error(&mut self, text: &str) {
         let line = self.script.as_mut().and_then(Script::fail_line);
         match line {
@@ -215,16 +215,17 @@ impl State {
         }
     }
 
-    /// Removes and returns the command that the user was asked to confirm. Returns `None` if the
-    /// user cannot have read the question yet.
+    /// Removes the command that the user was asked to confirm, and returns it. Returns `None` if
+    /// there is none, or a user at the line editor cannot have read the question yet.
     pub(super) fn take_unconfirmed(&mut self) -> Option<UnconfirmedCommand> {
         let request = self.confirmation_request.take()?;
         let is_answer = !self.has_line_editor() || request.can_be_answered(Instant::now());
         is_answer.then_some(request.command)
     }
 
-    /// Withdraws the command that the user was asked to confirm, because another line follows. The
-    /// line of a script that gave the command has not taken effect, so it has failed.
+    /// Withdraws the command that the user was asked to confirm, because another line follows, or
+    /// the client ends. The line of a script that gave the command has not taken effect, so it
+    /// is reported and counted as failed.
     pub(super) fn withdraw_unconfirmed(&mut self) {
         let Some(ConfirmationRequest { command, line, .. }) = self.confirmation_request.take() else {
             return;
@@ -233,8 +234,8 @@ impl State {
         let running = script.line();
         script.set_line(line);
         let text = match command {
-            UnconfirmedCommand::Leave(_) => "the group was not left: the next line did not confirm it",
-            UnconfirmedCommand::Transfer(..) => "the group was not transferred: the next line did not confirm it",
+            UnconfirmedCommand::Leave(_) => "the group was not left: the command was not confirmed",
+            UnconfirmedCommand::Transfer(..) => "the group was not transferred: the command was not confirmed",
         };
         self.show_error(text);
         if let Some(script) = &mut self.script {
@@ -242,7 +243,7 @@ impl State {
         }
     }
 
-    /// Prints a warning. Counts no line of the script as failed.
+    /// Prints a warning, which counts no line of the script as failed.
     pub(super) fn show_warning(&self, text: &str) {
         let text = single_line(text);
         match self.script {
@@ -312,14 +313,15 @@ impl State {
         });
     }
 
-    /// Returns whether the user may mention all members of a group.
+    /// Returns whether the user may mention all members of a group, as far as the client knows.
     pub(super) fn may_mention_all(&self, group: ConversationId) -> bool {
         let info = self.client.known_conversation(group);
         info.is_some_and(|info| info.role >= Role::Admin && matches!(info.view, ConversationView::Group(_)))
     }
 
-    /// Lets Tab complete the names of the known members of the current group after an `@`.
-    pub(super) fn complete_members(&self) {
+    /// Updates the names that Tab completes after an `@`: those of the known members of the current
+    /// group, and `all` if the user may mention all members.
+    pub(super) fn update_member_completion(&self) {
         let group = self.conversations.current.as_ref().and_then(|current| current.id);
         let Some(group) = group.filter(|group| self.members.has(*group)) else {
             return self.known.set_members([], false);

@@ -1,5 +1,5 @@
 //! Typing: notices that the user is typing, and the other members who are typing. Also the status
-//! that the line editor shows after the typed line.
+//! that the line editor shows with the prompt and the typed line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chat_core::model::{ConversationId, UserId};
 use chat_core::sync::Mutex;
 
-/// Minimum time between two notices.
+/// Minimum time between two notices, unless a message was sent between them.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(3);
 /// Time for which another member counts as typing after a notice (docs/protocol.md §8).
 const TYPING_EXPIRY: Duration = Duration::from_secs(8);
@@ -20,8 +20,8 @@ const MAX_NAMED: usize = 2;
 pub(super) struct TypingNotices {
     /// Time of the last notice; `None` if no notice was sent since the last message.
     last: Option<Instant>,
-    /// Line that was painted last. A line that is painted again, for instance because an event is
-    /// printed above it, has not been typed.
+    /// Line that was painted last. A line that is painted again, for instance because the terminal
+    /// was resized, has not been typed.
     line: String,
 }
 
@@ -38,7 +38,8 @@ impl TypingNotices {
     }
 
     /// Takes the line that is painted. If the user has typed a part of a text, and the last notice
-    /// is old enough, records that a notice is sent now and returns `true`. Commands are not texts.
+    /// is old enough, records that a notice is sent now and returns `true`. A line that begins with
+    /// a slash does not count as a text.
     pub(super) fn take_due(&mut self, line: &str, now: Instant) -> bool {
         let is_typed = line != self.line && !line.is_empty() && !line.starts_with('/');
         line.clone_into(&mut self.line);
@@ -66,7 +67,7 @@ impl Typists {
         self.typing.insert((conversation, user), (name, now + TYPING_EXPIRY));
     }
 
-    /// Records that a member has stopped, or has sent a message.
+    /// Records that a member has stopped typing, or has sent an event.
     pub(super) fn stopped(&mut self, conversation: ConversationId, user: UserId) {
         self.typing.remove(&(conversation, user));
     }
@@ -82,7 +83,8 @@ impl Typists {
         self.typing.retain(|_, (_, end)| *end > now);
     }
 
-    /// Returns the time at which the next member no longer counts as typing.
+    /// Returns the time at which the next member no longer counts as typing; `None` if no member
+    /// is.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.typing.values().map(|(_, end)| *end).min()
     }
@@ -100,7 +102,7 @@ impl Typists {
     }
 }
 
-/// Parts that the line editor shows besides the prompt and the typed line.
+/// Status that the line editor shows with the prompt and the typed line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EditorStatus {
     /// Text after the typed line; empty if there is none.

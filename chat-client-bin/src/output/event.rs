@@ -21,7 +21,8 @@ use describe::{describe, name_of};
 pub(crate) use describe::users_in;
 pub(super) use describe::{policy_name, role_name};
 
-/// Beginning of a message that says what its sender does: `/me waves` appears as `* bob waves`.
+/// Beginning of a message that says what its sender does: `/me waves` appears as
+/// `bob: * bob waves`.
 pub(crate) const ME_PREFIX: &str = "/me ";
 
 /// User names by id.
@@ -57,7 +58,7 @@ impl ConversationName {
     }
 }
 
-/// Describes the events of a conversation that the client cannot receive.
+/// Says that the client cannot receive the events `from` to `to` of a conversation.
 pub(crate) fn describe_truncation(conversation: &ConversationInfo, from: Seq, to: Seq) -> String {
     let name = ConversationName::of(conversation).label();
     if to < conversation.first_seq {
@@ -83,11 +84,12 @@ pub(crate) struct EventLine {
     /// Further fields, which depend on the kind of event.
     #[serde(flatten)]
     detail: Map<String, Value>,
-    /// Name of the user that `words` are about: the sender, or the friend in events of friendships,
-    /// which the owner of the inbox may have sent.
+    /// Name of the user whom `words` are about: the sender or, in events about a friendship, the
+    /// other user, because the owner of the inbox may be the sender.
     #[serde(skip)]
     subject: String,
-    /// Text for the terminal after the subject, such as `recalled #3`.
+    /// Text for the terminal that follows the subject, such as `recalled #3`, or the text of a
+    /// message.
     #[serde(skip)]
     words: String,
 }

@@ -13,7 +13,7 @@ use super::{Show, Style, date_time, pad, single_line};
 /// Confirmation of a command that returns nothing else.
 #[derive(Debug, Serialize)]
 pub(crate) struct DoneLine {
-    /// Name of the command.
+    /// Last word of the name of the command.
     done: &'static str,
     #[serde(skip)]
     words: String,
@@ -294,7 +294,7 @@ pub(crate) struct MemberLine {
     user: UserLine,
     role: &'static str,
     state: &'static str,
-    /// 0 if the member is not muted.
+    /// Time until which the member is muted. It is 0 or has passed if the member is not muted.
     muted_until_ms: i64,
     delivered_seq: u64,
     read_seq: u64,

@@ -42,7 +42,8 @@ pub(crate) trait Show: Serialize {
 /// Number of bytes that a pipe takes without waiting if it can be written (`PIPE_BUF` on Linux).
 const ATOMIC_WRITE_BYTES: usize = 4096;
 
-/// Returns whether standard output takes [`ATOMIC_WRITE_BYTES`] bytes without waiting.
+/// Returns whether standard output can be written. A pipe then takes [`ATOMIC_WRITE_BYTES`] bytes
+/// without waiting.
 fn is_writable() -> bool {
     let stdout = io::stdout();
     let mut watched = [PollFd::new(&stdout, PollFlags::OUT)];
@@ -95,7 +96,7 @@ impl Output {
     /// not read, the caller can wait for something else.
     ///
     /// # Cancel safety
-    /// If the future is dropped, a thread goes on printing until the process ends.
+    /// If the future is dropped, a thread goes on printing the line, unless the process ends first.
     pub(crate) async fn print_in_background(&self, line: &impl Show) -> Result<(), Failure> {
         let (mut output, text) = (*self, self.text_of(line));
         if text.len() < ATOMIC_WRITE_BYTES && is_writable() {
@@ -105,11 +106,9 @@ impl Output {
         printed.unwrap_or_else(|panicked| Err(Failure::new(FailureKind::Output, panicked.to_string())))
     }
 
-    /// Waits until the reader of standard output has closed it. Waits forever if the output is a
-    /// file, whose reader cannot be noticed.
-    ///
-    /// # Errors
-    /// Always [`FailureKind::OutputClosed`].
+    /// Waits until the reader of standard output has closed it, and returns a failure of the kind
+    /// [`FailureKind::OutputClosed`]. Waits forever if the output is a file, whose reader cannot be
+    /// noticed.
     pub(crate) async fn closed(&self) -> Failure {
         let (sender, closed) = oneshot::channel();
         // If the reader never closes its end, the thread waits until the process ends.
@@ -152,9 +151,9 @@ impl Output {
         out.write_all(bytes).and_then(|()| out.flush()).map_err(write_failure)
     }
 
-    /// Handles a command line that clap did not accept: prints the help or the version if the user
-    /// asked for it, and otherwise the error. With `--json`, returns the error as a failure
-    /// instead.
+    /// Handles a command line for which clap returned no arguments: prints the help or the version
+    /// if the user asked for it, and otherwise the error. With `--json`, returns the error as a
+    /// failure instead.
     pub(crate) fn invalid_command_line(&self, error: &clap::Error) -> Result<ExitCode, Failure> {
         if !error.use_stderr() {
             let written = error.print().and_then(|()| io::stdout().flush());
@@ -168,7 +167,7 @@ impl Output {
         Ok(ExitCode::from(failure.exit_code()))
     }
 
-    /// Prints a notice about the client to standard error.
+    /// Prints a notice about the client to standard error: `text`, or with `--json` also `kind`.
     pub(crate) fn notice(&self, kind: &str, text: &str) {
         if self.json {
             print_error(&to_json(&json!({"notice": {"kind": kind, "text": text}})));

@@ -31,7 +31,7 @@ impl Style {
     #[cfg(test)]
     pub(crate) const COLORED: Self = Self { is_colored: true };
 
-    /// Colours a user name, with a colour that a hash of the name (djb2) determines.
+    /// Colours a user name, with a colour that a hash of the name (djb2 with XOR) determines.
     pub(crate) fn name(self, name: &str) -> String {
         let hash = name
             .bytes()
@@ -63,7 +63,8 @@ impl Style {
     }
 }
 
-/// Pads `text` with spaces to `width` columns; a Chinese character takes two.
+/// Pads `text` with spaces to `width` columns; a Chinese character takes two. Does not cut a longer
+/// text.
 pub(crate) fn pad(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(text.width());
     format!("{text}{}", " ".repeat(missing))

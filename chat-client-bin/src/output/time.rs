@@ -1,5 +1,5 @@
-//! Formats times for display, in the local time zone: that of the variable `TZ`, otherwise that of
-//! the system. JSON contains milliseconds since 1970-01-01 00:00 UTC instead.
+//! Formats times for display, in the local time zone: that of the environment variable `TZ`,
+//! otherwise that of the system. JSON contains milliseconds since 1970-01-01 00:00 UTC instead.
 
 use std::env;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Tests of `tls://` servers whose certificates an authority has issued.
+//! Tests of `tls://` servers, and of the authorities that the client trusts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKe
 
 use super::support::{RunningProcess, TestDevice, eventually, server_program};
 
-/// An authority, and the files of the certificates that it issues for a server on 127.0.0.1.
+/// An authority, and the directory with its certificate and with the certificate, the key, the data
+/// and the log of a server on 127.0.0.1.
 struct Authority<'a> {
     issuer: Issuer<'static, KeyPair>,
     directory: &'a Path,
@@ -60,7 +61,8 @@ impl<'a> Authority<'a> {
         fs::write(self.directory.join("key.pem"), key.serialize_pem()).unwrap();
     }
 
-    /// Starts a server with the certificate, at this port; 0 chooses a free one.
+    /// Starts a server with the certificate, at this port; 0 chooses a free one. Returns it with a
+    /// device of alice.
     fn serve(&self, port: u16) -> (RunningProcess, TestDevice) {
         let mut command = Command::new("sh");
         command
@@ -73,6 +75,8 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// Starts the server program of `command` with its data in `directory`. Returns it with a device of
+/// alice.
 fn serve(mut command: Command, port: u16, directory: &Path) -> (RunningProcess, TestDevice) {
     command
         .args(["--listen", &format!("tls://127.0.0.1:{port}"), "--data-dir"])
@@ -130,7 +134,7 @@ fn renewed_certificate_of_a_known_authority_is_accepted_and_a_self_signed_one_is
     let error = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(76), "{error}");
     assert!(error.contains("certificate"), "{error}");
-    // Without the authority's certificate, the client does not fall back to the key either.
+    // Without `--ca`, the client does not pin the key of this server either.
     alice.fails(76, &["--tls", "whoami"]);
     drop(attacker);
 }
@@ -165,7 +169,8 @@ fn certificate_for_another_name_is_refused() {
     assert!(!alice.profile.join("known_hosts").exists());
 }
 
-/// Runs a command with the file of `SSL_CERT_FILE` in place of the authorities of the platform.
+/// Runs a command for which the authorities in `file`, as `SSL_CERT_FILE`, replace those of the
+/// platform.
 fn run_with_authorities(alice: &TestDevice, file: &str, command: &str) -> Output {
     let mut process = alice.command(&["--tls", command]);
     process
@@ -189,7 +194,7 @@ fn authority_of_ssl_cert_file_is_trusted_without_a_pin() {
     let known = format!("{} authority\n", alice.server);
     assert_eq!(known_hosts(), known, "no key is pinned");
 
-    // The certificate may be renewed with another key, but not be for another name.
+    // The renewed certificate may have another key, but no other name.
     server.kill();
     authority.issue("127.0.0.1");
     let (server, _) = authority.serve(alice.server.port());

@@ -67,8 +67,8 @@ fn listener_receives_unprinted_events_again() {
     );
 }
 
-/// Starts a listener, which is the agent of the account, and stops it with SIGSTOP. Then sends a
-/// message through it, which stays in the outbox.
+/// Starts a listener, which is the agent of the account, and stops it with SIGSTOP. Then tries to
+/// send a message through it, which stays in the outbox.
 fn stopped_listener(device: &TestDevice) -> RunningProcess {
     let listener = device.start(&["listen", "--json", "--own"]);
     device.ok(&["send", "bob", "before"]);

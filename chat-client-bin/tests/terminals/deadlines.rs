@@ -22,7 +22,8 @@ enum Fault {
     Freeze,
 }
 
-/// A TCP proxy that lets the first bytes of the server pass, and then has a fault.
+/// A TCP proxy that lets the first bytes of the server pass on each connection, and then has a
+/// fault.
 struct FaultyProxy {
     address: SocketAddr,
     /// Number of bytes of the server that pass on each connection.
@@ -62,7 +63,8 @@ impl FaultyProxy {
         proxy
     }
 
-    /// Lets as many bytes pass as the server sends to a client that only logs in.
+    /// Lets as many bytes of each further connection pass as the server sends to `whoami`, which
+    /// only logs in.
     fn fail_after_login(&self, device: &TestDevice) {
         self.limit.store(usize::MAX, Ordering::SeqCst);
         device.ok(&["whoami"]);
@@ -152,7 +154,7 @@ fn line_of_a_script_fails_if_the_server_does_not_answer() {
     assert_eq!(client.finish().0, Some(1));
 }
 
-/// Returns a server that treats loopback like any other source.
+/// Starts a server that treats loopback like any other source.
 fn strict_server() -> TestServer {
     TestServer::with_settings(&[("CHAT_LIMITS__EXEMPT_LOOPBACK", "false")])
 }
@@ -169,12 +171,12 @@ fn throttled_registration_is_reported_at_once() {
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
-/// Starts servers that ask every client to wait, and returns their addresses.
+/// Starts servers that ask every client to wait for these times, and returns their addresses.
 fn busy_servers<const N: usize>(seconds: [u32; N]) -> [SocketAddr; N] {
     seconds.map(|seconds| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut reject = vec![0, 7, 0, 0, 2]; // docs/sc1.md: a reject with the code BUSY
+        let mut reject = vec![0, 7, 0, 0, 2]; // docs/sc1.md §4: a Reject with the code 2, busy
         reject.extend((seconds * 1000).to_be_bytes());
         thread::spawn(move || {
             for mut client in listener.incoming().map_while(Result::ok) {
@@ -216,6 +218,7 @@ fn wrong_passwords_delay_logins_of_unknown_devices_only() {
             String::from_utf8_lossy(&output.stderr).into_owned(),
         )
     };
+    // The penalty of each is 5 s. Four exceed the 15 s from which logins are delayed.
     for _ in 0..4 {
         assert_eq!(log_in("a wrong password").0, Some(77));
     }

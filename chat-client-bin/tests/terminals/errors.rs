@@ -1,5 +1,6 @@
 //! Tests of failures: their texts on standard error, and the exit codes by which scripts
-//! distinguish them. `src/failure.rs` lists the codes.
+//! distinguish them. `src/failure.rs` lists the codes. Other tests are of the outbox, the agent,
+//! several addresses of servers, and the help.
 
 use std::fs;
 use std::io::Write as _;
@@ -36,13 +37,15 @@ fn exit_codes_distinguish_failures() {
     let empty = server.device("carol", "empty");
     let without_session = empty.command(&["whoami"]).env_remove("CHAT_PASSWORD").output().unwrap();
     assert_eq!(without_session.status.code(), Some(77));
+    // These commands need neither a server nor a session.
     assert!(alice.ok(&["completions", "bash"]).contains("chat-client"));
     assert!(alice.ok(&["man"]).contains(".TH chat-client"));
 }
 
-/// `--server` and `--pin` would have no effect, and a success would suggest that they had one.
+/// `--server`, `--pin` and `--ca` would have no effect, and a success would suggest that they had
+/// one.
 #[test]
-fn server_and_key_of_a_running_agent_cannot_be_changed() {
+fn server_key_and_authorities_of_a_running_agent_cannot_be_changed() {
     let server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
     let listener = alice.start(&["listen", "--json", "--own"]);
@@ -85,7 +88,7 @@ fn unwritable_standard_error_does_not_change_the_exit_code() {
 }
 
 #[test]
-fn login_reads_a_password_file() {
+fn login_reads_a_password_file_of_at_most_64_kib() {
     let server = TestServer::new();
     server.register("alice");
     let path = server.path("password");
@@ -141,6 +144,7 @@ fn profile_refuses_a_second_service() {
     assert!(errors.contains("--pin") && errors.contains("--profile"), "{errors}");
     misdirected.fails(76, &["register"]);
     let key = other_server.process.fingerprint().to_string();
+    // With `--pin` the client connects to the other service, which has no account of alice.
     misdirected.fails(77, &["--pin", &key, "login"]);
     alice.ok(&["whoami"]);
 }
@@ -270,7 +274,7 @@ fn invalid_line_does_not_stop_the_lines_after_it() {
 }
 
 #[test]
-fn impossible_message_number_is_refused_and_not_queued() {
+fn impossible_message_number_or_id_is_refused_and_not_queued() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "mine"]);
@@ -284,12 +288,13 @@ fn impossible_message_number_is_refused_and_not_queued() {
         alice.fails(2, &["recall", "bob", number]);
         alice.fails(2, &["react", "bob", number, "👍"]);
         alice.fails(2, &["send", "bob", "x", "--reply-to", number]);
-        alice.fails(2, &["send", number, "x"]);
+        alice.fails(2, &["send", number, "x"]); // here the number is the id of a user
         let script = format!("/dm bob\n/edit {number} x\n");
         let (code, _, errors) = run_with_input(&alice, &[], script.as_bytes());
         assert_eq!(code, Some(1));
         assert!(errors.contains("line 2: /edit [SEQ] TEXT"), "{errors}");
     }
+    // The largest possible number is sent to the server, which finds no such message.
     alice.fails(1, &["edit", "bob", "9223372036854775807", "x"]);
     assert_eq!(bob.texts(&["alice"]), ["mine"]);
     alice.ok(&["whoami"]);
@@ -361,7 +366,7 @@ fn damaged_profile_is_not_treated_as_empty() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn unwritable_output_is_reported() {
+fn unwritable_output_is_reported_unless_its_pipe_is_closed() {
     let server = TestServer::new();
     let alice = server.register("alice");
     for command in [
@@ -386,7 +391,7 @@ fn unwritable_output_is_reported() {
 }
 
 #[test]
-fn every_command_reports_outcomes_of_queued_messages() {
+fn commands_report_outcomes_of_queued_messages() {
     let mut server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
     let commands = [
@@ -465,7 +470,7 @@ fn lines_that_are_not_taken_are_reported() {
 }
 
 #[test]
-fn first_steps_and_all_commands_are_documented() {
+fn first_steps_and_subcommands_are_documented() {
     let server = TestServer::new();
     let alice = server.device("alice", "empty");
     assert!(alice.ok(&["--help"]).contains("register` creates an account"));

@@ -11,12 +11,13 @@ use chat_core::model::{
 use super::scripted_server::{Reply, accept, serve};
 use super::support::parse;
 
-/// A name, note or description that imitates a row of a friend after a line feed, and the name of a
-/// user after escape sequences and other line separators.
+/// A name, note or description. After a line feed it imitates the row of the friend bob, and after
+/// escape sequences and other line separators it has the name of bob again.
 const HOSTILE: &str = "hi\nbob                       7 friend\r\u{1b}[2J\u{1b}[1A\u{9b}2K\u{2028}bob\u{85}bob\tx";
 
 fn user() -> UserInfo {
     let mut user = UserInfo::new(UserId(3), HOSTILE);
+    // A display name is printed only if it differs from the name.
     user.display_name = HOSTILE.replace("hi", "Hi");
     user
 }
@@ -49,22 +50,22 @@ fn conversations() -> Vec<ConversationInfo> {
 }
 
 fn history(conversation: ConversationId) -> Vec<Event> {
-    let note = || HOSTILE.to_owned();
+    let text = || HOSTILE.to_owned();
     let bodies = match conversation.0 {
         6 => vec![
             EventBody::FriendRequested {
                 from: UserId(3),
-                note: note(),
+                note: text(),
             },
             EventBody::JoinRequested {
                 group: ConversationId(5),
-                group_name: note(),
+                group_name: text(),
                 user: UserId(3),
-                note: note(),
+                note: text(),
             },
         ],
         _ => vec![
-            EventBody::GroupCreated { name: note() },
+            EventBody::GroupCreated { name: text() },
             EventBody::MemberJoined {
                 user: UserId(3),
                 by: None,
@@ -136,13 +137,14 @@ fn reply_to(kind: &RequestKind) -> Reply {
     Some(Ok(Answer::Outcome(outcome)))
 }
 
-/// Asserts that no control character but the ends of lines reaches the terminal.
+/// Asserts that `text` has no control characters or line separators except line feeds.
 fn assert_no_controls(context: &str, text: &str) {
     let is_control = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{2028}' | '\u{2029}');
     assert!(!text.contains(is_control), "{context}: {text:?}");
 }
 
-/// Asserts that no line and no column imitates the row of bob.
+/// Asserts that no line of `text` imitates the row of bob, at its beginning or in a later column,
+/// and that `text` has no control characters.
 fn assert_no_forged_row(context: &str, text: &str) {
     assert_no_controls(context, text);
     let is_forged = |line: &str| line.trim_start().starts_with("bob") || line.contains("bob   ");
@@ -196,7 +198,7 @@ fn foreign_text_forges_no_row_in_the_tables_of_the_interactive_client() {
     }
     let (code, lines) = client.finish();
     assert_eq!(code, Some(0), "{lines:#?}");
-    // Each of the lists shows the text at least once.
+    // The lists show the text, so that the last assertion is about lines that contain it.
     assert!(
         lines.iter().filter(|line| line.contains("hi bob")).count() >= 12,
         "{lines:#?}"

@@ -7,12 +7,13 @@ use chat_harness::process::{Reach, signal};
 use super::pty::Terminal;
 use super::support::{DroppingProxy, TestDevice, TestServer, eventually};
 
-/// Maximum time from a signal to the end of the client, which otherwise waits for 10 s or more.
+/// Maximum time from a signal to the end of the client. Without the signal, the client would wait
+/// for the server for 10 s or more.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Signals that end the client, with its exit codes.
+/// Signals that end the client, each with the exit code.
 const SIGNALS: [(&str, i32); 3] = [("TERM", 143), ("HUP", 129), ("INT", 130)];
 
-/// Returns a device that reaches the server through a proxy.
+/// Returns a copy of `device` that reaches the server through a new proxy, and the proxy.
 pub(super) fn behind_proxy(device: &TestDevice) -> (TestDevice, DroppingProxy) {
     let proxy = DroppingProxy::to(device.server);
     let mut device = device.clone();
@@ -53,7 +54,8 @@ fn signal_ends_a_client_that_handles_an_event() {
         let stranger = server.register(&format!("stranger{number}"));
         proxy.drop_client_bytes();
         stranger.ok(&["group", "join", &group]);
-        // While this command runs, the client receives the event and asks for the name.
+        // While this command runs, the client receives the event of the stranger, who has joined,
+        // and asks for the name.
         bob.ok(&["send", "-g", &group, "hello"]);
         stop(client, signal, true);
     }

@@ -1,4 +1,4 @@
-//! Tests with another server at the port of one whose key is pinned.
+//! Tests with an impostor: another server at the port of a server whose key is pinned.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection};
 
-use super::schemes::{option, serve, serve_at};
+use super::schemes::{scheme_options, serve, serve_at};
 use super::support::TestDevice;
 
 /// Behaviour of an impostor in each connection.
@@ -37,7 +37,7 @@ static KEYS: LazyLock<ServerKeys> = LazyLock::new(|| {
 struct RunningImpostor {
     address: SocketAddr,
     is_stopped: Arc<AtomicBool>,
-    /// Number of connections in which the impostor has sent its key.
+    /// Greater than 0 once the impostor has sent its key in a connection.
     presented: Arc<AtomicUsize>,
     /// Bytes that the clients have sent after they received the key.
     disclosed: Arc<Mutex<Vec<u8>>>,
@@ -62,7 +62,7 @@ impl Impostor {
                     Self::Sc1 => serve_sc1(stream, &presented),
                     Self::Tls => serve_tls(stream, &tls, &presented),
                 };
-                // An error ends the connection before the handshake is over.
+                // An error ends the connection during the handshake, before anything is disclosed.
                 disclosed.lock().unwrap().extend(received.unwrap_or_default());
             }
         });
@@ -84,7 +84,8 @@ impl Drop for RunningImpostor {
     }
 }
 
-/// Completes the handshake of SC1, and returns the bytes that arrive after it.
+/// Answers the handshake of SC1 with the impostor's key. Returns the bytes that arrive after it:
+/// none if the client does not speak SC1.
 fn serve_sc1(mut stream: TcpStream, presented: &AtomicUsize) -> io::Result<Vec<u8>> {
     let mut handshake = ServerHandshake::new();
     let mut buffer = [0; 4096];
@@ -118,7 +119,8 @@ fn tls_config() -> ServerConfig {
     config
 }
 
-/// Completes the handshake of TLS if the client does, and returns the data that arrives after it.
+/// Completes the handshake of TLS if the client does. Returns the data that arrives after it: none
+/// if the client does not speak TLS, or refuses the key.
 fn serve_tls(mut stream: TcpStream, config: &Arc<ServerConfig>, presented: &AtomicUsize) -> io::Result<Vec<u8>> {
     let mut connection = ServerConnection::new(Arc::clone(config)).unwrap();
     while connection.wants_read() && connection.is_handshaking() {
@@ -126,26 +128,27 @@ fn serve_tls(mut stream: TcpStream, config: &Arc<ServerConfig>, presented: &Atom
             break;
         }
         let processed = connection.process_new_packets();
-        let answers = connection.wants_write();
+        let has_answer = connection.wants_write();
         while connection.wants_write() {
             connection.write_tls(&mut stream)?;
         }
         if processed.is_err() {
             return Ok(Vec::new()); // the client speaks SC1, or has refused the key
         }
-        if answers {
+        if has_answer {
             presented.fetch_add(1, Ordering::SeqCst);
         }
     }
     let mut rest = Vec::new();
-    let _ = rustls::Stream::new(&mut connection, &mut stream).read_to_end(&mut rest); // as above
+    // A reset ends the connection like a close.
+    let _ = rustls::Stream::new(&mut connection, &mut stream).read_to_end(&mut rest);
     Ok(rest)
 }
 
 /// Runs commands of alice, who has a session, and of bob, who has only a password, against the
-/// impostor. All have to fail with this exit code.
+/// impostor. All have to fail with this exit code, and to disclose nothing.
 fn assert_refused(scheme: &str, code: i32, alice: &TestDevice, impostor: Impostor) {
-    let options = option(scheme);
+    let options = scheme_options(scheme);
     let options: Vec<_> = options.iter().map(String::as_str).collect();
     let bob = TestDevice {
         name: "bob".to_owned(),
@@ -172,10 +175,12 @@ fn assert_refused(scheme: &str, code: i32, alice: &TestDevice, impostor: Imposto
     assert!(disclosed.is_empty(), "{scheme} {impostor:?}: {disclosed:?}");
 }
 
-/// Registers alice at a server with this scheme, and replaces the server by impostors.
-fn replace_by_impostors(scheme: &str, directory: &Path) {
+/// Registers alice at a server with this scheme, and replaces the server by impostors. Asserts that
+/// commands fail there without disclosing anything or changing the pins, and that the session is
+/// still valid at the server afterwards.
+fn assert_impostors_get_no_secret(scheme: &str, directory: &Path) {
     let (server, alice, _) = serve(scheme, directory);
-    let options = option(scheme);
+    let options = scheme_options(scheme);
     let options: Vec<_> = options.iter().map(String::as_str).collect();
     alice.ok(&[&options[..], &["register"]].concat());
     let known_hosts = || std::fs::read_to_string(alice.profile.join("known_hosts")).unwrap();
@@ -203,11 +208,11 @@ fn replace_by_impostors(scheme: &str, directory: &Path) {
 #[test]
 fn impostor_of_a_pinned_sc1_server_gets_no_secret() {
     let directory = tempfile::tempdir().unwrap();
-    replace_by_impostors("sc1", directory.path());
+    assert_impostors_get_no_secret("sc1", directory.path());
 }
 
 #[test]
 fn impostor_of_a_pinned_tls_server_gets_no_secret() {
     let directory = tempfile::tempdir().unwrap();
-    replace_by_impostors("tls", directory.path());
+    assert_impostors_get_no_secret("tls", directory.path());
 }

@@ -1,5 +1,5 @@
-//! Tests of the interactive client without a terminal: a script supplies its input lines. Another
-//! test covers the command `group leave` of the last member of a group.
+//! Tests of the interactive client without a terminal: a script supplies its input lines. One more
+//! test is of the command `group leave` when the last member of a group runs it.
 
 use super::pty::Terminal;
 use super::support::{TestServer, eventually};
@@ -148,7 +148,7 @@ fn renamed_group_stays_the_open_conversation() {
 }
 
 #[test]
-fn script_whose_lines_fail_ends_with_code_1_and_prints_nothing() {
+fn script_whose_lines_fail_ends_with_code_1_and_no_standard_output() {
     let server = TestServer::new();
     let alice = server.register("alice");
     let mut client = alice.start(&[]);
@@ -206,9 +206,9 @@ fn last_member_confirms_that_leaving_deletes_the_group() {
     client.until("-- #club --");
     client.type_line("/leave");
     client.until("leaving deletes #club");
-    // Another command in between withdraws the confirmation.
+    // Another command in between withdraws the first `/leave`.
     client.type_line("/list");
-    client.until_error("line 2: the group was not left: the next line did not confirm it");
+    client.until_error("line 2: the group was not left: the command was not confirmed");
     client.type_line("/leave");
     client.until("leaving deletes #club");
     // So does a text.
@@ -260,7 +260,7 @@ fn last_member_leaves_by_a_command_with_yes_or_after_a_question() {
     assert!(alice.json(&["group", "list"]).is_empty());
 }
 
-/// `/leave` also ends an invitation or a request to join.
+/// `/leave` also takes a group to which the user is only invited.
 #[test]
 fn leaving_declines_an_invitation() {
     let server = TestServer::new();

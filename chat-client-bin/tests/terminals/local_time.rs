@@ -47,8 +47,8 @@ fn reply_to(kind: &RequestKind) -> Reply {
 
 #[test]
 fn printed_times_are_local_and_those_in_json_are_not() {
-    let database = Path::new("/usr/share/zoneinfo/Asia/Kolkata");
-    assert!(database.exists(), "the time zones are missing; apt-get install tzdata");
+    let zone_file = Path::new("/usr/share/zoneinfo/Asia/Kolkata");
+    assert!(zone_file.exists(), "the time zones are missing; apt-get install tzdata");
     let directory = tempfile::tempdir().unwrap();
     let alice = serve(directory.path(), reply_to);
     alice.ok(&["--plain", "login"]);

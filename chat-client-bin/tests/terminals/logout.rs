@@ -24,7 +24,7 @@ enum Behavior {
 
 /// Starts a server that handles one connection for each of `behaviors`, in this order. Returns its
 /// thread, and a device that uses it.
-fn serve(behaviors: &[Behavior], directory: &Path) -> (JoinHandle<()>, TestDevice) {
+fn serve_connections(behaviors: &[Behavior], directory: &Path) -> (JoinHandle<()>, TestDevice) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let device = device_of(&listener, directory);
     let behaviors = behaviors.to_vec();
@@ -52,9 +52,9 @@ fn has_session_token(alice: &TestDevice) -> bool {
 }
 
 /// Starts a server that handles a login and one further connection for each of `behaviors`. Returns
-/// it with a client that is logged in.
+/// its thread, and a device that is logged in.
 fn logged_in(behaviors: &[Behavior], directory: &Path) -> (JoinHandle<()>, TestDevice) {
-    let (server, alice) = serve(&[&[Behavior::AcceptAll], behaviors].concat(), directory);
+    let (server, alice) = serve_connections(&[&[Behavior::AcceptAll], behaviors].concat(), directory);
     alice.ok(&["--plain", "login"]);
     assert!(has_session_token(&alice));
     (server, alice)

@@ -17,10 +17,11 @@ use serde_json::Value;
 use super::scripted_server::{Reply, accept, device_of, handle, serve};
 use super::support::{TestDevice, eventually};
 
+/// Id of a device that a command revokes.
 const DEVICE: &str = "0123456789abcdef0123456789abcdef";
 
-/// Returns `true` for a registration, and for a command other than those that the client sends by
-/// itself along the way.
+/// Returns `true` for a registration, and for a command other than those that the client also sends
+/// by itself while it runs another command.
 fn is_change(kind: &RequestKind) -> bool {
     match kind {
         RequestKind::Register(_) => true,
@@ -50,7 +51,7 @@ fn club() -> ConversationInfo {
     ConversationInfo::new(ConversationId(4), ConversationView::Group(group))
 }
 
-/// Replies to a request that succeeds.
+/// Returns the reply with which a request succeeds.
 fn succeed(kind: &RequestKind) -> Reply {
     Some(match kind {
         RequestKind::Command(Command::GetConversation(_) | Command::CreateGroup(_)) => {
@@ -77,9 +78,9 @@ fn lossy_server(directory: &Path, lost: usize) -> (TestDevice, Arc<AtomicUsize>)
     (device, received)
 }
 
-/// Time limit, in seconds, of commands that end before it.
+/// Time limit, in seconds, for commands that end long before it.
 const AMPLE: &str = "60";
-/// Time limit, in seconds, of commands that wait until it for a reply.
+/// Time limit, in seconds, for commands that wait for a reply until the limit ends them.
 const SHORT: &str = "3";
 
 /// Runs a command that has to fail because its outcome is unknown, with JSON and without.
@@ -136,7 +137,7 @@ fn command_that_must_not_be_repeated_ends_with_an_unknown_outcome() {
     }
 }
 
-/// Commands that the client repeats by itself.
+/// Some of the commands that the client repeats by itself if the reply was lost.
 const REPEATED: [&[&str]; 5] = [
     &["group", "create", "club"],
     &["account", "--display-name", "Alice L."],
@@ -147,7 +148,7 @@ const REPEATED: [&[&str]; 5] = [
 
 #[test]
 fn repeated_command_ends_with_an_unknown_outcome_if_every_reply_is_lost() {
-    // Each command waits for its time limit.
+    // Each command waits for its time limit, so they run at the same time.
     thread::scope(|scope| {
         for command in REPEATED {
             scope.spawn(move || {
@@ -211,7 +212,7 @@ fn registration_whose_replies_are_lost_has_an_unknown_outcome() {
     assert_outcome_is_unknown(&alice, SHORT, &["register"]);
     let errors = alice.fails(75, &["--plain", "--timeout", AMPLE, "register"]);
     assert!(errors.contains("try `chat-client login`"), "{errors}");
-    // The first reply of another registration arrives after two were lost.
+    // In another registration, two replies are lost and the third arrives.
     let directory = tempfile::tempdir().unwrap();
     let (alice, received) = lossy_server(directory.path(), 2);
     alice.ok(&["--plain", "register"]);

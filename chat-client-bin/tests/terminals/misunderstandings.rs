@@ -41,7 +41,7 @@ fn edit_of_a_text_that_is_being_sent_changes_that_text() {
 }
 
 /// A user who expects to be asked for the new password again types it a second time without reading
-/// the prompt. This line is hidden too, and is not sent as a message.
+/// the prompt. This line must not be sent as a message.
 #[test]
 fn short_new_password_is_asked_for_again() {
     let server = TestServer::new();

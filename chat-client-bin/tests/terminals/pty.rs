@@ -1,4 +1,5 @@
-//! Tests of the interactive client on a pseudo-terminal.
+//! Tests of the client on a pseudo-terminal: the interactive client, the prompt for a password, and
+//! a list with headings.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -19,7 +20,7 @@ use super::support::{TestDevice, TestServer, WAIT_TIMEOUT, eventually};
 /// A pseudo-terminal with a running client.
 pub(super) struct Terminal {
     keyboard: File,
-    /// Output of the client, as the reading thread receives it.
+    /// Output of the client, in the pieces in which the reading thread receives it.
     output: mpsc::Receiver<Vec<u8>>,
     /// Output after the last match of [`until`](Self::until).
     unmatched: String,
@@ -34,7 +35,8 @@ impl Terminal {
         Self::run(command)
     }
 
-    /// Starts a command in a process group of its own, as a shell does.
+    /// Starts a command on a new pseudo-terminal of 200 columns, without colours. It gets a process
+    /// group of its own, as from a shell.
     pub(super) fn run(mut command: Command) -> Self {
         let size = Winsize {
             ws_row: 50,
@@ -46,6 +48,8 @@ impl Terminal {
         let slave = || Stdio::from(pty.slave.try_clone().unwrap());
         let child = command
             .env("NO_COLOR", "1")
+            // These would tell the client that it runs in the terminal from which the test was
+            // started.
             .env_remove("TMUX")
             .env_remove("STY")
             .env_remove("XTERM_VERSION")
@@ -61,7 +65,7 @@ impl Terminal {
         let (sender, output) = mpsc::channel();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // The loop ends when the client has closed its side.
+            // The loop ends when the client has closed its side, or the `Terminal` is dropped.
             while let Ok(read @ 1..) = screen.read(&mut buffer)
                 && sender.send(buffer[..read].to_vec()).is_ok()
             {}
@@ -83,8 +87,9 @@ impl Terminal {
         client
     }
 
-    /// Opens the conversation with Bob, which is empty, and waits until the client has said so: a
-    /// line that is printed while Enter is pressed would leave the typed line on the screen.
+    /// Starts a client, opens the conversation with Bob, which is empty, and waits until the client
+    /// has said so: a line that is printed while Enter is pressed would leave the typed line on the
+    /// screen.
     pub(super) fn in_empty_conversation_with_bob(device: &TestDevice) -> Self {
         let mut client = Self::start(device, "xterm");
         client.until("> ");
@@ -94,7 +99,7 @@ impl Terminal {
         client
     }
 
-    /// Sends the first message to Bob and quits.
+    /// Sends the first message to Bob, waits until it is stored, and quits.
     fn send_first_and_quit(mut self, text: &str) {
         self.press(&format!("{text}\r"));
         self.until("#1 alice: ");
@@ -106,7 +111,7 @@ impl Terminal {
     }
 
     /// Waits until `part` appears in the output after the previous match. Returns the output
-    /// between them.
+    /// between the two matches.
     pub(super) fn until(&mut self, part: &str) -> String {
         while !self.unmatched.contains(part) {
             match self.output.recv_timeout(WAIT_TIMEOUT) {
@@ -133,7 +138,7 @@ impl Terminal {
         tcsetattr(&self.keyboard, SetArg::TCSANOW, &mode).unwrap();
     }
 
-    /// Waits until the client has stopped, and then continues it like a shell.
+    /// Waits until the client has stopped, and then continues it as a shell does at `fg`.
     fn continue_in_foreground(&self) {
         self.wait_until_stopped();
         self.set_line_mode();
@@ -148,10 +153,12 @@ impl Terminal {
         });
     }
 
+    /// Sends the client the signal with this name, such as `TERM`.
     pub(super) fn signal(&self, name: &str) {
         signal(self.child.id(), name, Reach::Process).unwrap();
     }
 
+    /// Waits until the client ends. Returns its exit code, or `None` if a signal killed it.
     pub(super) fn exit_code(&mut self) -> Option<i32> {
         let mut status = None;
         eventually("the client ends", || {
@@ -161,6 +168,7 @@ impl Terminal {
         status.unwrap().code()
     }
 
+    /// Quits the interactive client, which has to end with code 0.
     pub(super) fn quit(mut self) {
         self.press("/quit\r");
         assert_eq!(self.exit_code(), Some(0));
@@ -250,7 +258,7 @@ fn suspended_client_shows_the_typed_line_again() {
     client.press("\u{1a}"); // Ctrl-Z
     client.continue_in_foreground();
     client.until("bob> secret draft ");
-    // The line may have been painted once more before the client was stopped.
+    // The match may be a line that was painted before the client was stopped.
     eventually("the editor reads again", || !client.is_in_line_mode());
     // SIGSTOP, unlike the signal of Ctrl-Z, cannot be handled: the client stops without restoring
     // the mode of the terminal.
@@ -259,14 +267,14 @@ fn suspended_client_shows_the_typed_line_again() {
     client.signal("STOP");
     client.continue_in_foreground();
     client.until("bob> secret draft for ");
-    // The line may have been painted once more before the client was stopped.
+    // The match may be a line that was painted before the client was stopped.
     eventually("the editor reads again", || !client.is_in_line_mode());
     client.send_first_and_quit("bob");
     assert_eq!(bob.texts(&["alice"]), ["secret draft for bob"]);
 }
 
 #[test]
-fn stopped_client_leaves_the_terminal_in_the_mode_of_the_shell() {
+fn stopped_or_terminated_client_leaves_the_terminal_in_the_mode_of_the_shell() {
     let server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
     let mut client = Terminal::with_bob(&alice);
@@ -319,13 +327,13 @@ fn password_prompt_restores_the_terminal() {
     }
 }
 
-/// The handlers of the prompt stay installed, and a command without handlers must not ignore the
-/// signals because of that.
+/// The prompt installs signal handlers, which stay installed. A command that handles no signals
+/// must not ignore them because of that.
 #[test]
 fn signal_ends_a_command_after_its_password_was_typed() {
     let server = TestServer::new();
     let mut device = server.device("zoe", "zoe");
-    // The connection is accepted by the system, and nothing ever answers.
+    // The system accepts the connection, and no server answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     device.server = silent.local_addr().unwrap();
     let mut command = device.command(&["--timeout", "300", "login"]);

@@ -39,9 +39,10 @@ fn lines_after_the_first_reach_a_user_who_is_renamed() {
     assert_eq!(robert.texts(&["alice"]), ["one", "two"]);
 }
 
-/// No event tells alice that bob has another name; she sees that another user has his.
+/// No event tells alice that bob has another name. Her client learns it when a search shows that
+/// another user has bob's former name.
 #[test]
-fn prompt_of_a_renamed_user_follows_once_the_name_has_another_owner() {
+fn label_of_a_renamed_user_changes_once_the_name_has_another_owner() {
     let server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
     let mut client = alice.start(&[]);

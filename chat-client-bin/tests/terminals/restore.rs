@@ -1,5 +1,5 @@
-//! Tests with a server that is restored from a backup. After the restore, it assigns ids to new
-//! conversations that other conversations had between the backup and the restore.
+//! Tests with a server that is restored from a backup. After the restore, it gives new
+//! conversations the ids that other conversations had between the backup and the restore.
 
 use std::fs;
 use std::process::Command;
@@ -143,7 +143,7 @@ fn message_through_an_agent_reaches_its_addressee() {
 }
 
 #[test]
-fn reply_to_a_number_of_the_old_epoch_is_reported() {
+fn reply_to_a_message_from_before_the_restore_is_reported() {
     let mut fixture = RestoreFixture::new();
     fixture.alice.ok(&["send", "bob", "before"]);
     fixture.restore_backup(|alice| {

@@ -8,8 +8,8 @@ use super::support::{CLIENT, RunningProcess, TestDevice, server_program};
 
 const WRONG_FINGERPRINT: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Starts a server with this scheme. Returns the server, an unregistered device that uses it, and
-/// the fingerprint of the server.
+/// Starts a server with this scheme. Returns the server, a device of alice that uses it, and the
+/// fingerprint of the server's key. Does not register alice.
 pub(super) fn serve(scheme: &str, directory: &Path) -> (RunningProcess, TestDevice, String) {
     serve_at(scheme, 0, directory)
 }
@@ -85,7 +85,7 @@ fn scheme_option_that_contradicts_the_stored_server_is_refused() {
 }
 
 /// Returns the command-line options that select a scheme.
-pub(super) fn option(scheme: &str) -> Vec<String> {
+pub(super) fn scheme_options(scheme: &str) -> Vec<String> {
     match scheme {
         "sc1" => Vec::new(),
         other => vec![format!("--{other}")],
@@ -95,7 +95,7 @@ pub(super) fn option(scheme: &str) -> Vec<String> {
 /// Runs `whoami` in a scheme, without and with `--discover`. Both have to fail with this exit code.
 /// Returns their texts on standard error.
 fn fails_in(scheme: &str, code: i32, alice: &TestDevice) -> Vec<String> {
-    let options = option(scheme);
+    let options = scheme_options(scheme);
     let options: Vec<_> = options.iter().map(String::as_str).collect();
     let run = |command: &[&str]| alice.fails(code, &[&options[..], command].concat());
     vec![run(&["whoami"]), run(&["--discover", "whoami"])]
@@ -113,7 +113,10 @@ fn wrong_scheme_error_names_the_scheme_that_proves_the_pinned_key() {
         }
         let pins = std::fs::read_to_string(alice.profile.join("known_hosts")).unwrap_or_default();
         assert_eq!(pins, "", "the failed attempts pinned no key");
-        let register: Vec<_> = option(served).into_iter().chain(["register".to_owned()]).collect();
+        let register: Vec<_> = scheme_options(served)
+            .into_iter()
+            .chain(["register".to_owned()])
+            .collect();
         alice.ok(&register.iter().map(String::as_str).collect::<Vec<_>>());
         let expected = format!(
             "{requested}://{0}: its port speaks {served}; try {served}://{0}",
@@ -148,7 +151,7 @@ fn plain_is_neither_suggested_nor_used_for_a_pinned_server() {
         ..alice.clone()
     };
     for error in fails_in("plain", 76, &bob) {
-        assert!(error.contains("has proved a key or a certificate before"), "{error}");
+        assert!(error.contains("has proved itself by a key"), "{error}");
     }
     alice.fails(76, &["--plain", "--allow-plain", "login"]);
     alice.fails(76, &["--plain", "send", "bob", "hello"]);
@@ -173,7 +176,8 @@ fn plain_to_another_machine_needs_allow_plain() {
     alice.fails(69, &["--plain", "whoami"]);
 }
 
-/// A server of the list that is forbidden or down must not keep the client from the others.
+/// A server of the list that is forbidden must keep the client neither from using the others, nor
+/// from reporting why they fail.
 #[test]
 fn forbidden_server_of_a_list_is_skipped() {
     let directory = tempfile::tempdir().unwrap();

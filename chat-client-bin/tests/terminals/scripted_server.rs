@@ -16,7 +16,8 @@ use super::support::TestDevice;
 /// Reply to a request, or `None` if the server closes the connection instead.
 pub(crate) type Reply = Option<Result<Answer, Failure>>;
 
-/// Handles a connection: replies to each request with what `reply_to` returns.
+/// Handles a connection until the client closes it or `reply_to` returns `None`. Replies to each
+/// request that wants a reply with what `reply_to` returns.
 pub(crate) fn handle(mut stream: TcpStream, mut reply_to: impl FnMut(&RequestKind) -> Reply) {
     let mut frames = frame::FrameDecoder::new(frame::DEFAULT_MAX_PACKET_BYTES);
     let mut buffer = [0; 4096];
@@ -39,7 +40,7 @@ pub(crate) fn handle(mut stream: TcpStream, mut reply_to: impl FnMut(&RequestKin
     }
 }
 
-/// Accepts a request: alice is the user, and has no conversations.
+/// Returns the answer with which a request succeeds. The user is alice, who has no conversations.
 pub(crate) fn accept(kind: &RequestKind) -> Result<Answer, Failure> {
     Ok(match kind {
         RequestKind::Hello(_) => Answer::Welcome(Welcome {

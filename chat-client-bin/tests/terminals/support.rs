@@ -1,5 +1,5 @@
-//! Support for the tests: a server, client devices, and a proxy that can drop replies and cut
-//! connections.
+//! Support for the tests: a server, client devices, running processes, and a proxy that can drop
+//! bytes and cut connections.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -32,7 +32,7 @@ impl TestServer {
         Self::with_settings(&[])
     }
 
-    /// Starts a server with further variables in its environment.
+    /// Starts a server whose environment also has the variables `settings`.
     pub(crate) fn with_settings(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let process = ServerProcess::start(&server_program(), &directory.path().join("data"), settings).unwrap();
@@ -46,7 +46,8 @@ impl TestServer {
         device
     }
 
-    /// Returns another device of a user, not logged in yet.
+    /// Returns a device of the user `name` with the profile `profile`. The device is logged in only
+    /// if that profile already has a session.
     pub(crate) fn device(&self, name: &str, profile: &str) -> TestDevice {
         TestDevice {
             name: name.to_owned(),
@@ -55,7 +56,7 @@ impl TestServer {
         }
     }
 
-    /// Registers users and makes all of them friends.
+    /// Registers users and makes them all friends of each other. Returns their first devices.
     pub(crate) fn friends<const N: usize>(&self, names: [&str; N]) -> [TestDevice; N] {
         let devices = names.map(|name| self.register(name));
         for (index, requester) in devices.iter().enumerate() {
@@ -67,7 +68,7 @@ impl TestServer {
         devices
     }
 
-    /// Returns the path of a file in the directory of this server.
+    /// Returns the path of a file or directory in the directory of this server. It need not exist.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -143,8 +144,8 @@ impl TestDevice {
         texts(&self.json(&arguments))
     }
 
-    /// Receives and returns the texts of all messages that other devices sent and this device has
-    /// not received yet.
+    /// Runs `listen` for 1.5 s. Returns the texts of the messages that other devices sent and this
+    /// device had not acknowledged, and acknowledges them.
     pub(crate) fn missed(&self) -> Vec<String> {
         texts(&self.json(&["listen", "--timeout", "1.5"]))
     }
@@ -168,7 +169,7 @@ pub(crate) fn texts(events: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// A running process whose output is read line by line.
+/// A running process whose output is read line by line. Dropping it kills the process.
 pub(crate) struct RunningProcess {
     child: Child,
     input: Option<ChildStdin>,
@@ -177,7 +178,7 @@ pub(crate) struct RunningProcess {
     errors: mpsc::Receiver<String>,
 }
 
-/// Starts a thread that reads lines.
+/// Starts a thread that reads lines. Returns the receiver of the lines.
 fn read_lines(output: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
@@ -211,6 +212,7 @@ impl RunningProcess {
         input.flush().unwrap();
     }
 
+    /// Returns the next line of the standard output.
     pub(crate) fn next_line(&self) -> String {
         let line = self.lines.recv_timeout(WAIT_TIMEOUT);
         line.unwrap_or_else(|_| {
@@ -221,7 +223,7 @@ impl RunningProcess {
         })
     }
 
-    /// Reads lines until one contains `part`. Returns that line.
+    /// Reads lines of the standard output until one contains `part`. Returns that line.
     pub(crate) fn until(&self, part: &str) -> String {
         Self::find(&self.lines, part).unwrap_or_else(|seen| {
             panic!(
@@ -236,7 +238,8 @@ impl RunningProcess {
         Self::find(&self.errors, part).unwrap_or_else(|seen| panic!("no {part:?} in the errors {seen:#?}"))
     }
 
-    /// Reads lines until one contains `part`. Returns that line, or all lines if none does.
+    /// Reads lines until one contains `part`. Returns that line, or the lines that it has read if
+    /// the output ends or [`WAIT_TIMEOUT`] passes first.
     fn find(lines: &mpsc::Receiver<String>, part: &str) -> Result<String, Vec<String>> {
         let deadline = Instant::now() + WAIT_TIMEOUT;
         let mut seen = Vec::new();
@@ -250,7 +253,7 @@ impl RunningProcess {
     }
 
     /// Closes the input and waits until the process ends. Returns the exit code and the remaining
-    /// output.
+    /// lines of the standard output.
     pub(crate) fn finish(mut self) -> (Option<i32>, Vec<String>) {
         drop(self.input.take());
         let lines = self.lines.iter().collect();
@@ -314,8 +317,8 @@ impl DroppingProxy {
                 let Ok(server) = TcpStream::connect(server) else {
                     continue;
                 };
-                let halves = [client.try_clone().unwrap(), server.try_clone().unwrap()];
-                streams.lock().unwrap().extend(halves);
+                let both = [client.try_clone().unwrap(), server.try_clone().unwrap()];
+                streams.lock().unwrap().extend(both);
                 let (up, down) = (
                     (client.try_clone().unwrap(), server.try_clone().unwrap()),
                     (server, client),
@@ -340,7 +343,7 @@ impl DroppingProxy {
         self.drop_client_bytes.store(true, Ordering::SeqCst);
     }
 
-    /// Ends every connection.
+    /// Ends every present connection. The proxy still accepts new ones.
     pub(crate) fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both); // the connection may be closed already
@@ -348,8 +351,8 @@ impl DroppingProxy {
     }
 }
 
-/// Copies bytes from one stream to the other until one of them is closed. Drops the bytes while
-/// `is_dropping` is set.
+/// Copies bytes from `from` to `to` until one of them is closed, and then closes `to`. Drops the
+/// bytes while `is_dropping` is set.
 fn forward(mut from: TcpStream, mut to: TcpStream, is_dropping: &AtomicBool) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(read) = from.read(&mut buffer)

@@ -1,5 +1,5 @@
-//! Tests of typed lines: commands for the admins of a group, commands that change the account, and
-//! messages.
+//! Tests of typed lines: commands for the admins of a group, commands that change the account,
+//! messages, and what the client shows of other members while a line is typed.
 
 use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, MemoryStore, ServerAddress};
 use chat_core::model::{Secret, UserName, UserRef};
@@ -95,7 +95,7 @@ fn owner_confirms_that_the_group_gets_another_owner() {
         client.type_line(&format!("/transfer {user}"));
         client.until(&format!("{user} becomes the owner of #club; type the command again"));
     }
-    // Another command in between withdraws the confirmation.
+    // Another command in between withdraws the first `/transfer`.
     client.type_line("/list");
     client.type_line("/transfer bob");
     client.until("type the command again");
@@ -376,7 +376,7 @@ fn admin_mentions_all_members_by_a_typed_text() {
 }
 
 #[test]
-fn second_reaction_is_printed_with_the_number_of_each_emoji() {
+fn second_reaction_is_printed_with_the_number_of_reactions_by_emoji() {
     let server = TestServer::new();
     let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);
     alice.ok(&["group", "create", "club"]);

@@ -14,8 +14,9 @@ use crate::store::StoreError;
 pub enum AuthVerdict {
     /// The login belongs to an existing account.
     Account(AccountLogin),
-    /// The login belongs to a user of the application. Its account is the one that was created for
-    /// the user's [`subject`](ExternalLogin::subject); the engine creates it at the first login.
+    /// The login belongs to a user of the application. The user's account is the one that was
+    /// created for the [`subject`](ExternalLogin::subject). If there is none, the engine creates
+    /// it.
     External(ExternalLogin),
     /// The login is denied. The verdict does not reveal whether the account exists.
     Denied,
@@ -30,12 +31,12 @@ pub struct AccountLogin {
     /// Data of the store on which the verdict is based. Default: none.
     pub proof: Proof,
     /// Time at which the session ends and can no longer be resumed, such as the expiry of the token
-    /// that was presented. Default: never.
+    /// that was presented. The engine denies the login if this time has passed. Default: never.
     pub expires_at: Option<Timestamp>,
 }
 
 impl AccountLogin {
-    /// Returns a login that does not depend on the store, and whose session does not expire.
+    /// Returns a login that does not depend on the store, and whose session has no expiry.
     #[must_use]
     pub const fn new(user: UserId) -> Self {
         Self {
@@ -128,9 +129,9 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     /// repeat.
     async fn authenticate(&self, source: Source, login: &Login) -> Result<AuthVerdict, AuthError>;
 
-    /// Decides whether a user may resume a session with a valid token. The engine asks at each
-    /// resume, because the application may have locked the user out since the login. By default,
-    /// every such resume is accepted.
+    /// Decides whether a user may resume a session. The engine asks at each resume with a valid
+    /// session token, because the application may have locked the user out since the login. By
+    /// default, every such resume is accepted.
     ///
     /// # Errors
     /// [`AuthError`]: there is no verdict. The engine rejects the resume, which the client may
@@ -140,7 +141,7 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
         Ok(Reauthentication::Accepted)
     }
 
-    /// Completes the running requests. The engine calls this when it shuts down, after its tasks
-    /// have ended. By default, this does nothing.
+    /// Waits until the running requests have ended. The engine calls this when it shuts down, after
+    /// its tasks have ended. By default, this does nothing.
     async fn close(&self) {}
 }

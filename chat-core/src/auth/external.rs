@@ -60,9 +60,9 @@ impl fmt::Debug for Subject {
 #[non_exhaustive]
 pub struct Profile {
     /// Preferred unique name. Of an e-mail address, only the part before the `@` is used.
-    /// Characters that names cannot contain are replaced by a `-` or, at the ends, removed, and
-    /// digits are added if the name is taken. Without a usable hint, the name is `user-` and
-    /// digits, which do not reveal the subject.
+    /// Characters that names cannot contain are replaced by a `-` or, at the ends, removed. If the
+    /// name is taken or reserved, digits are added to at most 15 of its characters. Without a
+    /// usable hint, the name is `user-` and digits, which do not reveal the subject.
     pub name_hint: Option<String>,
     /// Display name of the account. Default: its unique name.
     pub display_name: Option<DisplayName>,
@@ -74,15 +74,15 @@ pub struct Profile {
 pub struct ExternalLogin {
     /// Identifier of the user in the application.
     pub subject: Subject,
-    /// Profile of the account, if this is the user's first login.
+    /// Profile for the account, if the user has none yet.
     pub profile: Profile,
     /// Time at which the session ends and can no longer be resumed, such as the expiry of the token
-    /// that was presented. Default: never.
+    /// that was presented. The engine denies the login if this time has passed. Default: never.
     pub expires_at: Option<Timestamp>,
 }
 
 impl ExternalLogin {
-    /// Returns a login with an empty profile, whose session does not expire.
+    /// Returns a login with an empty profile, whose session has no expiry.
     #[must_use]
     pub fn new(subject: Subject) -> Self {
         Self {

@@ -25,8 +25,8 @@ pub(crate) use internals::*;
 #[cfg(feature = "unstable")]
 pub use internals::*;
 
-/// Types for the engine and the server: throttles, the connection gate, and tokens. They are public
-/// with the feature `unstable`.
+/// Types for the engine and the server: the connection gate, passwords, throttles, and tokens. They
+/// are public with the feature `unstable`.
 mod internals {
     pub use super::connection_gate::{ConnectionGate, ConnectionPermit, ConnectionRefused, GateStats, Offence};
     pub use super::password::{

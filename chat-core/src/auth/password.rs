@@ -28,8 +28,8 @@ impl Password {
     /// Maximum size in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Creates a password whose hash is to be stored, in the normalised form of the OpaqueString
-    /// profile (RFC 8265, section 4.2): keyboards compose accents differently.
+    /// Creates a password whose hash is to be stored. Converts it to the normalised form of the
+    /// OpaqueString profile (RFC 8265, section 4.2), because keyboards compose accents differently.
     ///
     /// # Errors
     /// [`PasswordError`]: the password is not UTF-8, contains a character that the profile does not
@@ -38,8 +38,8 @@ impl Password {
         Self::new(normalization::normalize(presented)?)
     }
 
-    /// Creates a password from the bytes that a client presented. It is compared with hashes that
-    /// were stored before passwords were normalised.
+    /// Creates a password from the bytes that a client presented, without normalising them. It is
+    /// compared with hashes that were stored before passwords were normalised.
     ///
     /// At login, the caller treats an error like a wrong password, so that the reply reveals
     /// nothing about the account.
@@ -78,7 +78,8 @@ pub enum PasswordError {
         /// Minimum size in bytes.
         min: usize,
     },
-    /// The password is not text, or contains a character that RFC 8264 does not allow in passwords.
+    /// The password is not UTF-8, or contains a character that the OpaqueString profile of RFC 8265
+    /// does not allow.
     #[error(
         "the password contains a character that passwords cannot have, such as a control character, or is not UTF-8"
     )]
@@ -91,8 +92,8 @@ pub enum PasswordError {
     },
 }
 
-/// Cost of one hash. An increase takes effect at the next login of each user, see
-/// [`PasswordHash::needs_rehash`].
+/// Cost of one hash. An increase takes effect for a stored hash at the user's next login with the
+/// password, see [`PasswordHash::needs_rehash`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PasswordCost {
@@ -161,8 +162,8 @@ impl PasswordHash {
     /// Parses a PHC string from the store.
     ///
     /// # Errors
-    /// [`PasswordHashError`]: the text is not a complete Argon2id hash, or its cost is out of
-    /// range.
+    /// [`PasswordHashError`]: the text is not a complete Argon2id hash of version 19, or its cost
+    /// is out of range.
     pub fn parse(phc: impl Into<Arc<str>>) -> Result<Self, PasswordHashError> {
         let phc = phc.into();
         let parsed = Phc::new(&phc).map_err(|_| PasswordHashError::Malformed)?;
@@ -186,8 +187,8 @@ impl PasswordHash {
         &self.phc
     }
 
-    /// Returns whether this hash is weaker than `cost`, so that the caller should hash the
-    /// password again while it has it.
+    /// Returns whether a parameter of this hash is below that of `cost`, so that the caller should
+    /// hash the password again while it has it.
     #[must_use]
     pub fn needs_rehash(&self, cost: &PasswordCost) -> bool {
         self.cost.memory_kib < cost.memory_kib
@@ -252,10 +253,12 @@ impl fmt::Debug for PasswordHash {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordHashError {
-    /// The stored hash is not an Argon2id PHC string.
+    /// The stored hash is not a complete PHC string of Argon2id, version 19, or its cost is lower
+    /// than Argon2 allows.
     #[error("the stored password hash is not an Argon2id PHC string")]
     Malformed,
-    /// Memory, passes or lanes are out of range.
+    /// Memory, passes or lanes of a [`PasswordCost`] are out of range, or those of a stored hash
+    /// exceed the maximum.
     #[error(
         "the password cost is out of range; use 8 KiB to 1 GiB of memory and at least 8 KiB per lane, 1 to 64 iterations, 1 to 16 lanes"
     )]
@@ -263,7 +266,7 @@ pub enum PasswordHashError {
     /// The operating system provided no random bytes for a salt.
     #[error("the operating system returned no random bytes")]
     Entropy,
-    /// The computation ran out of memory, or failed internally.
+    /// The computation ran out of memory, failed internally, or panicked.
     #[error("password hashing failed: {0}")]
     Failed(&'static str),
 }

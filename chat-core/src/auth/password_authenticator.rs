@@ -17,28 +17,32 @@ use crate::store::{Store, StoreError};
 /// costs the same reads. No account has this id.
 const UNKNOWN_USER: UserId = UserId(0);
 
-/// Time from the start of a login to the answer if the login is refused as throttled after the
-/// store was read. The reads are over by then, so their duration does not show in the answer.
+/// Minimum time from the start of a login to the answer if the login is refused as throttled after
+/// the store was read. The reads are usually over by then, so that their duration does not show in
+/// the time of the answer.
 const REFUSAL_TIME: Duration = Duration::from_millis(100);
 
 /// Authenticator that checks passwords against the store. It runs Argon2id on a small pool, behind
 /// a throttle that recognises a user's own devices.
 ///
 /// An unknown account, an account without a password and a wrong password take the same code path,
-/// the same reads of the store and the same time. A login without a device token is charged before
-/// the store is read, so that a throttled one reads nothing. The exception is a name or an id that
-/// was not looked up before: whether its account exceeds its limit is known only after the lookup.
-/// A login with a token may come from a known device, which has limits of its own, so the store is
-/// read first. The answer to a login that is throttled after a read is sent at a fixed time. Wrong
-/// device tokens are charged to their source: beyond its rate, a token is ignored, and the login is
-/// charged like one without a token, unless its device has logged in from there. A wrong token with
-/// the right password is not charged.
+/// the same reads of the store and, if the stored hash has the configured cost, the same time. A
+/// login without a device token is charged before the store is read, so that a throttled one reads
+/// nothing. The exception is a name whose account the throttle does not know: only the lookup shows
+/// which history counts the login. A login with a token may come from a known device, which has
+/// limits of its own, so the store is read first. A login that is throttled after a read is
+/// answered after a fixed time, or after the read if that takes longer.
+///
+/// A login with a wrong device token, or with any device token if the login is throttled, is also
+/// charged as a wrong token: to its source, or to its device if that has logged in from there
+/// before. Beyond that rate, the token is ignored, and the login is charged like one without a
+/// token. The charge is refunded if the token was wrong and the password right.
 #[derive(Debug)]
 pub struct PasswordAuthenticator {
     store: Arc<dyn Store>,
     pool: PasswordHasherPool,
     throttle: LoginThrottle,
-    /// Limits on wrong device tokens.
+    /// Limits on wrong device tokens, and on throttled logins with a token.
     device_tokens: TokenThrottle,
 }
 
@@ -60,12 +64,16 @@ impl PasswordAuthenticator {
         })
     }
 
-    /// Charges the registration of one account to its source.
+    /// Charges one registration to its source and to the node.
+    ///
+    /// # Errors
+    /// [`AuthError::Throttled`]: the registration exceeds a limit; nothing was charged.
     pub(crate) fn charge_registration(&self, source: Source) -> Result<(), AuthError> {
         Ok(self.throttle.charge_registration(Instant::now(), source)?)
     }
 
-    /// Refunds the charge of a registration that created no account.
+    /// Refunds the charge of a registration that created no account. The registration still counts
+    /// as a login attempt.
     pub(crate) fn refund_registration(&self, source: Source) {
         self.throttle.refund_registration(Instant::now(), source);
     }
@@ -77,7 +85,7 @@ impl PasswordAuthenticator {
 
     /// Compares the password of a user who is logged in on `device`; the attempt counts as a login
     /// attempt. Returns the stored hash that the password matched, or `None` if the password is
-    /// wrong.
+    /// wrong or the account has none.
     pub(crate) async fn confirm(
         &self,
         account: &Account,
@@ -88,24 +96,26 @@ impl PasswordAuthenticator {
         let known_device = known_device
             .and_then(|device| device.device_token)
             .map(TokenHash::from_bytes);
-        let name = format!("#{}", account.id);
+        let account_id = format!("#{}", account.id);
         let attempt = LoginAttempt {
             source: Source::Local,
-            account: &name,
+            account: &account_id,
             known_device: known_device.as_ref(),
         };
         let charged = self.throttle.charge(Instant::now(), &attempt)?;
         let stored = account.password_hash.as_deref();
-        let check = self.compare(charged, &name, password, stored).await?;
+        let check = self.compare(charged, &account_id, password, stored).await?;
         Ok(match check {
             PasswordCheck::Right { .. } => stored.map(str::to_owned),
             PasswordCheck::Wrong => None,
         })
     }
 
-    /// Compares a presented password with a stored hash, for an attempt that was charged. `None`
-    /// stands for an account that does not exist or has no password; then a hash that no password
-    /// matches is compared. The argument `account` names the account in the log.
+    /// Compares a presented password with the hash `stored`, for an attempt that was charged.
+    /// Records a right password in the throttle; refunds the attempt if nothing could be compared.
+    /// `stored` is `None` for an account that does not exist or has no password; then, and if
+    /// `stored` cannot be read, the password is compared with a hash that no password matches. The
+    /// argument `account` names the account in the log.
     async fn compare(
         &self,
         charged: ChargedAttempt,
@@ -167,7 +177,8 @@ impl PasswordAuthenticator {
         }
     }
 
-    /// Charges a login without a valid device token, then looks up its account.
+    /// Charges a login whose device token is missing, malformed or ignored, then looks up its
+    /// account.
     async fn charge_and_look_up(
         &self,
         source: Source,
@@ -240,6 +251,7 @@ impl PasswordAuthenticator {
         })
     }
 
+    /// Charges a login by a known device.
     fn charge_known(
         &self,
         source: Source,
@@ -264,10 +276,10 @@ impl PasswordAuthenticator {
         let Some(account) = account else {
             return Ok(charged);
         };
-        let name = format!("#{}", account.id);
+        let account_id = format!("#{}", account.id);
         Ok(self
             .throttle
-            .identify(Instant::now(), charged, presented_account, &name)?)
+            .identify(Instant::now(), charged, presented_account, &account_id)?)
     }
 }
 
@@ -292,19 +304,20 @@ struct Candidate {
     form: Form,
 }
 
+/// How the bytes of a [`Candidate`] were made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// Form from which new hashes are computed.
     Normalized,
     /// Form from which hashes were computed before passwords were normalised.
     AsPresented,
-    /// Stands for a password of invalid length, which cannot be right: the comparison takes as long
-    /// as for any wrong password.
+    /// Stands for a password of invalid length, which cannot be right. It is compared all the same,
+    /// so that the answer takes as long as for another wrong password.
     Dummy,
 }
 
 /// Returns the forms of a presented password to compare: the normalised one, and the presented one
-/// if it differs.
+/// if it differs; or a dummy if neither can be a password.
 fn candidates(presented: &Secret) -> Vec<Candidate> {
     let mut candidates = Vec::with_capacity(2);
     let normalized = Password::normalized(presented).ok();
@@ -344,7 +357,8 @@ impl Authenticator for PasswordAuthenticator {
         };
         let token = login.device_token.as_ref().map(DeviceToken::from_secret);
         // No device is known by a token of invalid form. After too many wrong tokens from the
-        // source, none is looked up, and the login is charged like one without a token.
+        // source or the device, none is looked up, and the login is charged like one without a
+        // token.
         let token_attempt = TokenAttempt::of_login(source, named, login.device);
         let token = token.and_then(Result::ok);
         let token = token.filter(|_| self.device_tokens.check(Instant::now(), token_attempt).is_ok());
@@ -372,7 +386,7 @@ impl Authenticator for PasswordAuthenticator {
         }
         self.device_tokens.succeeded(Instant::now(), token_attempt);
         let replacement = if needs_rehash {
-            // A failure is ignored, because the next login tries again.
+            // A failure is ignored: the old hash stays, and the next login tries again.
             match Password::normalized(&login.secret) {
                 Ok(password) => self.hash(password).await.ok(),
                 Err(_) => None,
@@ -444,7 +458,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn new_hash_matches_every_composition_of_the_password() {
+    async fn new_hash_matches_the_composed_and_the_decomposed_password() {
         let authenticator = authenticator();
         let new = Password::normalized(&Secret::new(DECOMPOSED)).unwrap();
         let new = authenticator.hash(new).await.unwrap();

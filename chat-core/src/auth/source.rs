@@ -1,5 +1,5 @@
 //! [`SourceKey`]: the source by which attempts and connections are counted. [`SourceTable`]
-//! enforces one rate for each source.
+//! enforces one rate for each source, and a higher one for each site.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -57,7 +57,8 @@ impl SourceKey {
         }
     }
 
-    /// Returns this source, and the IPv6 network of 48 bits that contains it, if there is one.
+    /// Returns this source and, for an IPv6 network other than that of the loopback address, its
+    /// site.
     pub(super) fn with_site(self) -> impl Iterator<Item = Self> + Clone {
         let site = match self {
             Self::V6([a, b, c, _]) if !self.is_loopback() => Some(Self::V6Site([a, b, c])),
@@ -76,8 +77,8 @@ impl SourceKey {
     }
 }
 
-/// Enforces one rate for each source, and [`SITE_FACTOR`] times that rate for each site. A table of
-/// fixed capacity.
+/// Enforces one rate for each source, and [`SITE_FACTOR`] times that rate for each site. Can exempt
+/// this machine. Keeps a limited number of sources and sites.
 #[derive(Debug)]
 pub(super) struct SourceTable {
     buckets: Table<SourceKey, Bucket>,
@@ -94,7 +95,8 @@ impl SourceTable {
         }
     }
 
-    /// Returns `Ok` if one more event of the source is allowed now, otherwise the time until it is.
+    /// Returns `Ok` if one more event of the source is allowed now. Otherwise returns the time
+    /// until the rate of the source, or if that allows the event, the rate of its site allows one.
     /// Charges nothing.
     pub(super) fn check(&self, now: Instant, source: SourceKey) -> Result<(), Duration> {
         source.with_site().try_for_each(|key| {
@@ -103,7 +105,7 @@ impl SourceTable {
         })
     }
 
-    /// Charges one event.
+    /// Charges one event to the source and its site.
     pub(super) fn charge(&mut self, now: Instant, source: SourceKey) {
         for key in source.with_site() {
             let rate = self.rate_of(key);
@@ -111,7 +113,7 @@ impl SourceTable {
         }
     }
 
-    /// Refunds one event.
+    /// Refunds one event of the source and its site.
     pub(super) fn refund(&mut self, now: Instant, source: SourceKey) {
         for key in source.with_site() {
             let rate = self.rate_of(key);

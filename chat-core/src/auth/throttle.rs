@@ -14,9 +14,10 @@ use crate::model::Source;
 use crate::rate::{Bucket, Decaying, Rate, Table};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Limits on login attempts and registrations of a node. A source is an IPv4 address or an IPv6
-/// network of 64 bits. An IPv6 network of 48 bits may use 8 times the rates of a source. An attempt
-/// is by a known device if it presents a device token that the store has for the account.
+/// Limits on login attempts, registrations and wrong tokens of a node. A source is an IPv4 address
+/// or an IPv6 network of 64 bits. An IPv6 network of 48 bits may use 8 times the rates of a source.
+/// An attempt is by a known device if it presents a device token that the store has for the
+/// account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleOptions {
@@ -30,9 +31,10 @@ pub struct ThrottleOptions {
     /// maximum. Attempts that caused a wait are forgotten when this time has passed since the end
     /// of the wait. Default 15 min.
     pub max_account_wait: Duration,
-    /// Rate of attempts by unknown devices and of registrations from one source. Also the rate of
-    /// wrong session tokens, and that of wrong device tokens, from one source or by one device that
-    /// has logged in or resumed from that source before. Default 20 per minute.
+    /// Rate of attempts by unknown devices and of registrations from one source; an attempt with
+    /// the right password does not count. Also the rate of wrong session tokens, and that of wrong
+    /// device tokens, from one source or by one device that has logged in or resumed from that
+    /// source before. Default 20 per minute.
     pub login_rate_per_source: Rate,
     /// Rate of attempts by unknown devices and of registrations on the node. The limit leaves cores
     /// for the sessions. Default 30 per second.
@@ -42,9 +44,9 @@ pub struct ThrottleOptions {
     pub known_device_rate: Rate,
     /// Rate of registrations from one source. Default 3 per hour.
     pub registration_rate_per_source: Rate,
-    /// Exempts attempts from this machine from the limits per source, because local programs have
-    /// other ways to disturb the server. Set it to false behind a proxy on the same machine that
-    /// hides the addresses of clients. Default true.
+    /// Exempts attempts and registrations from this machine from the limits per source, because
+    /// local programs have other ways to disturb the server. Set it to false behind a proxy on the
+    /// same machine that hides the addresses of clients. Default true.
     pub exempt_loopback: bool,
     /// Maximum number of entries in each table: accounts, names of accounts, devices, sources of
     /// attempts, sources of registrations, and sources and known devices of wrong tokens. An entry
@@ -140,7 +142,8 @@ pub enum ThrottleLimit {
     /// Limit on attempts and registrations, or on wrong tokens, from the source; or a penalty of
     /// the source for failed logins.
     Source,
-    /// Limit on attempts on the node by known devices, or by unknown devices and registrations.
+    /// Limit of the node on attempts by known devices, or on attempts by unknown devices and
+    /// registrations.
     Node,
     /// Limit on registrations from the source.
     Registration,
@@ -151,7 +154,7 @@ pub enum ThrottleLimit {
 ///
 /// The throttle charges an attempt before the password is compared, so that simultaneous attempts
 /// cannot all pass. A correct password clears the history of the account, or that of the device for
-/// an attempt by a known device. A rejected attempt charges nothing.
+/// an attempt by a known device. An attempt that [`charge`](Self::charge) rejects is not charged.
 ///
 /// # Examples
 /// ```
@@ -189,9 +192,9 @@ struct State {
     /// Registrations of each source.
     registrations: SourceTable,
     /// Attempts by unknown devices, and registrations, on the node.
-    node: Bucket,
+    unknown_on_node: Bucket,
     /// Attempts by known devices on the node.
-    known_devices: Bucket,
+    known_on_node: Bucket,
 }
 
 /// The account that was found under a name.
@@ -199,7 +202,8 @@ struct State {
 struct Identified {
     /// Key of the account in [`State::accounts`].
     key: u64,
-    /// Time from which this entry may be forgotten, because the account has no history by then.
+    /// Time from which this entry may be forgotten: twice the maximum wait after the last lookup by
+    /// the name. Without attempts since then, the history has expired by this time.
     forgotten_at: Option<Instant>,
 }
 
@@ -222,8 +226,8 @@ impl LoginThrottle {
             devices: Table::new(max_entries),
             sources: by_source(options.login_rate_per_source),
             registrations: by_source(options.registration_rate_per_source),
-            node: Bucket::default(),
-            known_devices: Bucket::default(),
+            unknown_on_node: Bucket::default(),
+            known_on_node: Bucket::default(),
         };
         Self {
             options,
@@ -247,10 +251,10 @@ impl LoginThrottle {
             let history = state.devices.get(&key).copied().unwrap_or_default();
             history.check(now).map_err(refused(ThrottleLimit::Device))?;
             state
-                .known_devices
+                .known_on_node
                 .check(now, &options.known_device_rate)
                 .map_err(refused(ThrottleLimit::Node))?;
-            state.known_devices.charge(now, &options.known_device_rate);
+            state.known_on_node.charge(now, &options.known_device_rate);
             state.devices.entry(now, key).add(now, options);
             HistoryKey::Device(key)
         } else {
@@ -263,10 +267,10 @@ impl LoginThrottle {
                 .check(now, source)
                 .map_err(refused(ThrottleLimit::Source))?;
             state
-                .node
+                .unknown_on_node
                 .check(now, &options.login_rate)
                 .map_err(refused(ThrottleLimit::Node))?;
-            state.node.charge(now, &options.login_rate);
+            state.unknown_on_node.charge(now, &options.login_rate);
             state.sources.charge(now, source);
             state.accounts.entry(now, key).add(now, options);
             HistoryKey::Account(key)
@@ -338,8 +342,8 @@ impl LoginThrottle {
     }
 
     /// Refunds the charge of the source and of the account or device, because the password was not
-    /// compared: the pool that hashes passwords was busy or closed, or hashing failed. The charge
-    /// of the node stays.
+    /// compared: the store failed, the pool that hashes passwords was busy or closed, or hashing
+    /// failed. The charge of the node stays.
     pub fn refund(&self, now: Instant, charged: ChargedAttempt) {
         let options = &self.options;
         self.refund_source_and_change(now, charged, |history| history.refund(options));
@@ -365,17 +369,17 @@ impl LoginThrottle {
             .check(now, source)
             .map_err(refused(ThrottleLimit::Source))?;
         state
-            .node
+            .unknown_on_node
             .check(now, &options.login_rate)
             .map_err(refused(ThrottleLimit::Node))?;
-        state.node.charge(now, &options.login_rate);
+        state.unknown_on_node.charge(now, &options.login_rate);
         state.sources.charge(now, source);
         state.registrations.charge(now, source);
         Ok(())
     }
 
     /// Refunds the charge of a registration that created no account, for example because the name
-    /// was taken or the password pool was busy.
+    /// was taken or the password pool was busy. The charge as a login attempt stays.
     pub fn refund_registration(&self, now: Instant, source: Source) {
         self.state().registrations.refund(now, source.into());
     }

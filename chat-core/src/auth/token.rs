@@ -23,7 +23,8 @@ const TOKEN_CHARS: usize = 43;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// The input is not 32 bytes, or not 43 characters of base64url.
+    /// The input is neither 32 bytes nor the text of a token: 43 characters of base64url, of which
+    /// the last has its unused bits at zero.
     #[error("not a token: expected 32 bytes, or 43 characters of base64url")]
     Malformed,
     /// The operating system provided no random bytes.
@@ -114,7 +115,7 @@ macro_rules! token {
 token! {
     /// Token that resumes the session of one device without a password. It is valid until its login
     /// ends, for example by logout, revocation, a new login of the device, a change of the password
-    /// or expiry.
+    /// or expiry, or until the device presents a token that replaced it.
     SessionToken
 }
 
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_form_round_trips() {
+    fn text_and_bytes_round_trip_and_other_sizes_are_refused() {
         let token = SessionToken::generate().unwrap();
         let text = token.expose();
         assert_eq!(text.len(), 43);

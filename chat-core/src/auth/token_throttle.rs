@@ -22,11 +22,12 @@ pub struct TokenAttempt {
 }
 
 /// Limits on wrong session tokens, or on wrong device tokens. A token cannot be guessed, but each
-/// wrong one costs reads of the store. Right tokens are free.
+/// wrong one costs reads of the store. The caller charges wrong tokens, and device tokens of logins
+/// that it refuses as throttled.
 ///
-/// Devices that have logged in or resumed from the same source have a limit of their own, so that
-/// the wrong tokens of other clients behind one address do not lock them out. Time is an argument,
-/// and memory is bounded by [`ThrottleOptions::max_table_entries`].
+/// A device that has logged in or resumed from an address has a limit of its own there, so that the
+/// wrong tokens of other clients behind that address do not lock the device out. Time is an
+/// argument, and memory is bounded by [`ThrottleOptions::max_table_entries`].
 #[derive(Debug)]
 pub struct TokenThrottle {
     rate: Rate,
@@ -38,11 +39,11 @@ pub struct TokenThrottle {
 struct State {
     /// Wrong tokens of unknown devices.
     sources: SourceTable,
-    /// Devices that have logged in or resumed, by the hash of source, user and device.
+    /// Devices that have logged in or resumed, by the hash of address, user and device.
     known: Table<u64, KnownDevice>,
 }
 
-/// A device that has logged in or resumed from one source, with the charges of its wrong tokens.
+/// A device that has logged in or resumed from one address, with the charges of its wrong tokens.
 #[derive(Debug, Clone, Copy, Default)]
 struct KnownDevice {
     /// Time from which the throttle may forget the device.
@@ -61,7 +62,7 @@ impl Decaying for KnownDevice {
 }
 
 impl TokenAttempt {
-    /// Returns an attempt to resume the session of this device.
+    /// Returns an attempt of this device to resume its session, or its login that succeeded.
     #[must_use]
     pub const fn new(source: Source, user: UserId, device: DeviceId) -> Self {
         Self {
@@ -86,8 +87,8 @@ impl TokenAttempt {
 }
 
 impl TokenThrottle {
-    /// Creates a throttle without any history. The rate of a source is
-    /// [`ThrottleOptions::login_rate_per_source`].
+    /// Creates a throttle without any history. The rate of a source, and of each device that has a
+    /// limit of its own, is [`ThrottleOptions::login_rate_per_source`].
     #[must_use]
     pub fn new(options: &ThrottleOptions) -> Self {
         let capacity = options.max_table_entries;
@@ -105,7 +106,7 @@ impl TokenThrottle {
     ///
     /// # Errors
     /// [`Throttled`]: too many wrong tokens came from the source, or from this known device; the
-    /// caller must not read the store.
+    /// caller must not look the token up.
     pub fn check(&self, now: Instant, attempt: TokenAttempt) -> Result<(), Throttled> {
         let state = self.state.lock();
         let (checked, limit) = match state.known.get(&self.key(attempt)) {
@@ -115,7 +116,8 @@ impl TokenThrottle {
         checked.map_err(|retry_after| Throttled { limit, retry_after })
     }
 
-    /// Charges an attempt with a wrong token.
+    /// Charges an attempt with a wrong token, or a login with a token that was refused as
+    /// throttled.
     pub fn failed(&self, now: Instant, attempt: TokenAttempt) {
         let mut state = self.state.lock();
         match state.known.get_mut(&self.key(attempt)) {
@@ -134,7 +136,8 @@ impl TokenThrottle {
         }
     }
 
-    /// Remembers a device that has logged in or resumed.
+    /// Remembers a device that has logged in or resumed, so that its wrong tokens have their own
+    /// limit.
     pub fn succeeded(&self, now: Instant, attempt: TokenAttempt) {
         let key = self.key(attempt);
         self.state.lock().known.entry(now, key).until = now.checked_add(KNOWN_FOR);

@@ -13,12 +13,13 @@ use crate::sync::Mutex;
 /// Maximum number of messages that wait for one subscriber. If another envelope arrives, a
 /// [`BusMessage::Gap`] replaces the waiting messages, and the envelope follows it.
 const MAX_QUEUED: usize = 4096;
-/// Maximum size of the envelopes that wait for one subscriber, in bytes, which bounds the memory
-/// that a subscriber uses.
+/// Maximum total size of the envelopes that wait for one subscriber, in bytes, which bounds the
+/// memory that a subscriber uses. One envelope that is larger may wait alone. If another envelope
+/// would exceed the maximum, it follows a [`BusMessage::Gap`], as with [`MAX_QUEUED`].
 const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
 /// A bus between engines of one process. Clones are handles to the same bus. It loses no envelope,
-/// unless a subscriber falls more than 4096 envelopes or 16 MiB behind.
+/// unless more than 4096 messages or 16 MiB of envelopes would wait for a subscriber.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBus {
     hub: Arc<Mutex<Hub>>,
@@ -57,6 +58,7 @@ impl MemoryBus {
 }
 
 impl Mailbox {
+    /// Queues an envelope if the subscriber has subscribed to its topic.
     fn deliver(&self, topic: Topic, envelope: &Bytes) {
         let mut state = self.state.lock();
         if !state.topics.contains(&topic) {

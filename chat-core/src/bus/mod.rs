@@ -1,13 +1,14 @@
-//! Port for messages between nodes. A bus may lose them: they announce changes that a node also
-//! finds in the store, or are notices.
+//! Port for messages between nodes. A bus may lose them: each announces changes that a node also
+//! finds in the store, or is a notice.
 //!
 //! An envelope is one encoded message of a node. It reaches each subscriber of its topic at most
 //! once. It may be lost, and nothing durable depends on it. A bus that knows that it may have lost
-//! envelopes delivers [`BusMessage::Gap`]; nodes then read the store. Nodes also check by
-//! themselves, with heartbeats and sweeps, because a bus may lose envelopes without noticing.
+//! envelopes delivers [`BusMessage::Gap`]; nodes then read the store. Because a bus may lose
+//! envelopes without noticing, nodes also repeat recent announcements in their heartbeats, and
+//! compare everything with the store in regular sweeps.
 //!
-//! A notice is a push that no log contains, for example that a user is typing. A lost notice is not
-//! repeated.
+//! A notice is a message for clients that no log of a conversation contains, for example that a
+//! user is typing. A lost notice is not repeated.
 
 mod memory;
 
@@ -26,16 +27,16 @@ use crate::model::{ConversationId, NodeId, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Topic {
-    /// New events in the log of a conversation, and notices to its members. Nodes with a session of
-    /// a member subscribe.
+    /// Announcements that the log of a conversation has grown, and notices to its members. Nodes
+    /// with a session of a member subscribe.
     Conversation(ConversationId),
-    /// Ended sessions and new memberships of a user, and notices to the user. Nodes with a session
-    /// of the user subscribe.
+    /// Announcements that sessions of a user may have ended or that the user has become a member of
+    /// a conversation, and notices to the user. Nodes with a session of the user subscribe.
     User(UserId),
     /// Messages for one node. This version neither sends such messages nor subscribes to the topic,
     /// but a bus has to carry them.
     Node(NodeId),
-    /// Heartbeats. Every node subscribes.
+    /// Heartbeats, and requests to compare everything with the store. Every node subscribes.
     Control,
 }
 
@@ -116,7 +117,8 @@ pub trait Subscriber: Debug + Send + 'static {
 /// Changes the topics of a [`Subscriber`].
 #[async_trait]
 pub trait Topics: Debug + Send + Sync + 'static {
-    /// Subscribes to a topic: envelopes published after the return are delivered. Idempotent.
+    /// Subscribes to a topic: envelopes published after the return are delivered, unless they are
+    /// lost. Idempotent.
     async fn subscribe(&self, topic: Topic) -> Result<(), BusError>;
 
     /// Unsubscribes from a topic: delivery of its envelopes stops soon after the return.

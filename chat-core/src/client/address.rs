@@ -74,7 +74,7 @@ impl ServerAddress {
     }
 
     /// Returns the host as the server knows it: without a zone, which is valid on this machine
-    /// only, and is not sent (RFC 6874, section 3).
+    /// only, and is not sent (RFC 6874, section 4).
     #[must_use]
     pub(super) fn host_without_zone(&self) -> &str {
         self.host.split('%').next().unwrap_or_default()
@@ -87,8 +87,9 @@ impl ServerAddress {
     }
 }
 
-/// Checks a host name or address. A zone of an IPv6 address follows a `%`, or `%25` as in a URI
-/// (RFC 6874, section 2).
+/// Returns a host name or address without brackets if it is valid. A zone of an IPv6 address
+/// follows a `%`, or `%25` as in a URI (RFC 6874, section 2), in place of which the result has a
+/// `%`.
 fn parse_host(text: &str) -> Option<String> {
     let (host, zone) = match text.split_once('%') {
         None => (text, None),
@@ -107,7 +108,8 @@ fn parse_host(text: &str) -> Option<String> {
     (is_ipv6 && is_valid_zone).then(|| format!("{host}%{zone}"))
 }
 
-/// Splits a text into host and port. An IPv6 address with a port needs brackets.
+/// Splits a text into host and port, which is [`DEFAULT_PORT`] if the text has none. An IPv6
+/// address with a port needs brackets.
 fn split_port(text: &str) -> Option<(&str, u16)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']')?;
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_parsed() {
+    fn addresses_are_parsed_and_other_texts_refused() {
         let parse = |text| ServerAddress::parse(text, Scheme::Plain).map(|address| address.to_string());
         assert_eq!(parse("localhost:7").as_deref(), Ok("plain://localhost:7"));
         assert_eq!(parse("Chat.Example").as_deref(), Ok("plain://chat.example:7400"));

@@ -22,9 +22,10 @@ impl Commands for Client {
     /// Puts the message into the outbox and waits until the server has stored it.
     ///
     /// # Errors
-    /// The errors of [`Client::enqueue_draft`], and the refusal of the server.
-    /// [`ClientError::Closed`]: the client ended before the server answered; the message stays in
-    /// the outbox. [`ClientError::Interrupted`]: it is unknown whether the message was stored.
+    /// The errors of [`Client::enqueue_draft`], and the reason of [`SendOutcome::NotStored`], such
+    /// as the refusal of the server. [`ClientError::Closed`]: the client ended before the server
+    /// answered; the message stays in the outbox. [`ClientError::Interrupted`]: it is unknown
+    /// whether the message was stored.
     fn send(
         &self,
         conversation: impl Into<ConversationRef>,

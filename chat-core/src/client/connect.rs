@@ -1,4 +1,4 @@
-//! Connecting to a server and checking its key.
+//! Connecting to a server, and checking its key or certificate.
 
 #[cfg(feature = "tls")]
 mod certificate;
@@ -50,8 +50,8 @@ pub(super) struct ConnectError {
 pub(super) enum Severity {
     /// Another attempt may succeed.
     Temporary,
-    /// The rules for unencrypted connections forbid this server, or its certificate was refused.
-    /// Another server may be allowed.
+    /// The rules for unencrypted connections forbid this server, or its certificate was refused for
+    /// another reason than its dates. Another server may be allowed.
     Forbidden,
     /// The client must not try again.
     Permanent,
@@ -84,8 +84,8 @@ impl ConnectError {
     }
 }
 
-/// Connects to `endpoint`. A key that is seen for the first time is pinned before anything else is
-/// sent to the server.
+/// Connects to `endpoint`. A key or certificate by which the server proves its identity for the
+/// first time is recorded before anything but the handshake is sent to it.
 pub(super) async fn connect(
     endpoint: Endpoint,
     options: Arc<ClientOptions>,
@@ -131,7 +131,8 @@ async fn open(
     Ok((policy, secured))
 }
 
-/// Records what the server has proved, before anything else is sent to it.
+/// Records the key or certificate by which the server has proved its identity for the first time. A
+/// key that was accepted because it is pinned for another server is not recorded.
 async fn record(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -201,7 +202,10 @@ enum Policy {
     AuthoritiesOrKeys(PinPolicy),
 }
 
-/// Returns what the client accepts from the server.
+/// Returns the proofs that the client accepts from the server.
+///
+/// # Errors
+/// The client accepts no proof from the server, or the store cannot be read.
 async fn policy(endpoint: &Endpoint, options: &ClientOptions, store: &dyn ClientStore) -> Result<Policy, ConnectError> {
     if endpoint.address.scheme == Scheme::Plain {
         let allowed = plain::check(endpoint, options, store).await;
@@ -240,8 +244,8 @@ async fn policy(endpoint: &Endpoint, options: &ClientOptions, store: &dyn Client
 }
 
 /// Returns the policy for a TLS server without a pinned key, or `None` if authorities do not
-/// matter. `is_certified` says that the server has proved itself by a certificate before, and
-/// `by_keys` which keys are accepted from it.
+/// matter. `is_certified` is true if the server has proved itself by a certificate before.
+/// `by_keys` says which keys are accepted from it; `None` if no key is.
 fn by_authorities(options: &ClientOptions, is_certified: bool, by_keys: Option<&PinPolicy>) -> Option<Policy> {
     if !has_authorities(options) {
         return None;
@@ -256,7 +260,8 @@ fn by_authorities(options: &ClientOptions, is_certified: bool, by_keys: Option<&
     }
 }
 
-/// Returns whether the client accepts no keys of TLS servers that it has not pinned.
+/// Returns whether the client refuses TLS servers that have neither a pinned key nor a certificate
+/// of a trusted authority.
 fn requires_authority(options: &ClientOptions) -> bool {
     #[cfg(feature = "tls")]
     return options.require_authority;
@@ -309,7 +314,8 @@ async fn secure(
             channel: None,
             proof: Proof::Nothing,
         }),
-        // `policy` returns no such pair. If it did, nothing may be sent unencrypted.
+        // The function `policy` returns no policy of this kind for these schemes. If it did,
+        // nothing must be sent unencrypted.
         (Scheme::Plain | Scheme::Sc1, _) => Err(ConnectError::permanent(ClientError::Trust(format!(
             "{}: the client has no rule to trust this server",
             endpoint.address

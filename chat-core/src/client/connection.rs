@@ -118,18 +118,19 @@ impl Reader {
         }
     }
 
-    /// Returns the error of a stream that ended: closed by the server, or cut off.
+    /// Returns the error of a stream that ended. Over SC1, a stream without a close record counts
+    /// as cut off; in the other schemes, every end counts as closed by the server.
     fn ended(&mut self) -> ClientError {
         let cut_off = self
             .opener
             .as_mut()
             .is_some_and(|opener| opener.end_of_stream(&self.raw).is_err());
-        let how = if cut_off {
-            "cut off the connection"
+        let problem = if cut_off {
+            "the connection was cut off"
         } else {
-            "closed the connection"
+            "the server closed the connection"
         };
-        ClientError::Unreachable(format!("the server {how}"))
+        ClientError::Unreachable(problem.to_owned())
     }
 }
 

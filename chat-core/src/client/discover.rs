@@ -15,14 +15,16 @@ use super::{ClientError, ClientOptions, ClientStore, scheme_probe};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the nodes of a service that accept sessions, the least loaded first. Asks the servers of
-/// `options`, one after another, until one answers. Each node is returned as its first address with
-/// the scheme of the server that answered; a node without such an address is omitted. If no node is
-/// left, the result is the address of that server. Use the result as [`ClientOptions::servers`].
+/// `options`, one after another, until one answers with its nodes; as a client does, it pins their
+/// keys on first contact. Each node is returned as its first address with the scheme of the server
+/// that answered; a node without such an address is omitted. If no node is left, the result is the
+/// address of that server. Use the result as [`ClientOptions::servers`].
 ///
 /// # Errors
-/// No server answered with its nodes. The error is that of the last server that the rules for
-/// unencrypted connections do not forbid and whose certificate was not refused. If there is no such
-/// server, the error is that of the first server.
+/// No server answered with its nodes, or `options` contains no server. The error is that of the
+/// last server to which a connection is not forbidden, by the rules for unencrypted connections or
+/// because its certificate was refused. If there is no such server, the error is that of the first
+/// server. If the port of that server speaks another scheme, the error may suggest that scheme.
 ///
 /// # Cancel safety
 /// Dropping the future loses nothing.
@@ -89,7 +91,7 @@ async fn request_nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -
                     result: Ok(Answer::Nodes(nodes)),
                     ..
                 } => return Ok(nodes),
-                // Servers of earlier versions do not know this request.
+                // For example, servers of earlier versions do not know this request.
                 Incoming::Reply {
                     result: Err(failure), ..
                 } => return Err(ClientError::Refused(failure)),
@@ -100,8 +102,9 @@ async fn request_nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -
     }
 }
 
-/// Returns the addresses of the nodes that accept sessions and are reachable in the scheme of
-/// `asked`, the least loaded first. If there is none, returns `asked`, the server that answered.
+/// Returns the first address with the scheme of `asked` of each node that accepts sessions and has
+/// such an address, the least loaded node first. If there is none, returns `asked`, the server that
+/// answered.
 fn choose(mut nodes: Vec<NodeEntry>, asked: &ServerAddress) -> Vec<ServerAddress> {
     nodes.sort_by_key(|node| node.sessions);
     let usable = nodes.iter().filter(|node| !node.accepts_no_sessions);
@@ -122,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn choose_returns_the_least_loaded_reachable_node_first() {
+    fn choose_returns_nodes_with_a_usable_address_and_the_least_loaded_first() {
         let node = |sessions, accepts_no_sessions, addresses: &[&str]| NodeEntry {
             addresses: addresses.iter().map(|&address| address.to_owned()).collect(),
             sessions,

@@ -35,8 +35,8 @@ pub enum ClientError {
     /// The server refused the request, or the client did, because the server would.
     #[error("{}", describe(.0))]
     Refused(Failure),
-    /// The device has no stored session token, and no password was given.
-    #[error("not logged in, and no password was given")]
+    /// The device has no stored session token, and neither a password nor a token was given.
+    #[error("not logged in, and no password or token was given")]
     NoCredentials,
     /// The server ended the session or the connection. In
     /// [`Disconnected`](super::ClientEvent::Disconnected) and in `Status::Connecting`, the client
@@ -45,7 +45,8 @@ pub enum ClientError {
     Ended(CloseCode),
     /// It is unknown whether the command took effect, because the connection broke or the client
     /// ended before the reply; or whether the message is stored, for the reasons of
-    /// [`SendOutcome::Unknown`](super::SendOutcome::Unknown).
+    /// [`SendOutcome::Unknown`](super::SendOutcome::Unknown); or whether the account was
+    /// registered.
     #[error("no definite reply arrived; it is unknown whether the request took effect")]
     Interrupted,
     /// The request contains an id or a message number, and the server's operator has restored a
@@ -77,7 +78,7 @@ pub enum ClientError {
     /// The client's saved state could not be read or written.
     #[error("{0}")]
     Store(Arc<ClientStoreError>),
-    /// The server did not answer in time.
+    /// The server did not answer a request in time.
     #[error("the server did not answer in time")]
     Timeout,
     /// The client was closed, or ended before the call had its result.

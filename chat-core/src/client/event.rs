@@ -20,10 +20,11 @@ pub struct Delivery {
     /// The conversation as the client knew it when it processed this event. If the event was read
     /// from the log later, this may include the effects of later events.
     pub conversation: Arc<ConversationInfo>,
-    /// The event. If it was read from the log and had been edited, it contains the text of its
-    /// latest edit.
+    /// The event. If it was read from the log and had been edited,
+    /// [`edited_text`](HistoryEvent::edited_text) is the text of its latest edit.
     pub event: HistoryEvent,
-    /// Decoded body; [`EventBody::Unknown`] for an event of a later version of the protocol.
+    /// Decoded body; [`EventBody::Unknown`] for an event of a later version of the protocol, or
+    /// with a malformed body.
     pub body: EventBody,
     /// True if this device sent the event, under an idempotency key that the client made.
     pub is_from_this_device: bool,
@@ -116,7 +117,7 @@ pub enum ClientEvent {
     Settled {
         /// Idempotency key of the message.
         id: ClientMessageId,
-        /// Conversation that the message was sent to.
+        /// Conversation of the message.
         conversation: ConversationRef,
         /// Outcome of the message.
         outcome: SendOutcome,
@@ -146,10 +147,12 @@ pub enum ClientEvent {
 pub enum SendOutcome {
     /// The server stored the message.
     Stored(Appended),
-    /// The message was not stored and will not be. The exception is [`ClientError::StoreReplaced`]:
-    /// an attempt before the restoration may be in the backup.
+    /// The message was not stored, and is not sent again. There are two exceptions: with
+    /// [`ClientError::StoreReplaced`], an attempt before the restoration may be in the backup; and
+    /// if a crash or a failure of the store loses the outcome, the next run sends the message
+    /// again.
     NotStored(ClientError),
-    /// The deadline passed before the server answered, or the server had an internal error at each
-    /// of several attempts. The message is stored once or not at all.
+    /// The deadline passed before the server answered, or the server had an internal error at
+    /// several attempts. The message is stored once or not at all.
     Unknown,
 }

@@ -47,7 +47,7 @@ impl Events {
         self
     }
 
-    /// Returns the next event, or `None` once the client has ended.
+    /// Returns the next event, or `None` once the client has ended and no event is left.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -56,6 +56,7 @@ impl Events {
         Some(self.received(event))
     }
 
+    /// Counts the event if it is a reset or starts a store epoch. Returns it for the application.
     fn received(&mut self, event: ClientEvent) -> Received {
         if matches!(event, ClientEvent::StoreReplaced | ClientEvent::Rewound { .. }) {
             self.resets = self.shared.count_reset();

@@ -58,7 +58,7 @@ struct Inner {
     inputs: mpsc::Sender<Input>,
     /// `None` once the application has taken the events.
     events: Mutex<Option<Events>>,
-    /// Task of the driver; `None` once [`Client::close`] has waited for it.
+    /// Task of the driver; `None` once [`Client::close`] has begun to wait for it.
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     _stop: DropGuard,
 }
@@ -206,9 +206,9 @@ impl Client {
     ///
     /// # Errors
     /// The client ended: for example, because its credentials or the server's key were refused,
-    /// after [`ClientOptions::max_rounds`], or because it was closed.
-    /// [`ClientError::Interrupted`]: after `max_rounds`, it is unknown whether the account of
-    /// [`Credentials::Register`](super::Credentials::Register) was created.
+    /// because it gave up ([`ClientOptions::max_rounds`], [`ClientOptions::max_retry_delay`]), or
+    /// because it was closed. [`ClientError::Interrupted`]: the client gave up, and it is unknown
+    /// whether the account of [`Credentials::Register`](super::Credentials::Register) was created.
     pub async fn ready(&self) -> Result<(), ClientError> {
         let mut status = self.inner.shared.status.subscribe();
         let decided = |status: &Status| !matches!(status, Status::Connecting(_));
@@ -219,7 +219,7 @@ impl Client {
         }
     }
 
-    /// Returns the current state of the client.
+    /// Returns the current status of the client.
     #[must_use]
     pub fn status(&self) -> Status {
         self.inner.shared.status.borrow().clone()
@@ -250,8 +250,9 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`]: the server refused the command. [`ClientError::Interrupted`]: the
     /// command may or may not have taken effect; commands that are safe to repeat are repeated
-    /// instead. [`ClientError::StoreReplaced`]: the command has ids of an earlier store epoch.
-    /// Other errors: the client has ended, or the server violated the protocol.
+    /// instead, unless the client ends. [`ClientError::StoreReplaced`]: the command has ids of an
+    /// earlier store epoch. Other errors: the client has ended, or the server violated the
+    /// protocol.
     ///
     /// # Cancel safety
     /// Dropping the future leaves open whether the command takes effect; one that waits for a
@@ -259,7 +260,7 @@ impl Client {
     pub(crate) async fn execute(&self, command: Command) -> Result<Outcome, ClientError> {
         let (reply, result) = oneshot::channel();
         let epoch_number = self.application_epoch_number();
-        self.ask(Input::Execute {
+        self.pass_to_driver(Input::Execute {
             command,
             epoch_number,
             reply,
@@ -273,8 +274,8 @@ impl Client {
     /// ([`find_conversation`](Self::find_conversation)), or knew the group in an earlier run, the
     /// message is addressed by the id of the conversation, so that it arrives there even if the
     /// conversation is renamed first. If the operator of the server restores a backup before the
-    /// message is sent, it goes to the conversation that has the name then; a message whose
-    /// conversation has no known name, or that refers to message numbers or ids of users, is
+    /// message is sent, the message goes to the conversation that has the name then; a message
+    /// whose conversation has no known name, or that refers to message numbers or ids of users, is
     /// rejected with [`ClientError::StoreReplaced`].
     ///
     /// # Errors
@@ -326,7 +327,7 @@ impl Client {
         };
         let (queued_reply, queued) = oneshot::channel();
         let (outcome, awaited) = oneshot::channel();
-        self.ask(Input::Queue(QueueRequest {
+        self.pass_to_driver(Input::Queue(QueueRequest {
             entry,
             epoch_number: self.application_epoch_number(),
             queued_reply,
@@ -415,7 +416,7 @@ impl Client {
             let found = self.users(batch.iter().copied().map(UserRef::Id)).await?;
             let found: BTreeMap<_, _> = found.into_iter().map(|user| (user.id, user.name)).collect();
             if let Some(names) = self.inner.shared.learn_names(epoch_number, found.clone()) {
-                self.ask(Input::SaveNames { names, epoch_number }).await?;
+                self.pass_to_driver(Input::SaveNames { names, epoch_number }).await?;
             }
             names.extend(found);
         }
@@ -433,13 +434,13 @@ impl Client {
     /// Reports acknowledgements to the server, closes the connection and waits until the client's
     /// task has ended. Messages without an outcome stay in the outbox.
     pub async fn close(&self) {
-        let _ = self.ask(Input::Close).await; // the client may have ended by itself
+        let _ = self.pass_to_driver(Input::Close).await; // the client may have ended by itself
         if let Some(task) = self.inner.task.lock().await.take() {
             let _ = task.await; // it catches its panics
         }
     }
 
-    async fn ask(&self, input: Input) -> Result<(), ClientError> {
+    async fn pass_to_driver(&self, input: Input) -> Result<(), ClientError> {
         self.inner.inputs.send(input).await.map_err(|_| self.ended())
     }
 

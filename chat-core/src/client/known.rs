@@ -1,8 +1,8 @@
 //! Decides whether a reference denotes a known conversation.
 //!
-//! A name belongs to a conversation until it is changed, and then another conversation may take it.
-//! A message to a known conversation, or a command for its members, is therefore addressed by id
-//! from the moment the application passes it to the client.
+//! A conversation may be renamed, and another conversation may then take its name. A message to a
+//! known conversation, or a command for its members, is therefore addressed by id from the moment
+//! the application passes it to the client.
 
 use std::ops::Deref;
 

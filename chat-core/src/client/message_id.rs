@@ -2,7 +2,7 @@
 //!
 //! The server does not reveal to readers the device that sent an event. In an id that a client
 //! makes, the last four bytes are a digest of the other bytes and the id of the device. Other users
-//! do not know the ids of a user's devices.
+//! do not know the ids of a user's devices, so the digest tells them nothing.
 
 use sha2::{Digest as _, Sha256};
 

@@ -7,8 +7,8 @@
 //! - From the start of delivery that [`Receive`] selects, it delivers every event of every
 //!   conversation once per run (from the start of a client to its end), in order and without gaps,
 //!   although pushes may be lost, duplicated or reordered. It reports the exceptions: events that
-//!   the user may not read or the server has lost, and logs that are delivered again because the
-//!   server's operator restored a backup.
+//!   the user may not read or the server no longer has, and logs that are delivered again because
+//!   the server's operator restored a backup.
 //! - By default, it delivers after a restart everything that the application has not acknowledged.
 //! - A message is durable in the outbox before it is sent, and is sent until the server stores or
 //!   refuses it, its deadline passes, or the server repeatedly has an internal error. After the

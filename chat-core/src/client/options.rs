@@ -26,9 +26,9 @@ pub struct ClientOptions {
     /// Treatment of a server whose key is not pinned. Default: refuse the server.
     pub trust: Trust,
     /// Allows `plain://` servers on other machines. Default: false, so that `plain://` connects
-    /// only to this machine, or through a [`Dial`](super::Dial) of the application. A server with
-    /// a pinned key, or one that has proved itself by a certificate, is never reached by
-    /// `plain://`.
+    /// only to this machine, or through a [`Dial`](super::Dial) of the application. In any
+    /// case, `plain://` is refused if `pins` is not empty, or if the server has a pinned key or has
+    /// proved itself by a certificate.
     pub allow_plain: bool,
     /// Called after the store has pinned a server's key on first contact. Default: `None`.
     pub first_contact: Option<FirstContact>,
@@ -41,12 +41,14 @@ pub struct ClientOptions {
     /// Maximum number of passes through the list of servers before a client that never had a
     /// session ends. Default: unlimited.
     pub max_rounds: Option<u32>,
-    /// Maximum delay that a server may ask for before the next attempt to log in or register. If it
-    /// asks for more, a client that never had a session ends with the refusal. Default: unlimited.
+    /// Maximum delay that a server may ask for before the next attempt. If a server asks for more,
+    /// a client that never had a session tries only the rest of the list. If it has no session
+    /// then, it ends with the error of the server that asked for the shortest such delay. Default:
+    /// unlimited.
     pub max_retry_delay: Option<Duration>,
     /// Maximum number of messages of one conversation that wait for the server's reply. A value
     /// above 1 speeds up a busy conversation, but its messages may change their order after a
-    /// temporary refusal. Default and minimum: 1.
+    /// temporary refusal. Over all conversations, at most 64 messages wait. Default and minimum: 1.
     pub max_in_flight: usize,
     /// Maximum number of messages in the outbox. Each keeps its text in memory. Default: 10,000.
     pub max_outbox: usize,
@@ -64,7 +66,7 @@ pub struct ClientOptions {
     #[cfg(feature = "tls")]
     pub authorities: Option<Arc<crate::transport::tls::RootCertStore>>,
     /// Refuses `tls://` servers for whom no authority of `authorities` vouches, unless their key is
-    /// pinned already. Default: false.
+    /// pinned already. Without `authorities`, that is every such server. Default: false.
     #[cfg(feature = "tls")]
     pub require_authority: bool,
 }

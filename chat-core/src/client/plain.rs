@@ -27,7 +27,7 @@ pub(super) async fn check(
     let refused = if !options.pins.is_empty() {
         Some("a key is pinned")
     } else if has_proved_itself {
-        Some("this host has proved a key or a certificate before")
+        Some("this host has proved itself by a key or a certificate before")
     } else {
         None
     };
@@ -59,7 +59,7 @@ pub(super) fn check_tokens(address: &ServerAddress, account: &AccountState) -> R
     )))
 }
 
-/// Returns whether a host name or address denotes the loopback interface of this machine.
+/// Returns whether a host name or address denotes this machine itself.
 fn is_loopback(host: &str) -> bool {
     canonical_host(host) == LOOPBACK
 }

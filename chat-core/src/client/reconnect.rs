@@ -13,9 +13,9 @@ pub(super) const MIN_HEALTHY_SESSION: Duration = Duration::from_secs(60);
 /// Delays between attempts. Gets the time and random numbers as arguments.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    /// Number of consecutive failures.
+    /// Number of failures since the last healthy session.
     failures: u32,
-    /// Start of the current session.
+    /// Start of the current session; `None` without a session.
     connected_at: Option<Instant>,
 }
 

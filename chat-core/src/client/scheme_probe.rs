@@ -13,11 +13,12 @@ use super::{ClientError, ClientOptions, ClientStore};
 /// Maximum time for a handshake in one scheme.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Returns the error to report if no connection to `endpoint` could be opened. If its port proves
-/// the pinned key of the server, or a certificate for its name, in another scheme, the error
-/// suggests that scheme; otherwise the error is `reason`. A port that proves neither may belong to
-/// an attacker, and its scheme is never suggested. This includes every unencrypted port. The probes
-/// send only a handshake.
+/// Returns the error to report after the failure `reason` of a connection to `endpoint`. If a wrong
+/// scheme may be the cause, and the endpoint is reached by TCP, probes its port in the other
+/// encrypted schemes. If the port proves the pinned key of the server, or a certificate for its
+/// name, in one of them, the error suggests that scheme; otherwise the error is `reason`. A port
+/// that proves neither may belong to an attacker, and its scheme is never suggested. This includes
+/// every unencrypted port. The probes send only a handshake.
 pub(super) async fn explain(
     reason: ClientError,
     endpoint: &Endpoint,

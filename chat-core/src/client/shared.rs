@@ -26,8 +26,9 @@ pub enum Status {
     /// failure of the last attempt or session, if there was one.
     Connecting(Option<ClientError>),
     /// The client has a session with the server of this address. It knows the conversations of the
-    /// user, unless the server took more than 5 s to list them: see
-    /// [`ClientEvent::CaughtUp`](super::ClientEvent::CaughtUp).
+    /// user, unless the server took more than 5 s to list them, or refused to list them at first.
+    /// In that case, [`ClientEvent::CaughtUp`](super::ClientEvent::CaughtUp) shows that it knows
+    /// them.
     Online(String),
     /// The client has ended.
     Ended(ClientError),
@@ -122,8 +123,8 @@ impl Shared {
         self.directory().conversations.values().cloned().collect()
     }
 
-    /// Returns a known conversation; `None` if the store was replaced since the epoch to which its
-    /// id belongs.
+    /// Returns a known conversation; `None` if it is unknown, or the store was replaced since the
+    /// epoch to which its id belongs.
     pub(super) fn conversation(&self, epoch_number: u64, id: ConversationId) -> Option<Arc<ConversationInfo>> {
         let directory = self.directory();
         let conversation = directory.conversations.get(&id);
@@ -144,7 +145,7 @@ impl Shared {
     }
 
     /// Forgets all conversations and names, because the store epoch `epoch` has replaced the one
-    /// that their ids belong to.
+    /// that their ids belong to. The epoch gets the next number.
     pub(super) fn store_replaced(&self, epoch: StoreEpoch) {
         let mut directory = self.directory();
         directory.store_epoch = Some(epoch);
@@ -179,8 +180,8 @@ impl Shared {
         self.directory().store_epoch = Some(epoch);
     }
 
-    /// Stores a conversation and, if it is direct, the name of the peer. Returns whether the user's
-    /// groups or their names changed.
+    /// Stores a conversation and, if it is direct, the name of the peer. Returns whether this
+    /// changes the user's groups, or their names, as the server has reported them in this run.
     pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) -> bool {
         let mut directory = self.directory();
         if let ConversationView::Direct(peer) = &info.view {
@@ -266,7 +267,8 @@ impl Shared {
         self.resets.load(Ordering::Relaxed)
     }
 
-    /// Stores an acknowledgement for the driver, merged with earlier ones. Never waits.
+    /// Stores an acknowledgement for the driver, merged with earlier ones. Does not wait for the
+    /// driver to take it.
     pub(super) fn acknowledge(&self, conversation: ConversationId, ack: Acknowledgement) {
         let mut acks = self.acks.lock();
         let known = acks.entry(conversation).or_insert(ack);

@@ -32,13 +32,13 @@ impl MemoryDiscovery {
         Self::default()
     }
 
-    /// Replaces the info of one node; `None` removes the node. An info of an older incarnation than
-    /// the known one changes nothing.
-    fn replace(&self, id: NodeId, info: Option<NodeInfo>) {
+    /// Sets the info of a node, which is added if it is not in the view; `None` removes the node.
+    /// An info of an older incarnation than the known one changes nothing.
+    fn set_info(&self, id: NodeId, info: Option<NodeInfo>) {
         self.nodes.send_modify(|nodes| {
             let known = nodes.iter().find(|node| node.id == id);
-            let stale = |info: &NodeInfo| known.is_some_and(|known| known.incarnation > info.incarnation);
-            if info.as_ref().is_some_and(stale) {
+            let is_stale = |info: &NodeInfo| known.is_some_and(|known| known.incarnation > info.incarnation);
+            if info.as_ref().is_some_and(is_stale) {
                 return;
             }
             let others = nodes.iter().filter(|node| node.id != id).cloned();
@@ -50,17 +50,17 @@ impl MemoryDiscovery {
 #[async_trait]
 impl Discovery for MemoryDiscovery {
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError> {
-        self.replace(me.id, Some(me));
+        self.set_info(me.id, Some(me));
         Ok(self.nodes.subscribe())
     }
 
     async fn update(&self, me: NodeInfo) -> Result<(), ClusterError> {
-        self.replace(me.id, Some(me));
+        self.set_info(me.id, Some(me));
         Ok(())
     }
 
     async fn leave(&self, id: NodeId) -> Result<(), ClusterError> {
-        self.replace(id, None);
+        self.set_info(id, None);
         Ok(())
     }
 }

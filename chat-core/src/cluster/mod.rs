@@ -47,7 +47,8 @@ impl NodeInfo {
     }
 }
 
-/// A complete view of the live nodes, including the node itself.
+/// View of a cluster: one info for each node that is known to be alive, including the node that
+/// reads the view.
 pub type Nodes = Arc<[NodeInfo]>;
 
 /// Error of a call to [`Discovery`] or [`Presence`]: the cluster's soft state could not be read or
@@ -56,18 +57,18 @@ pub type Nodes = Arc<[NodeInfo]>;
 #[error("the cluster state is unavailable")]
 pub struct ClusterError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// Finds the other nodes.
+/// Service by which the nodes of a cluster find each other.
 ///
-/// A node is in the view once, with the info that it published last. An info of an older
+/// A node is in the [view](Nodes) once, with the info that it published last. An info of an older
 /// incarnation than the known one is ignored. The feature `testkit` contains a conformance suite.
 #[async_trait]
 pub trait Discovery: Debug + Send + Sync + 'static {
-    /// Adds the node and returns the view of all nodes. The receiver always has the latest complete
-    /// view, not differences. The backend keeps the node in the view until the node leaves or its
-    /// process ends, even if the receiver is dropped.
+    /// Adds the node and returns the view. The receiver always has the latest complete view, not
+    /// differences. The backend keeps the node in the view until the node leaves or its process
+    /// ends, even if the receiver is dropped.
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError>;
 
-    /// Replaces the node's info.
+    /// Replaces the info of a node that has joined.
     async fn update(&self, me: NodeInfo) -> Result<(), ClusterError>;
 
     /// Removes the node from the view. Does nothing if the node is not in the view.
@@ -76,12 +77,13 @@ pub trait Discovery: Debug + Send + Sync + 'static {
 
 /// Records which devices of which users are connected to which node. A claim is valid until it is
 /// cleared or replaced, or until the lease of its node expires; the backend renews the lease while
-/// the node runs. A change is visible to every call that starts after the change has returned. The
-/// feature `testkit` contains a conformance suite.
+/// the node runs. Nodes also repeat their claims regularly, so a backend may drop a claim that was
+/// not repeated for a day. A change is visible to every call that starts after the change has
+/// returned. The feature `testkit` contains a conformance suite.
 #[async_trait]
 pub trait Presence: Debug + Send + Sync + 'static {
-    /// Claims that a device is connected to `node`, in this state. Replaces an older claim of the
-    /// same device.
+    /// Claims that a device is connected to `node`, in this state, which is not `Offline`. Replaces
+    /// an older claim of the same device.
     async fn set(&self, node: NodeId, user: UserId, device: DeviceId, state: PresenceState)
     -> Result<(), ClusterError>;
 

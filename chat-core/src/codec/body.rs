@@ -1,8 +1,9 @@
-//! Event bodies. A body is encoded once, when its event is created, and is stored and sent in that
-//! form.
+//! Event bodies. The server encodes a body once, when it creates the event, and stores and sends
+//! these bytes.
 //!
-//! The bytes are the `body` field of `chat.v1.Event`, key and length included. An event is its
-//! header followed by these bytes, because protobuf messages can be concatenated.
+//! The bytes are one field of the oneof `body` of `chat.v1.Event`, with its key and length. An
+//! encoded event is its other fields followed by these bytes, because protobuf messages can be
+//! concatenated.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
@@ -27,7 +28,8 @@ pub fn encode(body: &EventBody) -> Bytes {
     out.freeze()
 }
 
-/// Decodes the stored body of an event of this kind.
+/// Decodes the body of an event of this kind, and normalises the emoji of a reaction. Returns
+/// [`EventBody::Unknown`] for [`EventKind::Unknown`], whatever the bytes are.
 ///
 /// # Errors
 /// The bytes are not a body of this kind: the store is damaged, or was written by a later version.
@@ -41,24 +43,24 @@ pub fn decode(kind: EventKind, bytes: &Bytes) -> Result<EventBody, BodyError> {
 }
 
 impl Event {
-    /// Decodes [`body`](Self::body). Returns [`EventBody::Unknown`] on a client, for an event whose
+    /// Decodes the field `body`. Returns [`EventBody::Unknown`] on a client, for an event whose
     /// kind this version does not know.
     ///
     /// # Errors
-    /// The bytes are not a body of this kind: the store is damaged, or was written by a later
-    /// version.
+    /// The bytes are not a body of the event's `kind`: the store is damaged, or was written by a
+    /// later version.
     pub fn body(&self) -> Result<EventBody, BodyError> {
         decode(self.kind, &self.body)
     }
 }
 
-/// Returns the body that replaces a recalled message.
+/// Returns the encoded body that replaces that of a recalled message.
 #[must_use]
 pub fn tombstone() -> Bytes {
     encode(&EventBody::Message(Message::default()))
 }
 
-/// Returns the body that replaces each edit of a recalled message.
+/// Returns the encoded body that replaces that of each edit of a recalled message.
 #[must_use]
 pub fn edit_tombstone(target: Seq) -> Bytes {
     encode(&EventBody::Edit {
@@ -138,7 +140,7 @@ fn put_group_fields(body: &EventBody, out: &mut impl FieldSink) {
             out.flag(4, *history_visible);
             out.flag(5, *unlisted);
         }
-        _ => {} // GroupDeleted is empty
+        _ => {} // `GroupDeleted` and `Unknown` have no fields; no other body comes here
     }
 }
 
@@ -191,7 +193,7 @@ fn put_inbox_fields(body: &EventBody, out: &mut impl FieldSink) {
             out.integer(1, conversation.0);
             out.integer(2, peer.0);
         }
-        _ => {} // the other bodies are not in the inbox
+        _ => {} // `EventBody::put_fields` passes no other body
     }
 }
 
@@ -200,8 +202,8 @@ fn put_group_and_name(group: ConversationId, name: &str, out: &mut impl FieldSin
     out.text(2, name.as_bytes());
 }
 
-/// Translates a body to the model. Returns `None` if it has a value that this version does not
-/// know.
+/// Translates a body to the model, and normalises the emoji of a reaction. Returns `None` if an
+/// enum field has a value that this version does not know.
 pub(super) fn from_proto(body: Body) -> Option<EventBody> {
     Some(match body {
         Body::Message(message) => EventBody::Message(Message {

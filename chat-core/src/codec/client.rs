@@ -41,8 +41,8 @@ fn put(id: RequestId, command: WireCommand, out: &mut BytesMut) {
     packet.encode_raw(out);
 }
 
-/// Decodes a packet of a server. Texts are unchanged: escape their control characters before
-/// printing them to a terminal.
+/// Decodes a packet of a server. Texts are unchanged, except that the emoji of reactions are
+/// normalised: escape control characters before printing a text to a terminal.
 ///
 /// # Errors
 /// The server violated the protocol: close the connection.
@@ -99,8 +99,8 @@ fn to_reply(reply: proto::Reply) -> Result<Incoming, Malformed> {
     })
 }
 
-/// Decodes a close code. A code of a later version is treated as `GoingAway`: the client
-/// reconnects.
+/// Decodes a close code. A code that this version does not know becomes `GoingAway`, so that the
+/// client reconnects.
 fn to_close_code(number: u32) -> CloseCode {
     u16::try_from(number)
         .ok()

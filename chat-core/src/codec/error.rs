@@ -27,7 +27,8 @@ pub enum DecodeError {
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// The packet is a request that has an invalid argument, or that this version does not know:
-    /// send the failure as a reply if the request wants one, and continue.
+    /// send the failure as a reply if the request wants one, and continue. Close the connection
+    /// instead of continuing if this is its first packet, or a second hello.
     #[error("request {request_id} is invalid: {failure}")]
     Invalid {
         /// Id of the request; 0 if it wants no reply.

@@ -1,5 +1,5 @@
-//! `chat.v1.Event`: its own fields, followed by the field of the body. The body is encoded once,
-//! when the event is appended, and its bytes are copied into every packet.
+//! Encoding and decoding of `chat.v1.Event`. An event is encoded as its other fields, followed by
+//! the stored bytes of its [`body`], which are copied into every packet.
 
 use super::error::Malformed;
 use super::proto;
@@ -26,7 +26,7 @@ impl<'a> EventFields<'a> {
         }
     }
 
-    /// Wraps an event of a page, with its latest edit.
+    /// Wraps an event of a page of history, with the text of its latest edit if the page has it.
     pub(super) fn past(event: &'a HistoryEvent) -> Self {
         Self {
             event: &event.event,
@@ -55,7 +55,7 @@ impl Encode for EventFields<'_> {
 }
 
 /// Decodes an event. Fields that are not transmitted (device, fingerprint, message count) become
-/// `None` or 0.
+/// `None` or 0. An event without a body that this version knows gets [`EventKind::Unknown`].
 pub(super) fn decode(event: proto::Event) -> Result<HistoryEvent, Malformed> {
     let (kind, target, body) = match event.body {
         Some(body) => {
@@ -82,8 +82,8 @@ pub(super) fn decode(event: proto::Event) -> Result<HistoryEvent, Malformed> {
             kind,
             target,
             message_count: 0,
-            edited_seq: optional(event.edited_seq),
-            recalled_seq: optional(event.recalled_seq),
+            edited_seq: optional_seq(event.edited_seq),
+            recalled_seq: optional_seq(event.recalled_seq),
             body,
         },
         edited_text: (event.edited_seq != 0 && event.recalled_seq == 0).then_some(event.edited_text),
@@ -98,6 +98,6 @@ fn positive(number: u64, field: &'static str) -> Result<u64, Malformed> {
     }
 }
 
-fn optional(number: u64) -> Option<Seq> {
+fn optional_seq(number: u64) -> Option<Seq> {
     (number != 0).then_some(Seq(number))
 }

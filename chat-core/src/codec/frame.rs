@@ -18,8 +18,8 @@ pub const DEFAULT_MAX_PACKET_BYTES: usize = 64 * 1024;
 /// long.
 pub const MAX_SERVER_PACKET_BYTES: usize = 16 * 1024 * 1024;
 
-/// Maximum number of bytes reserved for a packet before they arrive. Memory grows with the bytes
-/// that have arrived, not with the announced length.
+/// Maximum number of missing bytes of a packet for which memory is reserved in one step, so that
+/// memory grows with the bytes that have arrived, not with the announced length.
 const RESERVE_AHEAD: usize = 16 * 1024;
 
 /// Splits a byte stream into packets.
@@ -74,7 +74,8 @@ impl FrameDecoder {
         }
     }
 
-    /// Adds bytes that a caller has read into a buffer of its own.
+    /// Adds a copy of bytes that a caller has read into a buffer of its own. The caller has to wipe
+    /// that buffer if packets are wiped.
     pub fn append(&mut self, bytes: &[u8]) {
         let free = self.input.capacity().saturating_sub(self.input.len());
         if self.wipes && free < bytes.len() {
@@ -87,7 +88,8 @@ impl FrameDecoder {
         self.input.extend_from_slice(bytes);
     }
 
-    /// Returns the buffer, so that a caller can read into it directly.
+    /// Returns the buffer, so that a caller can read into it directly. If packets are wiped, use
+    /// [`append`](Self::append) instead, because a buffer that grows leaves a copy behind.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.input
     }
@@ -96,7 +98,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// [`FrameError::TooLarge`]: the length of a packet exceeds the limit. Close the connection:
-    /// the bytes after it cannot be split into packets.
+    /// the decoder does not skip the packet.
     pub fn next_packet(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some(prefix) = self.input.first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
@@ -132,8 +134,8 @@ impl FrameDecoder {
         self.input.len()
     }
 
-    /// Returns whether no part of a packet is buffered. If the stream ends while a part is
-    /// buffered, that packet is truncated.
+    /// Returns whether nothing is buffered. If the stream ends while something is, although
+    /// [`next_packet`](Self::next_packet) returns no further packet, the last packet is truncated.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.input.is_empty()
@@ -154,7 +156,7 @@ pub fn put_frame(out: &mut BytesMut, packet: &[u8]) {
     out.extend_from_slice(packet);
 }
 
-/// Appends the length in front of a packet of `length` bytes.
+/// Appends the prefix of a frame: the length of its packet.
 pub(super) fn put_prefix(out: &mut BytesMut, length: usize) {
     out.put_u32(u32::try_from(length).expect("packets are bounded far below 4 GiB"));
 }

@@ -3,9 +3,10 @@
 //! `frame` splits bytes into packets. `server` and `client` translate packets to and from the
 //! [`model`](crate::model), each for its own side. All requests are validated: decoded values are
 //! valid by construction, and an invalid packet becomes a `DecodeError`, which says whether the
-//! session can continue. What a server sends is checked for its form only, and its texts are left
-//! unchanged. Events are encoded once: [`body`] makes the bytes that are stored, and a push puts a
-//! header in front of them.
+//! session can continue. What a server sends is checked for its form only; its texts stay as they
+//! are, except that the emoji of reactions are normalised. A server encodes the body of an event
+//! once: [`body`] makes the bytes that are stored, and every packet with the event has a copy of
+//! them after the other fields of the event.
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
@@ -49,7 +50,7 @@ mod generated {
     pub mod proto;
 }
 
-/// Items that only servers, clients and tools of the protocol need.
+/// Items for programs that read or write packets themselves; public with the feature `unstable`.
 mod internals {
     pub use super::error::{DecodeError, FrameError, Malformed};
     pub use super::generated::proto;

@@ -94,8 +94,8 @@ pub struct LoggedIn {
     pub user: UserInfo,
     /// Token for the next resume; `None` if the presented token stays valid.
     pub session_token: Option<Secret>,
-    /// Token by which the login throttle recognises the device; `None` if the presented token stays
-    /// valid.
+    /// Token by which the login throttle recognises the device; `None` if the device's current
+    /// token stays valid.
     pub device_token: Option<Secret>,
     /// Epoch of the server's store, which changes when a backup is restored.
     pub store_epoch: StoreEpoch,
@@ -143,7 +143,7 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     number: u32,
-    /// English text for people.
+    /// Text for people, in English unless a hook of the application gave it.
     pub text: String,
     /// Minimum delay before the next attempt, in milliseconds; 0 if the server gives none.
     pub retry_after_ms: u32,
@@ -215,6 +215,6 @@ pub enum Incoming {
     },
     /// Push, which is not an answer to a request.
     Push(Push),
-    /// Packet of a later protocol version. Ignore it.
+    /// Packet whose content this version does not know, such as a new kind of push. Ignore it.
     Unknown,
 }

@@ -1,9 +1,9 @@
 //! Hand-written decoder of `SendMessage`, which is the most frequent request, and whose text the
 //! generated decoder would copy twice.
 //!
-//! It decodes only the usual form. All other packets, such as those with repeated or unknown
-//! fields, mentions or invalid UTF-8, are left to the generated code, which decides whether they
-//! are well-formed.
+//! It decodes only the usual form: a request id, then a message without mentions whose fields are
+//! in the order of their tags. All other packets, such as those with repeated or unknown fields or
+//! invalid UTF-8, are left to the generated code, which decides whether they are well-formed.
 
 use prost::Message as _;
 use prost::encoding::{WireType, decode_key, decode_varint};
@@ -18,8 +18,8 @@ use crate::model::Command;
 const REQUEST_ID: u32 = 1;
 const SEND_MESSAGE: u32 = 60;
 
-/// Decodes a packet that contains exactly a plain `SendMessage` with a request id; otherwise
-/// returns `None`.
+/// Decodes a packet that consists of a request id and a `SendMessage` in the usual form. Returns
+/// `None` for any other packet.
 pub(super) fn decode(packet: &[u8], max_text_bytes: usize) -> Option<(RequestId, Result<Command, InvalidRequest>)> {
     let mut rest = packet;
     let (REQUEST_ID, WireType::Varint) = decode_key(&mut rest).ok()? else {
@@ -36,6 +36,7 @@ pub(super) fn decode(packet: &[u8], max_text_bytes: usize) -> Option<(RequestId,
     Some((id, decode_fields(message)?.into_command(max_text_bytes)))
 }
 
+/// Decodes the fields of a `SendMessage`, by their tags in `chat.v1`.
 fn decode_fields(mut rest: &[u8]) -> Option<SendFields<'_, &str>> {
     let mut send = SendFields::default();
     let mut last_tag = 0;

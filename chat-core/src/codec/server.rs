@@ -24,11 +24,12 @@ mod tag {
     pub(super) const PAGE_EVENTS: u32 = 2;
 }
 
-/// Decodes a packet of a client. Message texts of more than `max_text_bytes` bytes are rejected.
+/// Decodes a packet of a client. Message texts of more than `max_text_bytes` bytes, or of more than
+/// [`MessageText::MAX_BYTES`](crate::model::MessageText::MAX_BYTES), are rejected.
 ///
 /// # Errors
 /// [`DecodeError::Malformed`]: close the connection. [`DecodeError::Invalid`]: send the failure as
-/// a reply if the request wants one, and continue.
+/// a reply if the request wants one, and continue, except in the cases that `Invalid` describes.
 pub fn decode_request(packet: Bytes, max_text_bytes: usize) -> Result<Request, DecodeError> {
     if let Some((id, command)) = send::decode(&packet, max_text_bytes) {
         return into_request(id, false, command.map(RequestKind::Command));
@@ -117,7 +118,8 @@ pub fn encode_push(push: &Push) -> Bytes {
 
 /// Shortens a page of history until its encoded events have at most `max_bytes` bytes, but not to
 /// less than one event. The size includes edited texts, and the keys and lengths of the fields.
-/// Events are removed from the end that is farther from `from`.
+/// Events are removed from the end that is farther from `from`. If any are removed, sets
+/// `has_more`.
 pub fn fit_page(page: &mut HistoryPage, from: PageFrom, max_bytes: usize) {
     let size = |event| {
         let fields = EventFields::past(event);
@@ -159,7 +161,7 @@ pub const fn close_text(code: CloseCode) -> &'static str {
         CloseCode::ProtocolError => "the client violated the protocol",
         CloseCode::Timeout => "the client sent nothing for too long, or did not log in in time",
         CloseCode::SlowConsumer => "the client read too slowly",
-        CloseCode::Overloaded => "the server has too many connections, or the client sent too much before login",
+        CloseCode::Overloaded => "too many sessions from this address or network, or too many packets before login",
         CloseCode::LoggedOut => "logged out",
         CloseCode::Internal => "internal error; the server's log has the details",
         CloseCode::AccountDisabled => "the account was disabled or deleted",

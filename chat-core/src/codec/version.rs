@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn range_that_begins_at_zero_contains_version_one() {
+    fn negotiate_finds_version_one_in_each_range_that_contains_it() {
         assert_eq!(negotiate(0, 1), Some(1));
         assert_eq!(negotiate(0, 9), Some(1));
         assert_eq!(negotiate(1, 1), Some(1));

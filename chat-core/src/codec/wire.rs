@@ -1,5 +1,5 @@
-//! Hand-written protobuf encoding for the hot path, where building a generated message would cost
-//! copies.
+//! Hand-written protobuf encoding of what servers send most (pushed events, pages of history and
+//! replies to sends), where building a generated message would cost copies.
 //!
 //! [`Encode::put_fields`] lists the fields of a message once, for two passes: the first computes
 //! their length, and the second writes them into memory that was reserved for that length. The

@@ -5,16 +5,16 @@ use crate::model::{
     SessionTokens, UserInfo,
 };
 
-/// Error of a command whose outcome has the wrong type, which only a defective server returns.
+/// Error of an outcome that has the wrong type, or of a page of a list that names itself or an
+/// earlier page as the next one. Only a defective server returns these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the outcome does not belong to the command; expected {expected}")]
+#[error("the answer does not fit the command; expected {expected}")]
 pub struct UnexpectedOutcome {
     /// Description of the expected outcome, such as "a user".
     expected: &'static str,
 }
 
-/// Returns the error for a page of a list that says that it is followed by itself, or by an earlier
-/// page.
+/// Returns the error for a page of a list that names itself or an earlier page as the next one.
 pub(super) const fn repeated_page() -> UnexpectedOutcome {
     UnexpectedOutcome {
         expected: "a later page as the next one",
@@ -56,7 +56,7 @@ macro_rules! results {
 
 results! {
     fn done() -> () = "no result" { Outcome::Done => (), }
-    fn tokens() -> Option<SessionTokens> = "tokens" {
+    fn tokens() -> Option<SessionTokens> = "tokens or no result" {
         Outcome::PasswordChanged(tokens) => Some(tokens),
         Outcome::Done => None,
     }
@@ -65,7 +65,7 @@ results! {
     fn users() -> Vec<UserInfo> = "users" { Outcome::Users(users) => users, }
     fn contacts() -> ContactPage = "contacts" { Outcome::Contacts(page) => page, }
     fn groups() -> Vec<GroupInfo> = "groups" { Outcome::Groups(groups) => groups, }
-    fn joined() -> JoinOutcome = "a conversation" {
+    fn joined() -> JoinOutcome = "a conversation or no result" {
         Outcome::Conversation(info) => JoinOutcome::Member(info),
         Outcome::Done => JoinOutcome::Requested,
     }

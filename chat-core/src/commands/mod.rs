@@ -39,15 +39,21 @@ use crate::model::{
 /// Calls that a user can make, with typed arguments and results. Where a method says “for admins”,
 /// the owner of the group may call it too.
 ///
-/// Every provided method except [`new_message_id`](Self::new_message_id),
-/// [`contacts`](Self::contacts), [`conversations`](Self::conversations) and
-/// [`conversations_from`](Self::conversations_from) runs one [`Command`] with
-/// [`execute`](Self::execute). The method calls `execute` before it returns its future, so that the
-/// order that an implementation guarantees for calls of `execute` holds for these methods too.
+/// Unless an implementation overrides it, every method except
+/// [`new_message_id`](Self::new_message_id), [`contacts`](Self::contacts),
+/// [`conversations`](Self::conversations) and [`conversations_from`](Self::conversations_from) runs
+/// one [`Command`] with [`execute`](Self::execute). The method calls `execute` before it returns
+/// its future, so that the order that an implementation guarantees for calls of `execute` holds for
+/// these methods too.
+///
+/// A `limit`, and the `max_events` of a [`Page`], should be at least 1: an engine in this process
+/// counts 0 as 1, and a remote server replaces it by a default. An engine lowers a number above its
+/// maximum (`EngineConfig::max_list_length`, or `max_page_events`); a remote server refuses a
+/// number above 50 in a search, and above 500 elsewhere.
 ///
 /// # Errors
-/// These methods fail as `execute` fails, and with an [`UnexpectedOutcome`] converted to
-/// [`Error`](Self::Error).
+/// Methods that run commands fail as `execute` fails, and with an [`UnexpectedOutcome`] converted
+/// to [`Error`](Self::Error).
 ///
 /// # Cancel safety
 /// If a future is dropped, the command may or may not take effect.
@@ -58,7 +64,7 @@ pub trait Commands: Sync {
     /// Runs a command.
     ///
     /// # Errors
-    /// The command was refused, or its outcome is unknown.
+    /// The command was refused or could not be submitted, or its outcome is unknown.
     fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
 
     /// Returns a fresh idempotency key for one message of this user.
@@ -118,8 +124,8 @@ pub trait Commands: Sync {
         answer::users(self.execute(Command::SearchUsers { query, limit }))
     }
 
-    /// Returns the profiles of those of `users` that exist. A deleted user, who is found only by
-    /// id, has the name `deleted user`.
+    /// Returns the profiles of those of `users`, at most 200, that exist. A deleted user, who is
+    /// found only by id, has the name `deleted user`.
     fn users(
         &self,
         users: impl IntoIterator<Item = UserRef>,
@@ -154,7 +160,7 @@ pub trait Commands: Sync {
 
     /// Blocks `user`: ends a friendship with `user`, discards open friend requests between the two,
     /// and from then on hides friend requests and invitations of `user`, and refuses direct
-    /// messages of `user`.
+    /// messages between the two.
     fn block(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::Block(user.into())))
     }
@@ -266,7 +272,8 @@ pub trait Commands: Sync {
     }
 
     /// Removes a member from a group, withdraws a user's invitation, or refuses a user's request to
-    /// join. With `ban`, the user cannot join until [unbanned](Self::unban_member). For admins.
+    /// join. With `ban`, the user cannot join until [unbanned](Self::unban_member). For admins;
+    /// only the owner can remove an admin.
     fn kick_member(
         &self,
         group: impl Into<ConversationRef>,
@@ -287,8 +294,8 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::UnbanMember { group, user }))
     }
 
-    /// Mutes a member from now on for `duration`; a duration of zero unmutes the member. For
-    /// admins.
+    /// Mutes a member, who must not be an admin, from now on for `duration`, which is rounded up to
+    /// milliseconds; a duration of zero unmutes the member. For admins.
     fn mute_member(
         &self,
         group: impl Into<ConversationRef>,
@@ -364,7 +371,8 @@ pub trait Commands: Sync {
     /// Sends a text message; see [`send`](Self::send).
     ///
     /// # Errors
-    /// Also [`TextError`], converted: the text is empty, too long or contains NUL.
+    /// Also [`TextError`], converted: the text is empty, too long or contains NUL. No command was
+    /// executed.
     fn send_text(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -377,7 +385,8 @@ pub trait Commands: Sync {
         async move { sent?.await }
     }
 
-    /// Replaces the text of the user's message at `target`; see [`send`](Self::send).
+    /// Replaces the text of the user's message at `target`, until the message is too old; see
+    /// [`send`](Self::send).
     fn edit(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -387,8 +396,9 @@ pub trait Commands: Sync {
         self.send(conversation, Draft::edit(target, text).with_id(self.new_message_id()))
     }
 
-    /// Recalls the message at `target`, so that its text is erased; see [`send`](Self::send). For
-    /// the author of the message, and for admins of a group.
+    /// Recalls the message at `target`, so that its text is erased; see [`send`](Self::send). Users
+    /// can recall their own messages until these are too old. Admins of a group can also recall the
+    /// messages of others at any time, except those of the owner.
     fn recall(
         &self,
         conversation: impl Into<ConversationRef>,

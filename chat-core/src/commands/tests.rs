@@ -13,7 +13,7 @@ enum Failure {
     Text(#[from] TextError),
 }
 
-/// Server that answers every request for contacts with the same page.
+/// Server that answers every command with the same page of contacts.
 struct Server(ContactPage);
 
 impl Commands for Server {
@@ -36,7 +36,8 @@ async fn contacts_fail_if_a_page_is_followed_by_itself() {
     assert_eq!(last.contacts().await, Ok(vec![contact]));
 }
 
-/// A mute of less than the unit of the protocol does not become zero, which would unmute the member.
+/// A mute of less than the unit of the protocol does not become zero, which would unmute the
+/// member.
 #[tokio::test]
 async fn duration_of_a_mute_is_rounded_up_to_milliseconds() {
     for (duration, expected_ms) in [

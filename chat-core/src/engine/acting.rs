@@ -61,7 +61,8 @@ impl ActingAs {
     /// returned future does not borrow this handle.
     ///
     /// # Errors
-    /// [`CommandError`], as for a session of the user.
+    /// [`CommandError`], as for a session of the user, except for the codes that [`ActingAs`]
+    /// mentions.
     pub fn execute(
         &self,
         command: Command,

@@ -31,7 +31,7 @@ use crate::model::{NodeId, StoreEpoch};
 use crate::router::Router;
 use crate::store::Store;
 
-/// The ports, and parts that depend on ports only, from which the engine is assembled.
+/// The ports, and the parts that the builder has made from them and the configuration.
 pub(super) struct AssemblyParts {
     pub(super) store: Arc<dyn Store>,
     pub(super) access: Arc<StoreAccess>,
@@ -56,42 +56,42 @@ struct Queues {
 }
 
 /// Assembles the engine and starts its workers.
-pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: AssemblyParts) -> Engine {
+pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, parts: AssemblyParts) -> Engine {
     let lifecycle = Lifecycle::new(config.max_concurrent_commands);
-    let (observers, observer_worker) = observers(ports.hooks.clone(), config.max_queued_observations);
+    let (observers, observer_worker) = observers(parts.hooks.clone(), config.max_queued_observations);
     let queues = Queues {
         appends: Arc::new(AppendQueue::new(config.max_queued_bytes)),
         marks: Arc::new(MarkQueue::new(&config)),
         presence: Arc::default(),
         observers: Arc::new(observers),
-        session_ender: Arc::new(SessionEnder::new(Arc::new(ports.router.clone()))),
+        session_ender: Arc::new(SessionEnder::new(Arc::new(parts.router.clone()))),
         readiness: Arc::new(ReadinessState::new(
-            Arc::new(ports.router.clone()),
-            ports.advertiser.clone(),
+            Arc::new(parts.router.clone()),
+            parts.advertiser.clone(),
         )),
     };
-    let shared = Shared::new(&config, &ports, &queues);
-    start_workers(&lifecycle, &config, &ports, &queues, &shared);
+    let shared = Shared::new(&config, &parts, &queues);
+    start_workers(&lifecycle, &config, &parts, &queues, &shared);
     if let Some(worker) = observer_worker {
         lifecycle.spawn_worker("observers", worker.run(lifecycle.draining().clone()));
     }
-    let commands = Arc::new(dispatcher(&lifecycle, &config, &ports, &queues, &shared));
+    let commands = Arc::new(dispatcher(&lifecycle, &config, &parts, &queues, &shared));
     Engine::new(Parts {
         logins: Arc::new(Logins {
             limits: Arc::clone(&shared.limits),
-            access: Arc::clone(&ports.access),
-            authenticator: Arc::clone(&ports.authenticator),
-            passwords: ports.passwords.clone(),
+            access: Arc::clone(&parts.access),
+            authenticator: Arc::clone(&parts.authenticator),
+            passwords: parts.passwords.clone(),
             hooks: Arc::clone(&shared.hooks),
             observers: Arc::clone(&queues.observers),
             session_ender: Arc::clone(&queues.session_ender),
-            presence: Arc::clone(&ports.presence),
+            presence: Arc::clone(&parts.presence),
             session_token_throttle: TokenThrottle::new(&config.throttle),
             options: LoginOptions::from(&config),
         }),
         sessions: Arc::new(Sessions {
-            access: Arc::clone(&ports.access),
-            router: ports.router.clone(),
+            access: Arc::clone(&parts.access),
+            router: parts.router.clone(),
             marks: Arc::clone(&queues.marks),
             presence: Arc::clone(&queues.presence),
             observers: Arc::clone(&queues.observers),
@@ -99,21 +99,21 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: AssemblyPart
             limits: Arc::clone(&shared.limits),
             max_list_length: config.max_list_length,
         }),
-        operator: Arc::new(operator_parts(&commands, &lifecycle, &config, &ports, &queues, &shared)),
+        operator: Arc::new(operator_parts(&commands, &lifecycle, &config, &parts, &queues, &shared)),
         commands,
         feeds: Feeds::new(
-            Arc::clone(&ports.access),
-            ports.router.clone(),
+            Arc::clone(&parts.access),
+            parts.router.clone(),
             lifecycle.clone(),
-            ports.node,
+            parts.node,
             config.request_timeout,
         ),
         config,
         epoch,
         readiness: queues.readiness,
         observers: queues.observers,
-        access: ports.access,
-        router: ports.router,
+        access: parts.access,
+        router: parts.router,
         lifecycle,
     })
 }
@@ -122,18 +122,18 @@ fn operator_parts(
     commands: &Arc<Dispatcher>,
     lifecycle: &Lifecycle,
     config: &EngineConfig,
-    ports: &AssemblyParts,
+    parts: &AssemblyParts,
     queues: &Queues,
     shared: &Shared,
 ) -> OperatorParts {
     OperatorParts {
         commands: Arc::clone(commands),
-        access: Arc::clone(&ports.access),
+        access: Arc::clone(&parts.access),
         directory: Arc::clone(&shared.directory),
-        passwords: ports.passwords.clone(),
+        passwords: parts.passwords.clone(),
         session_ender: Arc::clone(&queues.session_ender),
-        presence: Arc::clone(&ports.presence),
-        router: ports.router.clone(),
+        presence: Arc::clone(&parts.presence),
+        router: parts.router.clone(),
         publisher: shared.publisher.clone(),
         observers: Arc::clone(&queues.observers),
         lifecycle: lifecycle.clone(),
@@ -150,19 +150,19 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(config: &EngineConfig, ports: &AssemblyParts, queues: &Queues) -> Self {
-        let access = || Arc::clone(&ports.access);
+    fn new(config: &EngineConfig, parts: &AssemblyParts, queues: &Queues) -> Self {
+        let access = || Arc::clone(&parts.access);
         let limits = Arc::new(UserLimits::new(config));
         Self {
             directory: Arc::new(Directory::new(access())),
             hooks: Arc::new(HookCalls::new(
-                ports.hooks.clone(),
+                parts.hooks.clone(),
                 access(),
                 Arc::clone(&limits),
                 config,
             )),
             limits,
-            publisher: Publisher::new(ports.router.clone(), Arc::clone(&queues.observers)),
+            publisher: Publisher::new(parts.router.clone(), Arc::clone(&queues.observers)),
         }
     }
 }
@@ -170,13 +170,13 @@ impl Shared {
 fn start_workers(
     lifecycle: &Lifecycle,
     config: &EngineConfig,
-    ports: &AssemblyParts,
+    parts: &AssemblyParts,
     queues: &Queues,
     shared: &Shared,
 ) {
     let draining = || lifecycle.draining().clone();
-    let access = || Arc::clone(&ports.access);
-    let router = || Arc::new(ports.router.clone());
+    let access = || Arc::clone(&parts.access);
+    let router = || Arc::new(parts.router.clone());
     let directory = || Arc::clone(&shared.directory);
     let append_ports = AppendPorts {
         access: access(),
@@ -197,16 +197,16 @@ fn start_workers(
     lifecycle.spawn_worker("marks", marks.run(draining()));
     let presence = PresenceWorker::new(
         Arc::clone(&queues.presence),
-        Arc::clone(&ports.presence),
+        Arc::clone(&parts.presence),
         access(),
         router(),
     );
     lifecycle.spawn_worker("presence", presence.run(draining()));
     let rechecks = SessionRecheckWorker::new(Arc::clone(&queues.session_ender));
     lifecycle.spawn_worker("session recheck", rechecks.run(draining()));
-    let readiness = ReadinessWorker::new(Arc::clone(&ports.store), Arc::clone(&queues.readiness));
+    let readiness = ReadinessWorker::new(Arc::clone(&parts.store), Arc::clone(&queues.readiness));
     lifecycle.spawn_worker("readiness", readiness.run(draining()));
-    if let Some(advertiser) = &ports.advertiser {
+    if let Some(advertiser) = &parts.advertiser {
         let advertise = AdvertiseWorker::new(Arc::clone(advertiser), Arc::clone(&queues.readiness), router());
         lifecycle.spawn_worker("advertise", advertise.run(draining()));
     }
@@ -215,18 +215,18 @@ fn start_workers(
 fn dispatcher(
     lifecycle: &Lifecycle,
     config: &EngineConfig,
-    ports: &AssemblyParts,
+    parts: &AssemblyParts,
     queues: &Queues,
     shared: &Shared,
 ) -> Dispatcher {
-    let access = || Arc::clone(&ports.access);
+    let access = || Arc::clone(&parts.access);
     let directory = || Arc::clone(&shared.directory);
     let limits = || Arc::clone(&shared.limits);
     Dispatcher {
         lifecycle: lifecycle.clone(),
         queries: Arc::new(Queries {
             access: access(),
-            router: ports.router.clone(),
+            router: parts.router.clone(),
             lifecycle: lifecycle.clone(),
             lanes: QueryLanes::new(limits()),
         }),
@@ -235,13 +235,13 @@ fn dispatcher(
             access: access(),
             directory: directory(),
             limits: limits(),
-            passwords: ports.passwords.clone(),
+            passwords: parts.passwords.clone(),
             hooks: Arc::clone(&shared.hooks),
             session_ender: Arc::clone(&queues.session_ender),
-            presence: Arc::clone(&ports.presence),
+            presence: Arc::clone(&parts.presence),
         }),
-        contacts: Arc::new(contact_commands(config, ports, shared)),
-        groups: Arc::new(group_commands(config, ports, queues, shared)),
+        contacts: Arc::new(contact_commands(config, parts, shared)),
+        groups: Arc::new(group_commands(config, parts, queues, shared)),
         messages: MessageCommands {
             queue: Arc::clone(&queues.appends),
             access: access(),
@@ -251,7 +251,7 @@ fn dispatcher(
         },
         presence: Arc::new(PresenceCommands {
             access: access(),
-            router: ports.router.clone(),
+            router: parts.router.clone(),
             queue: Arc::clone(&queues.presence),
             limits: limits(),
             max_typing_members: config.max_typing_members,
@@ -260,7 +260,7 @@ fn dispatcher(
             access: access(),
             directory: directory(),
             limits: limits(),
-            router: ports.router.clone(),
+            router: parts.router.clone(),
             marks: Arc::clone(&queues.marks),
             page_limits: PageLimits::from(config),
             draining: lifecycle.draining().clone(),
@@ -268,22 +268,22 @@ fn dispatcher(
     }
 }
 
-fn contact_commands(config: &EngineConfig, ports: &AssemblyParts, shared: &Shared) -> ContactCommands {
+fn contact_commands(config: &EngineConfig, parts: &AssemblyParts, shared: &Shared) -> ContactCommands {
     ContactCommands {
-        access: Arc::clone(&ports.access),
+        access: Arc::clone(&parts.access),
         directory: Arc::clone(&shared.directory),
         limits: Arc::clone(&shared.limits),
         hooks: Arc::clone(&shared.hooks),
         publisher: shared.publisher.clone(),
-        router: ports.router.clone(),
-        presence: Arc::clone(&ports.presence),
+        router: parts.router.clone(),
+        presence: Arc::clone(&parts.presence),
         options: ContactOptions::from(config),
     }
 }
 
-fn group_commands(config: &EngineConfig, ports: &AssemblyParts, queues: &Queues, shared: &Shared) -> GroupCommands {
+fn group_commands(config: &EngineConfig, parts: &AssemblyParts, queues: &Queues, shared: &Shared) -> GroupCommands {
     GroupCommands {
-        access: Arc::clone(&ports.access),
+        access: Arc::clone(&parts.access),
         directory: Arc::clone(&shared.directory),
         limits: Arc::clone(&shared.limits),
         hooks: Arc::clone(&shared.hooks),

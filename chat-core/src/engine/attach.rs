@@ -49,7 +49,7 @@ impl Sessions {
         }
         let access = &self.access;
         self.marks.wait_until_written(caller.user).await;
-        // Of several logins of the device at the same time, only the last reads the conversations.
+        // If the device has logged in again since, this fails before the conversations are read.
         self.require_epoch(caller, device, epoch).await?;
         let (subscription, memberships) = access.read(self.router.subscribe(caller, outbox)).await?;
         let rows = ROWS_PER_QUERY as usize + memberships.len();
@@ -82,7 +82,7 @@ impl Sessions {
     /// Returns the row of a device.
     ///
     /// # Errors
-    /// The login has ended, or a newer one of the device has replaced it.
+    /// The login has ended, a newer one of the device has replaced it, or the store cannot be read.
     async fn require_epoch(
         &self,
         caller: Caller,
@@ -100,7 +100,8 @@ impl Sessions {
         }
     }
 
-    /// Ends the session of a login at `time`, unless the returned guard is dropped earlier.
+    /// Ends the session of a login, and older sessions of the device, at `time`, unless the
+    /// returned guard is dropped or the engine drains earlier.
     fn end_at(&self, time: Timestamp, user: UserId, device: DeviceId, epoch: SessionEpoch) -> DropGuard {
         let remaining = time.0.saturating_sub(self.access.wall_time().0);
         let remaining = Duration::from_millis(u64::try_from(remaining).unwrap_or(0));

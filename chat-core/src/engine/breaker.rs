@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A failure may come from the whole store, or from one locked row. So failures are counted per
-//! [`Scope`]: repeated failures of one conversation count once.
+//! [`Scope`]: while the breaker is closed, repeated failures of one conversation, for example,
+//! count once.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -62,7 +63,8 @@ pub(crate) struct Breaker {
 struct State {
     /// Number of counted failures since the last success.
     failures: u32,
-    /// Scopes of the failures since the last success. Bounded by the threshold.
+    /// Scopes of the counted failures, except [`Scope::NoSharedRows`] and those that were counted
+    /// while the breaker was open. At most as many as the threshold.
     scopes: HashSet<Scope>,
     /// Time from which one request may go through; `None` while the breaker is closed.
     probe_at: Option<Instant>,
@@ -94,7 +96,7 @@ impl Breaker {
 
     /// Records the result of a request that was admitted. Only a store that does not answer counts
     /// as a failure. [`StoreError::Overloaded`] counts as nothing: the store returns it without
-    /// asking the database. Any other error is an answer, and so a success.
+    /// asking the database. Any other result is an answer, and so a success.
     pub(crate) fn record(&self, scope: Scope, error: Option<&StoreError>) {
         match error {
             Some(StoreError::Unavailable(_)) => self.failed(scope, now()),
@@ -109,8 +111,8 @@ impl Breaker {
 
     fn failed(&self, scope: Scope, now: Instant) {
         let mut state = self.state.lock();
-        let open = state.probe_at.is_some();
-        if !open && scope != Scope::NoSharedRows && !state.scopes.insert(scope) {
+        let is_open = state.probe_at.is_some();
+        if !is_open && scope != Scope::NoSharedRows && !state.scopes.insert(scope) {
             return;
         }
         state.failures = state.failures.saturating_add(1);
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn breaker_ignores_requests_that_did_not_reach_the_database() {
+    fn requests_that_did_not_reach_the_database_do_not_end_a_series_of_failures() {
         let breaker = Breaker::new(2, Duration::from_secs(1));
         for _ in 0..2 {
             breaker.record(Scope::NoSharedRows, Some(&StoreError::unavailable("down")));

@@ -41,8 +41,8 @@ pub enum BuildError {
     /// Service discovery, the directory of the cluster's nodes, cannot be reached.
     #[error("service discovery cannot be reached")]
     Discovery(#[from] ClusterError),
-    /// The cost of password hashing is out of range, or the operating system returns no random
-    /// bytes.
+    /// The cost of password hashing is out of range, the operating system returns no random bytes,
+    /// or hashing failed.
     #[error("passwords cannot be hashed")]
     Passwords(#[from] PasswordHashError),
     /// `build` was called outside a tokio runtime.
@@ -50,8 +50,8 @@ pub enum BuildError {
     NoRuntime,
 }
 
-/// Builder of an [`Engine`]. All parts but the store have defaults; the order of calls does not
-/// matter.
+/// Builder of an [`Engine`]. All parts but the store have defaults. The order of calls does not
+/// matter, except for [`hooks`](Self::hooks).
 #[derive(Debug)]
 pub struct EngineBuilder {
     store: Arc<dyn Store>,
@@ -87,8 +87,8 @@ impl EngineBuilder {
     }
 
     /// Connects the engine with other engines on the same store. Default: no bus. Without one,
-    /// engines that find each other through the store ([`Store::heartbeat`]) poll it every second
-    /// for each other's commits.
+    /// engines that find each other through the store ([`Store::heartbeat`]) poll it for each
+    /// other's commits, by default every second.
     #[must_use]
     pub fn bus(mut self, bus: Arc<dyn MessageBus>) -> Self {
         self.bus = Some(bus);
@@ -96,7 +96,8 @@ impl EngineBuilder {
     }
 
     /// Sets service discovery, which announces this node to the cluster and reports the other
-    /// nodes. Default: none, and the node is not announced.
+    /// nodes. Default: none, and the node is not announced. An [operator_only](Self::operator_only)
+    /// engine ignores it.
     #[must_use]
     pub fn discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
         self.discovery = Some(discovery);
@@ -104,7 +105,7 @@ impl EngineBuilder {
     }
 
     /// Sets the presence port, which records the users that are connected. Engines that share a bus
-    /// must share it too. Default: the memory of this engine.
+    /// must share the presence port too. Default: the memory of this engine.
     #[must_use]
     pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
         self.presence = Some(presence);
@@ -137,7 +138,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the clock that gives the time of day. Default: the operating system's clock.
+    /// Sets the clock that gives the time of day. If the store has a clock, the engine stores the
+    /// times of that one, and compares this one with it. Default: the operating system's clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -168,8 +170,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the log from which sessions and feeds get the events that they receive. It has to
-    /// contain every event that the store commits. Default: the store.
+    /// Sets the log from which sessions, and feeds of all conversations, get the events that they
+    /// receive. It has to contain every event that the store commits. Default: the store.
     #[cfg(feature = "unstable")]
     #[must_use]
     pub fn event_log(mut self, event_log: Arc<dyn EventLog>) -> Self {
@@ -203,7 +205,7 @@ impl EngineBuilder {
         let log = self
             .event_log
             .unwrap_or_else(|| Arc::new(StoreEventLog::new(Arc::clone(&self.store))));
-        let parts = RouterParts {
+        let router_parts = RouterParts {
             log,
             bus: self.bus,
             presence: Arc::clone(&presence),
@@ -214,14 +216,14 @@ impl EngineBuilder {
             config: config.router.clone(),
         };
         let router = match self.is_node {
-            true => Router::start(parts).await?,
-            false => Router::start_announcer(parts),
+            true => Router::start(router_parts).await?,
+            false => Router::start_announcer(router_parts),
         };
         read_store_time(&*self.store, &router).await?;
         let me = NodeInfo::new(self.node, incarnation);
         let discovery = self.discovery.filter(|_| self.is_node);
         let advertiser = join_cluster(discovery, me, &router).await?;
-        let ports = AssemblyParts {
+        let parts = AssemblyParts {
             access: Arc::new(StoreAccess::new(
                 Arc::clone(&self.store),
                 Arc::new(router.store_clock(self.clock)),
@@ -237,7 +239,7 @@ impl EngineBuilder {
             router,
             node: self.node,
         };
-        let engine = start(config, epoch, ports);
+        let engine = start(config, epoch, parts);
         if self.is_node {
             check_newest_event(&engine);
         }
@@ -249,8 +251,8 @@ impl EngineBuilder {
 /// logs a warning.
 const MAX_AHEAD_MS: i64 = 60_000;
 
-/// Starts a task that logs a warning if the newest event lies in the future: either the clock is
-/// behind, or a clock was ahead when the event was written.
+/// Starts a task that logs a warning if the newest event lies more than [`MAX_AHEAD_MS`] in the
+/// future: either the clock is behind, or a clock was ahead when the event was written.
 fn check_newest_event(engine: &Engine) {
     let access = Arc::clone(&engine.parts.access);
     engine.parts.lifecycle.spawn_worker("newest event", async move {
@@ -269,8 +271,8 @@ fn check_newest_event(engine: &Engine) {
     });
 }
 
-/// Reads the store's time of day, so that the engine stamps its first events with it. Heartbeats
-/// keep it up to date. Stops the router if that fails.
+/// Reads the store's time of day, so that the engine stamps its first events with it. Later,
+/// heartbeats keep it up to date. If the read fails, stops the router.
 async fn read_store_time(store: &dyn Store, router: &Router) -> Result<(), StoreError> {
     let asked = now();
     match store.time().await {
@@ -288,7 +290,7 @@ async fn read_store_time(store: &dyn Store, router: &Router) -> Result<(), Store
 }
 
 /// Announces the node in the cluster and lets the router watch the other nodes, if service
-/// discovery is configured. Stops the router if that fails.
+/// discovery is configured. If the announcement fails, stops the router.
 async fn join_cluster(
     discovery: Option<Arc<dyn Discovery>>,
     me: NodeInfo,

@@ -17,8 +17,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[non_exhaustive]
 pub enum SessionPolicy {
     /// One session per device, up to [`EngineConfig::max_devices`] devices. A login replaces the
-    /// older session of the same device; a login from one device too many revokes the device that
-    /// logged in or resumed its session least recently.
+    /// older session of the same device. A login from one device too many revokes another device: a
+    /// logged-out one if there is one, otherwise one that is not connected if there is one, and of
+    /// several such devices the one that logged in or resumed its session least recently.
     #[default]
     Replace,
     /// One session per user. A login is refused while another device of the user has a live
@@ -29,8 +30,8 @@ pub enum SessionPolicy {
     RejectNewDevices,
 }
 
-/// Outcome of a command if one of its deciding hooks fails, which means that it panics or times
-/// out.
+/// Outcome of a command if one of its deciding hooks fails, which means that the hook panics or
+/// times out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HookPolicy {
@@ -45,7 +46,8 @@ pub enum HookPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineConfig {
-    /// True if guests may create accounts. Default true.
+    /// True if clients, and the application with [`Engine::register`](super::Engine::register), may
+    /// register accounts. Operators can create accounts in any case. Default true.
     pub allow_registration: bool,
     /// Direct-message policy of a new account, until its user chooses another one. Default
     /// [`DirectPolicy::Friends`].
@@ -70,8 +72,9 @@ pub struct EngineConfig {
     pub session_rotation_interval: Duration,
 
     /// Maximum duration of one request to the store, including the time that it waits in the
-    /// engine; after it, the caller gets `TryAgain`. Default 5 s: users accept that delay, and
-    /// requests to a stuck conversation must not wait longer.
+    /// engine; after it, the caller gets `TryAgain`, or `Busy` for a query that waited for earlier
+    /// ones. Also the maximum time for which a login waits for the authenticator. Default 5 s:
+    /// users accept that delay, and requests to a stuck conversation must not wait longer.
     pub request_timeout: Duration,
     /// Number of consecutive store failures after which requests are refused without asking the
     /// store. Repeated failures of writes to one conversation or one user count once. Default 5.
@@ -111,9 +114,10 @@ pub struct EngineConfig {
     pub hook_timeout: Duration,
     /// Outcome of a command whose deciding hook fails. Default [`HookPolicy::FailClosed`].
     pub hook_policy: HookPolicy,
-    /// Rate at which hooks decide about one user's commands that have no other rate: joining
+    /// Rate at which hooks decide about one user's commands that have no rate of their own: joining
     /// groups, changing the profiles of groups and the user's own, and accepting friend requests.
-    /// Commands that the hooks refuse count too. Default 120 per minute.
+    /// These also count against [`change_rate`](Self::change_rate). Commands that the hooks refuse
+    /// count too. Default 120 per minute.
     pub hook_command_rate: Rate,
     /// Maximum number of observations queued for the observing hooks; further ones are dropped and
     /// counted. Default 4 096.
@@ -150,11 +154,11 @@ pub struct EngineConfig {
     pub direct_conversation_rate: Rate,
     /// Rate at which one user may change contacts, groups, memberships and the own profile, over
     /// all sessions on this node. Commands that are refused or change nothing count too, unless the
-    /// user is told to try again. Messages, and the commands that have one of the rates above, do
-    /// not count. A second limit with the same rate applies to attempts to create groups, request
-    /// friends and invite users, because the charges to the rates of these commands are refunded if
-    /// they fail. It also applies to repetitions of changes by a user who exceeds the first limit.
-    /// Default 60 per minute with a burst of 200.
+    /// user is told to try again. Messages, new groups, friend requests and invitations do not
+    /// count, because they have rates of their own. A second limit with the same rate applies to
+    /// attempts to create groups, request friends and invite users, because the charges to the
+    /// rates of these commands are refunded if they fail. It also applies to repetitions of changes
+    /// by a user who exceeds the first limit. Default 60 per minute with a burst of 200.
     pub change_rate: Rate,
     /// Time for which the inbox of a user announces a friend request, a request to join a group or
     /// an invitation only once if the same user repeats it. A repeated request takes effect
@@ -163,7 +167,7 @@ pub struct EngineConfig {
 
     /// Rate at which one user may send messages, edits, recalls and reactions over all sessions on
     /// this node. A user who exceeds the rate is slowed down: the server reads from the user's
-    /// connection later, and a session in this process gets its answer later, or `Busy` if the
+    /// connection later, and a caller in this process gets its answer later, or `Busy` if the
     /// delay would exceed 2 s. Default 40 a second with a burst of 2 000: twice the default burst
     /// of one connection, over which a client sends what it has queued while it was offline.
     pub message_rate_per_user: Rate,
@@ -173,23 +177,22 @@ pub struct EngineConfig {
     pub page_rate: Rate,
     /// Rate of the rows that queries read for one user over all sessions on this node, and without
     /// one. A query counts as 5 rows, and as one more for each row that it reads: a user, a
-    /// contact, a group, a member or a device; a conversation counts as 4. The login of a session
-    /// counts as a query of all conversations of the user: 4 rows for each that it lists, and one
-    /// for each of the others. A page of history counts as 5, in addition to
-    /// [`page_rate`](Self::page_rate); so do a typing notice, and a mark that the store has to
-    /// check. Beyond the rate, a query is delayed, or refused as busy if it cannot start within
-    /// `request_timeout`, a login is delayed by at most 2 s, and a typing notice is dropped. One
-    /// query delays the next by
-    /// at most 2 s. Default 1 000 rows a second with a burst of 10 000: a client that starts with
-    /// 500 conversations, and lists them, reads a page of each and acknowledges it, stays below the
-    /// burst.
+    /// contact, a group, a member or a device; a conversation counts as 4, and each name in a
+    /// request for users as 6. The login of a session counts as a query of all conversations of the
+    /// user: 4 rows for each that it lists, and one for each of the others. A page of history
+    /// counts as 5, in addition to [`page_rate`](Self::page_rate); so do a typing notice, and a
+    /// mark that the store has to check. Beyond the rate, a query is delayed, or refused as busy if
+    /// it cannot start within `request_timeout`, a login is delayed by at most 2 s, and a typing
+    /// notice is dropped. One query delays the next by at most 2 s. Default 1 000 rows a second
+    /// with a burst of 10 000: a client that starts with 500 conversations, and lists them, reads a
+    /// page of each and acknowledges it, stays below the burst.
     pub read_rate: Rate,
     /// Maximum number of events in a page of history. Default 500.
     pub max_page_events: u32,
     /// Maximum size of the message bodies in a page of history, in bytes. Default 256 KiB.
     pub max_page_bytes: u32,
-    /// Maximum number of users, groups, members or conversations in one answer, and of
-    /// conversations that a login lists: 1 to 500. Default 500.
+    /// Maximum number of users, contacts, groups, members or conversations in one page or result of
+    /// a search, and of conversations that a login lists: 1 to 500. Default 500.
     pub max_list_length: u32,
 
     /// Maximum time for which an acknowledgement or read mark waits for others, to be written
@@ -200,11 +203,11 @@ pub struct EngineConfig {
     /// further waiting, and the maximum number of marks written in one transaction. Default 512.
     pub max_mark_batch: usize,
     /// Maximum number of queued marks, about 200 bytes each; marks accumulate while the store is
-    /// unavailable. A further mark is dropped; the next mark of the same conversation replaces it.
-    /// Default 65 536.
+    /// unavailable. A further mark is refused as busy; the next mark of the same conversation
+    /// replaces it. Default 65 536.
     pub max_queued_marks: usize,
-    /// Maximum number of marks queued for one user. Default 4 096: a device that reconnects
-    /// acknowledges in every conversation.
+    /// Maximum number of marks queued for one user; a further mark is refused as busy. A device
+    /// that reconnects acknowledges in every conversation, so the default is 4 096.
     pub max_queued_marks_per_user: usize,
     /// Maximum number of members of a group whose members receive receipts of delivery and reading.
     /// Default 200: the number of receipts grows with the square of the number of members.
@@ -282,7 +285,8 @@ macro_rules! require {
 }
 
 impl EngineConfig {
-    /// Checks that every field is in its range.
+    /// Checks the fields whose values are restricted; those of `passwords`, `throttle` and `router`
+    /// are not checked here.
     ///
     /// # Errors
     /// The name of the first invalid field, and its valid values.
@@ -327,10 +331,14 @@ impl EngineConfig {
             "at least max_mark_batch"
         );
         require!(self.max_queued_marks_per_user, positive, "at least 1");
-        require!(self.change_rate, positive_rate, "at least 1");
-        require!(self.message_rate_per_user, positive_rate, "at least 1");
-        require!(self.page_rate, positive_rate, "at least 1");
-        require!(self.read_rate, positive_rate, "at least 1");
+        require!(self.change_rate, positive_rate, "a rate with a count of at least 1");
+        require!(
+            self.message_rate_per_user,
+            positive_rate,
+            "a rate with a count of at least 1"
+        );
+        require!(self.page_rate, positive_rate, "a rate with a count of at least 1");
+        require!(self.read_rate, positive_rate, "a rate with a count of at least 1");
         require!(self.max_page_events, positive_u32, "at least 1");
         require!(self.max_page_bytes, positive_u32, "at least 1");
         require!(self.max_list_length, is_list_length, "1 to 500");

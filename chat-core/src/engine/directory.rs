@@ -139,7 +139,8 @@ impl Directory {
         }
     }
 
-    /// Returns the id of a user. An id is returned as it is, even if no such user exists.
+    /// Returns the id of a user. An id is returned as it is, even if no such user exists; a name
+    /// that no account has fails with `NotFound`.
     pub(super) async fn user_id(&self, user: &UserRef) -> Result<UserId, CommandError> {
         match user {
             UserRef::Id(id) => Ok(*id),

@@ -89,8 +89,8 @@ impl CommandError {
     pub(crate) fn try_again() -> Self {
         Self::new(
             ReplyCode::TryAgain,
-            "the server's store has not confirmed this, so it may or may not have been done; a message may be sent again \
-             with the same client message id, look before you repeat anything else",
+            "the server has not confirmed this, so it may or may not have been done; a message may be sent again with the \
+             same client message id, look before you repeat anything else",
         )
         .retry_after(Duration::from_secs(1))
     }
@@ -114,8 +114,8 @@ impl CommandError {
         .retry_after(Duration::from_secs(5))
     }
 
-    /// Returns this error as that of a command that has written something already, so that it does
-    /// not suggest that nothing was done.
+    /// Returns this error as that of a command that has written something already. Replaces `Busy`
+    /// and `TryAgain`, whose texts may say or suggest that nothing was done.
     pub(crate) fn after_commit(self) -> Self {
         if matches!(self.code, ReplyCode::Busy | ReplyCode::TryAgain) {
             Self::try_again()
@@ -124,7 +124,8 @@ impl CommandError {
         }
     }
 
-    /// Returns the error for a login at a node whose clock is wrong. Another node may accept it.
+    /// Returns the error for a registration, login or resume at a node whose clock is wrong.
+    /// Another node may accept it.
     pub(crate) fn clock_is_wrong() -> Self {
         Self::new(
             ReplyCode::TryAgain,

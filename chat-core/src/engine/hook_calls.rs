@@ -25,10 +25,15 @@ use crate::panics;
 
 /// The application's deciding hooks, in the order in which they are asked.
 ///
-/// Each `before_…` method fails if a hook refuses the command, with the error that the hook gives.
-/// It also fails if a rate is exceeded, or if what the hooks need to know cannot be read from the
-/// store. If hooks can change the request, the method returns it in the form that they allow.
-/// Without hooks, the method allows the request unchanged and does not read the store.
+/// Each `before_…` method fails if a hook refuses the command, with the code and text that the hook
+/// gives, or if a hook fails and the [`HookPolicy`] refuses. Before it asks, it also fails if what
+/// the hooks need to know is not found or cannot be read from the store. If hooks can change the
+/// request, the method returns it in the form that they allow. Without hooks, the method allows the
+/// request unchanged, and neither reads the store nor charges a rate.
+///
+/// The methods for changes of a profile or of an existing group, for joining, and for accepting a
+/// friend request charge [`UserLimits::hook_commands`], and fail if that rate is exceeded. The
+/// charge is refunded if the hooks are not asked.
 #[derive(Debug)]
 pub(super) struct HookCalls {
     hooks: Arc<[Arc<dyn Hooks>]>,
@@ -65,7 +70,7 @@ impl HookCalls {
     }
 
     /// Asks the hooks whether an account may be registered, and with which name, password and
-    /// display name.
+    /// display name. Charges no rate: the caller has charged the rate of the source.
     pub(super) async fn before_register(
         &self,
         source: Source,
@@ -252,7 +257,7 @@ impl HookCalls {
     }
 
     /// Returns a group's profile, and the user's role if the user is a member. Fails if the group
-    /// does not exist or is hidden from the user.
+    /// does not exist or is hidden from the user, or if the store cannot be read.
     async fn group(&self, user: UserId, group: ConversationId) -> Result<(GroupInfo, Option<Role>), CommandError> {
         let store = self.access.store();
         let row = self.access.read(store.conversation(group));
@@ -278,7 +283,7 @@ impl HookCalls {
     }
 
     /// Asks one hook after the other, each about the request in the form that the previous hook
-    /// returned. All hooks together have to decide within the timeout.
+    /// returned, until one refuses. All hooks together have to decide within the timeout.
     async fn ask_all<'a, T: Clone>(
         &'a self,
         request: T,

@@ -12,7 +12,7 @@ use super::panics::contain;
 use crate::panics;
 
 /// Starts the tasks of an engine, and ends them in two steps: draining refuses new commands and
-/// finishes running ones, and stopping cancels every task.
+/// lets running ones finish, and stopping cancels every task.
 #[derive(Clone, Debug)]
 pub(super) struct Lifecycle {
     tasks: TaskTracker,
@@ -47,7 +47,8 @@ impl Lifecycle {
         &self.stop
     }
 
-    /// Runs a worker until the engine stops. A panic of the worker is logged with its name.
+    /// Runs a worker in a separate task until it ends or the engine stops. A panic of the worker is
+    /// logged with its name.
     pub(super) fn spawn_worker(&self, name: &'static str, worker: impl Future<Output = ()> + Send + 'static) {
         let worker = async move {
             panics::run_worker(name, worker).await;
@@ -56,8 +57,9 @@ impl Lifecycle {
     }
 
     /// Runs a command in a separate task, so that a caller that drops the future does not cancel
-    /// the command. Refuses it with `ShuttingDown` while the engine drains, and with `Busy` if the
-    /// maximum number of commands is running.
+    /// the command. Refuses it with `ShuttingDown` once the engine drains, and with `Busy` if the
+    /// maximum number of commands is running. A panic of the command becomes an internal error; if
+    /// the engine stops before the command has ended, the error is `TryAgain`.
     pub(super) fn spawn_command<T: Send + 'static>(
         &self,
         command: impl Future<Output = Result<T, CommandError>> + Send + 'static,
@@ -75,8 +77,10 @@ impl Lifecycle {
         })
     }
 
-    /// Runs a query in a separate task, so that it does not depend on a caller that polls the
-    /// future. Unlike a command, a query needs no permit: the queries of one user take turns.
+    /// Runs a query, or the check of a mark, in a separate task, so that it does not depend on a
+    /// caller that polls the future. Unlike a command, it needs no permit, because the queries of
+    /// one user take turns and a check reads few rows; and it is not refused while the engine
+    /// drains.
     pub(super) fn spawn_query<T: Send + 'static>(
         &self,
         query: impl Future<Output = Result<T, CommandError>> + Send + 'static,
@@ -84,7 +88,8 @@ impl Lifecycle {
         self.spawn_answering(contain(query))
     }
 
-    /// Runs work in a separate task until the engine stops, and returns its answer.
+    /// Runs work in a separate task, and returns its answer, or `TryAgain` if the engine stops
+    /// first.
     fn spawn_answering<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, CommandError>> + Send + 'static,
@@ -110,7 +115,7 @@ impl Lifecycle {
         self.stop.cancel();
     }
 
-    /// Waits until every task has ended. Must be called after [`drain`](Self::drain).
+    /// Waits until every task has ended. Does not return before [`drain`](Self::drain) was called.
     pub(super) async fn ended(&self) {
         self.tasks.wait().await;
     }

@@ -61,8 +61,9 @@ impl UserLimit {
         Ok(())
     }
 
-    /// Charges one command to a user, even if the user exceeds the rate. Returns the time for which
-    /// the caller has to slow the user down; zero within the rate.
+    /// Charges one command to a user, even if the user exceeds the rate. Returns the time until the
+    /// rate would have allowed the command, for which the caller has to slow the user down; zero
+    /// within the rate.
     pub(crate) fn charge_paced(&self, user: UserId) -> Duration {
         if self.rate.per.is_zero() {
             return Duration::ZERO;
@@ -149,16 +150,17 @@ pub(crate) struct UserLimits {
     pub(crate) friend_requests: Arc<UserLimit>,
     pub(crate) invitations: Arc<UserLimit>,
     pub(crate) direct_conversations: Arc<UserLimit>,
-    /// Limit on commands that hooks decide about and that have no other rate limit.
+    /// Limit on commands that hooks decide about and that have no rate of their own; see
+    /// [`EngineConfig::hook_command_rate`].
     pub(crate) hook_commands: Arc<UserLimit>,
-    /// Limit on changes that have no other rate limit.
+    /// Limit on changes that have no rate of their own; see [`EngineConfig::change_rate`].
     pub(crate) changes: Arc<UserLimit>,
     /// Limit on attempts of commands whose own charge may be refunded or missing; see
     /// [`charge_attempt`](Self::charge_attempt).
     attempts: UserLimit,
     pub(crate) messages: UserLimit,
     pub(crate) pages: UserLimit,
-    /// Limit on the rows that queries read.
+    /// Limit on the rows that are read for a user; see [`EngineConfig::read_rate`].
     reads: UserLimit,
 }
 
@@ -179,8 +181,8 @@ impl UserLimits {
         }
     }
 
-    /// Charges rows that a command reads for a user. This does not delay the command itself, but
-    /// the next reads of the user, by [`MAX_READ_DELAY`] at most.
+    /// Charges rows that a command or login reads for a user. This does not delay the command or
+    /// login itself, but the next reads of the user, by [`MAX_READ_DELAY`] at most.
     pub(crate) fn charge_read(&self, user: UserId, rows: u32) {
         self.reads.charge_up_to(user, rows, MAX_READ_DELAY);
     }

@@ -14,7 +14,8 @@ use crate::sync::Mutex;
 /// commands and receives the same pushes as the session of a remote client. It ends when it is
 /// dropped. If the engine ends it, for example because the user was disabled, or the device was
 /// revoked or logged in again, its commands are refused with
-/// [`Fenced`](crate::model::ReplyCode::Fenced).
+/// [`Fenced`](crate::model::ReplyCode::Fenced). The shutdown of the engine ends it too; then its
+/// commands are refused with [`ShuttingDown`](crate::model::ReplyCode::ShuttingDown).
 #[derive(Debug)]
 pub struct LocalSession {
     engine: Engine,
@@ -72,7 +73,8 @@ impl LocalSession {
     }
 
     /// Executes a command. Unlike the future of [`Commands::execute`], the returned future does not
-    /// borrow from the session. Messages above the user's rate are answered later; see
+    /// borrow from the session. Messages above the user's rate are answered later, or refused with
+    /// `Busy`; see
     /// [`EngineConfig::message_rate_per_user`](super::EngineConfig::message_rate_per_user).
     ///
     /// # Errors
@@ -84,8 +86,9 @@ impl LocalSession {
         self.engine.execute_paced(self.caller, command)
     }
 
-    /// Returns the next push, or `None` once the session has ended. The last push is
-    /// [`Push::Closed`] if the session was ended by the engine.
+    /// Waits for the next push and returns it, or returns `None` once the session has ended. The
+    /// last push is [`Push::Closed`] if the engine has ended the session, unless it did so by
+    /// shutting down. Only one task may wait at a time.
     ///
     /// # Cancel safety
     /// Safe: a push that was not returned is returned by the next call.

@@ -7,14 +7,15 @@
 //! reads ─────────────────────────────────────────────────┴─► store_access ─► store
 //! ```
 //!
-//! A command comes in through a session or [`Engine::acting_as`]. Messages and group changes go to
-//! the `appender`, which has one queue (lane) for each conversation and commits messages in
-//! batches. Other changes run as a unit of work in a separate task. A unit of work is an
-//! `Operation`: it takes its locks, checks that the caller may still act (`fence`) and has the
-//! permission (`policy`), and appends its events through `log`. `store_access` runs it in one
-//! transaction, with deadlines, circuit breakers and retries, and its events go to the
-//! [`router`](crate::router) once it is committed. Reads go through `store_access` without a
-//! transaction.
+//! A command comes in through a session, [`Engine::acting_as`] or an [`Operator`]. Messages and
+//! changes of existing groups go to the `appender`, which has one queue (lane) for each
+//! conversation and commits messages in batches. Acknowledgements and read marks are queued in
+//! `workers/marks` and written together. Other changes run as a unit of work in a separate task. A
+//! unit of work is an `Operation`: it takes its locks, checks that the caller may still act
+//! (`fence`) and has the permission (`policy`), and appends its events through `log`.
+//! `store_access` runs it in one transaction, with deadlines, circuit breakers and retries, and its
+//! events go to the [`router`](crate::router) once it is committed. Reads go through `store_access`
+//! without a transaction.
 //!
 //! A [`feed`](Engine::feed) reads the logs independently of commands, for programs that process
 //! every event.
@@ -208,7 +209,7 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Refuses registrations and logins while this node's clock is wrong.
+    /// Refuses registrations, logins and resumes while this node's clock is wrong.
     fn check_clock(&self) -> Result<(), CommandError> {
         if self.parts.router.is_clock_wrong() {
             return Err(CommandError::clock_is_wrong());
@@ -254,8 +255,8 @@ impl Engine {
     }
 
     /// Executes a command of a caller without a connection. If the user exceeds the message rate,
-    /// the engine delays the answer, because there is no connection from which a server could stop
-    /// reading.
+    /// the engine delays the answer, or refuses the message if the delay would be too long, because
+    /// there is no connection from which a server could stop reading.
     fn execute_paced(&self, caller: Caller, command: Command) -> CommandFuture {
         self.parts.commands.execute_paced(caller, command)
     }
@@ -272,9 +273,9 @@ impl Engine {
     ///
     /// It counts as a login of `device`: it ends an older session of that device, it makes the user
     /// online, and a new device counts towards the user's
-    /// [`max_devices`](EngineConfig::max_devices), so that it may evict the device that logged in
-    /// or resumed its session least recently. So do not start a session for each request of an
-    /// application; use [`acting_as`](Self::acting_as).
+    /// [`max_devices`](EngineConfig::max_devices), so that another device may be revoked, as
+    /// [`SessionPolicy`] says. So do not start a session for each request of an application; use
+    /// [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: the user does not exist. Other codes as for a login: for
@@ -316,7 +317,7 @@ impl Engine {
         self.parts.commands.pace(caller, command)
     }
 
-    /// Returns the store epoch, which changes when a backup is restored.
+    /// Returns the [`StoreEpoch`].
     #[must_use]
     pub(crate) fn store_epoch(&self) -> StoreEpoch {
         self.parts.epoch
@@ -395,7 +396,7 @@ impl Engine {
 
     /// Waits until everything that this engine committed has been announced on the bus. Returns
     /// whether the bus accepted all announcements; other nodes find unannounced commits in the
-    /// store a little later. Without a bus it returns at once.
+    /// store a little later. Without a bus, returns `true` at once.
     ///
     /// Nodes repeat their announcements while they run, so only programs that end soon after a
     /// change need this.

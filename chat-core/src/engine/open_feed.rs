@@ -13,22 +13,26 @@ impl Engine {
     /// its [acknowledgement](super::FeedItem::done) when the feed was closed, or when the node
     /// crashed or lost its lease.
     ///
-    /// Several nodes may open the same feed. They divide the conversations into 16 shards between
-    /// them. When a node closes the feed, other nodes take over its shards. After a node has
-    /// crashed, they do so within [`lease_ttl`](FeedOptions::lease_ttl) and a fifth of it. A node
-    /// that joins gets its share as soon as the other nodes have processed their events in flight.
+    /// Several nodes may open the same feed. The conversations are divided into 16 shards, and the
+    /// nodes share these. When a node closes the feed, other nodes take over its shards. After a
+    /// node has crashed, they usually do so within [`lease_ttl`](FeedOptions::lease_ttl) and a
+    /// fifth of it. A node that joins usually gets its share within two fifths of `lease_ttl`, plus
+    /// the time in which the other nodes process the events in flight of the shards that they give
+    /// up.
     ///
-    /// An event that this node commits is handed out at once. An event that another node commits
-    /// follows within about a second, because it is announced on the bus or, without a bus, found
-    /// by polling the store. Every 30 s, or less often in a large store, a scan of the store finds
-    /// events that were never announced. A slow consumer delays only itself: at most
-    /// [`max_in_flight`](FeedOptions::max_in_flight) events are in memory. While the store is down,
-    /// the feed waits.
+    /// An event is handed out at once if the node that committed it holds the lease of its shard,
+    /// and otherwise within about a second, because it is announced on the bus or, without a bus,
+    /// found by polling the store. About every 30 s
+    /// ([`sweep_interval`](super::RouterConfig::sweep_interval)), or less often in a large store, a
+    /// scan of the store finds events that were never announced. A slow consumer delays only
+    /// itself: at most [`max_in_flight`](FeedOptions::max_in_flight) events are in memory. While
+    /// the store is down, the feed waits.
     ///
     /// The feed ends when the engine shuts down; then [`Feed::next`] returns `None`.
     ///
     /// # Errors
-    /// [`FeedError`]; nothing was opened.
+    /// [`FeedError`]; no feed was opened. After [`FeedError::Store`], leases that this call may
+    /// have claimed remain until they expire.
     ///
     /// # Cancel safety
     /// If the future is dropped, this call opens no feed, but leases that it claimed remain until

@@ -43,6 +43,7 @@ pub(crate) struct WriteIntents(Arc<Mutex<Vec<UnconfirmedCommit>>>);
 
 impl WriteIntents {
     /// Records that these events of one conversation, in ascending order, are about to be written.
+    /// Records nothing if there are none.
     pub(crate) fn record(&self, events: &[Event]) {
         if let (Some(first), Some(last)) = (events.first(), events.last()) {
             self.0.lock().push(UnconfirmedCommit {

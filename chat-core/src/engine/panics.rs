@@ -12,10 +12,14 @@ pub(super) async fn contain<T>(work: impl Future<Output = Result<T, CommandError
     })
 }
 
-/// Runs work of a feed. Logs a panic of the work and turns it into an internal error.
+/// Runs work of a feed. Logs a panic of the work and turns it into an internal error, after which
+/// the feed repeats the work, unless it is the last one: to release the leases of a closing feed.
 pub(super) async fn contain_feed<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     panics::catch(work).await.unwrap_or_else(|panic| {
-        tracing::error!(panic = panic.text(), "a feed panicked; it repeats the work");
+        tracing::error!(
+            panic = panic.text(),
+            "the work of a feed panicked; unless the feed is closing, it repeats the work"
+        );
         Err(CommandError::internal())
     })
 }

@@ -21,10 +21,10 @@ use crate::service::CommandResult;
 /// of a store that hangs reaches its own limit, which the circuit breaker counts.
 const FIRST_READ_MARGIN: Duration = Duration::from_millis(100);
 
-/// Executes commands that have no unit of work. A unit of work starts with a fence, the check that
-/// the caller may still act; here the caller is checked before the command. A session of this node
-/// may act until its outbox is closed, which is checked without a read of the store. Other callers
-/// are checked in the store.
+/// Executes commands that have no unit of work. A unit of work contains a fence, the check that the
+/// caller may still act; here the caller is checked before the command. A session of this node may
+/// act until its outbox is closed, which is checked without a read of the store. Other callers are
+/// checked in the store.
 ///
 /// If the session ends while the command runs, the caller gets the answer only if the login is
 /// still valid.
@@ -41,13 +41,15 @@ impl Queries {
     /// not poll the future delays no other query of the user.
     ///
     /// # Errors
-    /// Those of the query. After the deadline, `Busy` if the query still waits for its turn, and
-    /// `TryAgain` if it does not.
+    /// Those of the query, and those of [`check_caller`]. `Busy` if the query still waits for its
+    /// turn at the deadline, or would have to. `TryAgain` if it has begun and has no answer at the
+    /// deadline, or when the limit on all of its reads is reached. `ShuttingDown` if the engine
+    /// drains while the query waits.
     ///
     /// # Cancel safety
     /// If the future is dropped, a query that waits for its turn is not executed. A query that
-    /// already reads the store ends its turn when the store has answered, because the store may
-    /// still be working on it.
+    /// already reads the store runs on, and ends its turn when the store has answered or the limit
+    /// on its reads is reached, because the store may still be working on it.
     pub(super) async fn run<F>(
         self: Arc<Self>,
         caller: Caller,
@@ -77,7 +79,8 @@ impl Queries {
             let latest = queries.access.deadline() + FIRST_READ_MARGIN;
             within(latest, queries.run_checked(caller, async move { query(permit).await })).await
         };
-        // The task outlasts the deadline only if the store does not answer in time.
+        // A query whose turn has come has waited for it until the deadline at most, so the task
+        // outlasts the deadline only while the store does not answer.
         let answer = timeout_at(deadline.into(), self.lifecycle.spawn_query(work)).await;
         answer.unwrap_or_else(|_| match has_entered.load(Ordering::Relaxed) {
             true => Err(CommandError::try_again()),

@@ -1,9 +1,9 @@
-//! [`QueryLanes`]: fair queuing of the queries of users. At most one query of each user reads the
-//! store at a time.
+//! [`QueryLanes`]: fair queuing of the queries of users. At most one query of each user on this
+//! node reads the store at a time.
 //!
-//! A store serves reads in the order in which they arrive. Since the store has at most one query of
-//! each user, the queries of a user who asks for much wait for each other, in the lane of this
-//! user, and do not delay other users.
+//! A store serves reads in the order in which they arrive. Since a node gives it at most one query
+//! of each user at a time, the queries of a user who asks for much wait for each other, in the lane
+//! of this user, and hardly delay other users.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -31,7 +31,8 @@ pub(super) const ROWS_PER_CONVERSATION: usize = 4;
 
 /// Queues of queries that wait for their turn to read the store: a lane for each session, and
 /// behind these a lane for each user. So the sessions of a user take turns, and one that asks for
-/// much does not keep the queries of the others from being answered.
+/// much does not keep the queries of the others from being answered. The queries that an
+/// application makes for a user count as those of one session, and so do those that operators make.
 #[derive(Debug)]
 pub(super) struct QueryLanes {
     sessions: Lanes<(UserId, Origin)>,
@@ -46,8 +47,9 @@ pub(super) struct QueryLanes {
 pub(super) struct QueryPermit {
     limits: Arc<UserLimits>,
     user: UserId,
+    /// Number of rows that the user will be charged for.
     rows: u32,
-    /// Dropped after the user was charged, so that the next query waits for the charge.
+    /// Dropped after the user was charged, so that the charge already delays the next query.
     _turns: (Turn<UserId>, Turn<(UserId, Origin)>),
 }
 
@@ -65,7 +67,7 @@ impl QueryLanes {
     /// of reads allows a query.
     ///
     /// # Errors
-    /// `Busy`, if this would take until after the deadline.
+    /// `Busy`, if this would take until the deadline or longer.
     ///
     /// # Cancel safety
     /// If the future is dropped, the query loses its place.
@@ -131,7 +133,8 @@ struct Turn<K: Copy + Eq + Hash> {
 impl<K: Copy + Eq + Hash> Lanes<K> {
     async fn turn(&self, key: K) -> Turn<K> {
         let lane = Arc::clone(self.0.lock().entry(key).or_default());
-        // Exists before the wait, so that a dropped future removes an empty lane too.
+        // The turn exists before the wait, so that dropping this future removes the lane if it is
+        // empty then.
         let mut turn = Turn {
             lanes: Arc::clone(&self.0),
             key,
@@ -242,9 +245,12 @@ mod tests {
             permit.add_rows(rows);
             Ok::<_, CommandError>(now() - started)
         };
+        // With `ROWS_PER_QUERY`, 300 rows: 100 beyond the burst, from which the rate recovers in a
+        // second.
         assert_eq!(query(1, 295).await, Ok(Duration::ZERO));
         let delay = query(1, 10_000).await.unwrap();
         assert!((second..second + second / 10).contains(&delay), "{delay:?}");
+        // However many rows a query reads, it delays the next one by two seconds at most.
         let delay = query(1, 10_000).await.unwrap();
         assert!((2 * second..2 * second + second / 10).contains(&delay), "{delay:?}");
         assert_eq!(query(2, 0).await, Ok(Duration::ZERO));

@@ -11,8 +11,8 @@ use crate::model::{Caller, Command, Login, LoginGrant, Registration, Resume, Sou
 use crate::router::Outbox;
 use crate::service::{AttachedSession, ChatService, CommandError, CommandFuture, Readiness};
 
-/// Each method forwards to the engine's inherent method of the same name, so that embedders need
-/// not import the trait.
+/// Each method forwards to the engine's inherent method of the same name. The inherent methods that
+/// embedders call are public, so that embedders need not import the trait.
 #[async_trait]
 impl ChatService for Engine {
     async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError> {

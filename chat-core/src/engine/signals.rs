@@ -1,5 +1,5 @@
-//! Decides which users see a user's signals: that the user is typing, and the user's delivery and
-//! read marks.
+//! Decides which users see a user's signals in direct conversations: that the user is typing, and
+//! the user's receipts (delivery and read marks).
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,9 +25,9 @@ pub(super) async fn may_signal(access: &StoreAccess, user: UserId, peer: UserId)
     policy::check_direct(DirectPermission::Signal, relation, accepts).is_ok()
 }
 
-/// Clears `peer`, and so the peer's delivery and read marks, in the views of the direct
-/// conversations in which `user` may not see the signals of the peer. The rule is the one by which
-/// [`may_signal`] decides whether `user` gets receipts from the peer.
+/// Clears `peer`, and so the peer's receipts, in the views of the direct conversations in which
+/// `user` may not see the signals of the peer. The rule is the one by which [`may_signal`] decides
+/// whether `user` gets receipts from the peer.
 pub(super) async fn hide_peers(
     access: &StoreAccess,
     user: UserId,

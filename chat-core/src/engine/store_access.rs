@@ -18,8 +18,10 @@ use crate::router::{Router, UnconfirmedCommit};
 use crate::store::{Store, StoreError, StoreExt};
 use crate::time::now;
 
-/// Pause before a unit of work is retried; doubles with each retry up to a second.
+/// Pause before a unit of work is retried; doubles with each further pause up to
+/// [`MAX_RETRY_PAUSE`].
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
+/// Maximum pause before a unit of work is retried.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Maximum number of runs of a unit of work that ends with [`Rejection::Outdated`].
@@ -38,7 +40,7 @@ impl CommitTracker for Router {
 }
 
 /// Access of the engine to the store. Every call has a deadline. Reads and writes have separate
-/// circuit breakers; while a breaker is open, its calls fail at once.
+/// circuit breakers; while a breaker is open, its calls fail at once, except for probes.
 #[derive(Debug)]
 pub(super) struct StoreAccess {
     store: Arc<dyn Store>,
@@ -218,8 +220,8 @@ impl StoreAccess {
         })
     }
 
-    /// Writes to the store without a unit of work, within the deadline. While the breaker is open,
-    /// returns `None` and does not poll `write`.
+    /// Writes to the store without a unit of work, within the deadline. If the breaker of writes
+    /// does not admit the call, returns `None` and does not poll `write`.
     pub(super) async fn write<T>(
         &self,
         scope: Scope,

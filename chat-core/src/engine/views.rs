@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::store::MembershipView;
 
-/// Reads the public profiles of these users.
+/// Reads the public profiles of these users. Ids without an account are left out.
 pub(super) async fn user_infos(
     access: &StoreAccess,
     ids: &[UserId],
@@ -29,7 +29,8 @@ pub(super) async fn user_infos(
 ///
 /// # Errors
 /// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may not read the conversation.
-/// Otherwise the errors of [`StoreAccess::read`].
+/// [`Internal`](crate::model::ReplyCode::Internal): [`membership_info`] returns `None`. Otherwise
+/// the errors of [`StoreAccess::read`].
 pub(super) async fn conversation_info(
     access: &StoreAccess,
     caller: Caller,
@@ -46,7 +47,8 @@ pub(super) async fn conversation_info(
 }
 
 /// Converts a user's memberships to the user's view of the conversations, the one with the newest
-/// event first. Leaves out those for which [`membership_info`] returns `None`.
+/// event first. Reads the profiles of peers from the store, and hides the marks of peers that the
+/// user may not see. Leaves out the memberships for which [`membership_info`] returns `None`.
 pub(super) async fn conversation_infos(
     access: &StoreAccess,
     user: UserId,
@@ -76,8 +78,8 @@ pub(super) fn without_descriptions(mut infos: Vec<ConversationInfo>) -> Vec<Conv
     infos
 }
 
-/// Returns whether a conversation has ended for the user, and the device has acknowledged
-/// everything that the user may read of it. The reply to a login leaves such
+/// Returns whether a conversation has ended for the user, and the device for which `membership` was
+/// read has acknowledged everything that the user may read of it. The reply to a login leaves such
 /// conversations out, and so do lists, unless the query includes ended ones.
 pub(super) fn is_ended_and_received(membership: &MembershipView) -> bool {
     let (row, member) = (&membership.conversation, &membership.member);
@@ -86,7 +88,9 @@ pub(super) fn is_ended_and_received(membership: &MembershipView) -> bool {
 }
 
 /// Keeps those of a user's memberships that the reply to a login lists: the inbox, and the others
-/// with the newest events, together up to `limit`. Returns them, and whether there are more.
+/// with the newest events, together up to `limit`. Those that have
+/// [ended and were received](is_ended_and_received) are dropped first. Returns the kept ones, and
+/// whether `limit` has left out others.
 pub(super) fn newest_memberships(mut memberships: Vec<MembershipView>, limit: u32) -> (Vec<MembershipView>, bool) {
     memberships.retain(|membership| !is_ended_and_received(membership));
     let last_time = |membership: &MembershipView| {
@@ -162,9 +166,10 @@ fn membership_info(
     })
 }
 
-/// Returns a conversation as this member may see it: for a former member, a group as it was when
-/// the member left, or as [`unknown_state`] describes it if the store has no snapshot of that
-/// state.
+/// Returns a conversation with the fields that this member may see. For a former member of a group,
+/// the profile, member count and last time are those from when the member left, or those of
+/// [`placeholder_snapshot`] if the store has no snapshot from then, and `members_version` is not
+/// above the last event that the member may read. Other conversations are returned unchanged.
 fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<GroupSnapshot>) -> Conversation {
     let Some(until_seq) = member
         .until_seq
@@ -172,7 +177,7 @@ fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<G
     else {
         return conversation;
     };
-    let snapshot = snapshot.unwrap_or_else(|| unknown_state(conversation.id));
+    let snapshot = snapshot.unwrap_or_else(|| placeholder_snapshot(conversation.id));
     Conversation {
         group: Some(snapshot.profile),
         member_count: snapshot.member_count,
@@ -184,7 +189,7 @@ fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<G
 
 /// Returns what a former member sees of a group if the store has no snapshot from the time when the
 /// member left: `#` and the group's id as its name, and no other property of the group.
-fn unknown_state(group: ConversationId) -> GroupSnapshot {
+fn placeholder_snapshot(group: ConversationId) -> GroupSnapshot {
     GroupSnapshot {
         profile: GroupProfile {
             name: format!("#{group}"),

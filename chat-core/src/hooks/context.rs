@@ -27,7 +27,8 @@ pub struct AppendContext {
     /// Sender of the draft.
     pub actor: Actor,
     /// Conversation that the draft is sent to. `None` for a direct conversation that does not exist
-    /// yet; it is opened if the hooks allow the draft.
+    /// yet; the engine opens it after the hooks have allowed the draft, if the sender may write to
+    /// the peer.
     pub conversation: Option<ConversationId>,
     /// Peer, group or inbox that the draft is sent to.
     pub target: AppendTarget,

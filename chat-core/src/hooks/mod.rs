@@ -62,13 +62,13 @@ impl<T> Verdict<T> {
 /// The application's own rules. Every method has a default that changes nothing.
 ///
 /// A hook that decides about a draft or about a change of a group runs while the later drafts and
-/// changes of the same session wait, so it should answer quickly. Other sessions do not wait for
-/// it. Deciding hooks are not asked about actions of an
+/// group changes of the same session wait, so it should answer quickly. Other sessions do not wait
+/// for it. Deciding hooks are not asked about actions of an
 /// [operator](crate::engine::Engine::operator), except about commands that the operator executes
 /// for a user.
 #[async_trait]
 pub trait Hooks: Debug + Send + Sync + 'static {
-    /// Decides about a registration: of a guest, or with
+    /// Decides about a registration: by a client that has not logged in, or with
     /// [`Engine::register`](crate::engine::Engine::register).
     ///
     /// It is not called for accounts that the application itself creates: those of users whom its
@@ -89,8 +89,8 @@ pub trait Hooks: Debug + Send + Sync + 'static {
 
     /// Decides about a draft before it is appended: a message, but also an edit, a recall or a
     /// reaction. A rule about texts should check [`Draft::written_text`], which includes the text
-    /// of edits; otherwise users could evade the rule by editing. The returned draft is stored,
-    /// with its original idempotency key.
+    /// of edits; otherwise users could evade the rule by editing. If the engine accepts the content
+    /// of the returned draft, it is stored under the idempotency key of the original draft.
     async fn before_append(&self, context: &AppendContext, draft: Draft) -> Verdict<Draft> {
         let _ = context;
         Verdict::Allow(draft)
@@ -108,7 +108,8 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         Verdict::Allow(changes)
     }
 
-    /// Decides whether a user may join a group, accept an invitation to it, or ask to join it.
+    /// Decides whether a user may join a group, accept an invitation to it, or ask to join it, and
+    /// with which note for the group's admins.
     async fn before_join(&self, context: &GroupContext, note: Note) -> Verdict<Note> {
         let _ = context;
         Verdict::Allow(note)

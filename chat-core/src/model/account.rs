@@ -35,7 +35,7 @@ pub struct Account {
     pub password_hash: Option<String>,
     /// Users who may send direct messages to the user.
     pub direct_policy: DirectPolicy,
-    /// True if the user may not log in.
+    /// True if the user may not log in, and no application or operator may act for the user.
     pub disabled: bool,
     /// Time when the account was created.
     pub created: Timestamp,
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Account {
     }
 }
 
-/// A user as others see them.
+/// Profile of a user, as other users see it; for the user itself, also with `direct_policy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -73,7 +73,7 @@ pub struct UserInfo {
     pub name: String,
     /// Name that is shown beside the unique name.
     pub display_name: String,
-    /// Users who may send direct messages to the user. Only users themselves see this.
+    /// Users who may send direct messages to the user; `None` in the profiles of other users.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub direct_policy: Option<DirectPolicy>,
 }
@@ -126,8 +126,9 @@ pub struct Device {
     pub created: Timestamp,
     /// Time of the latest login or resume.
     pub last_login: Timestamp,
-    /// Time after which the session can no longer be resumed, as the authenticator set it at login;
-    /// absent if the login does not expire. The end of a login sets it to the time of the end.
+    /// Time at which the session ends and can no longer be resumed, as the authenticator set it at
+    /// login; absent if the login does not expire. The end of a login sets it to the time of the
+    /// end.
     pub session_expires: Option<Timestamp>,
 }
 
@@ -172,7 +173,7 @@ impl std::fmt::Debug for Device {
     serde(rename_all = "snake_case")
 )]
 pub enum ContactState {
-    /// The users are not friends, and no request is open.
+    /// The users are not friends, and no request is open that `owner` sent or may answer.
     #[default]
     None,
     /// `owner` sent a friend request to `peer`.
@@ -194,7 +195,7 @@ pub struct Contact {
     pub state: ContactState,
     /// True if `owner` blocked `peer`.
     pub blocked: bool,
-    /// Text of the friend request.
+    /// Text of the open friend request; empty if there is no request or it has no text.
     pub note: String,
     /// Time at which the state changed last or, if it never did, `owner` blocked `peer`.
     pub since: Timestamp,

@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 /// a service which others may write to, such as a bus: HMAC-SHA-256 (RFC 2104), truncated to 128
 /// bits.
 ///
-/// The tag proves that a node of the cluster wrote the data for this place. It proves neither when
-/// nor how often: whoever can read and write the service can repeat old data at the same place.
+/// A [tag](Self::tag) proves that a node of the cluster wrote the data for the place of the tag. It
+/// proves neither when nor how often: whoever can read and write the service can repeat old data at
+/// the same place.
 #[derive(Clone)]
 pub struct ClusterKey(Zeroizing<[u8; Self::BYTES]>);
 

@@ -1,4 +1,4 @@
-//! Documented numbers of reply codes and close codes. A number is never reused.
+//! Reply codes and close codes, with their numbers in the protocol. A number is never reused.
 
 macro_rules! codes {
     ($(#[$doc:meta])* $name:ident: $repr:ty { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
@@ -32,8 +32,8 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Reason why a command failed. 1xx: the protocol was violated; 2xx: identity; 3xx: content;
-    /// 4xx: rights and state; 5xx: the server cannot do it now.
+    /// Reason why a command failed. 1xx: protocol; 2xx: identity; 3xx: content; 4xx: rights and
+    /// state; 5xx: the server has failed, or cannot execute the command now.
     ReplyCode: u32 {
         /// The packet is malformed.
         BadRequest = 100,
@@ -110,7 +110,8 @@ codes! {
 }
 
 impl ReplyCode {
-    /// Returns the HTTP status that means the same, for applications that answer HTTP requests.
+    /// Returns the HTTP status with the most similar meaning, for applications that answer HTTP
+    /// requests.
     #[must_use]
     pub const fn http_status(self) -> u16 {
         match self {
@@ -149,7 +150,7 @@ impl ReplyCode {
 codes! {
     /// Reason why a session or connection ended.
     CloseCode: u16 {
-        /// The peer closed the connection.
+        /// The peer closed the connection, or the connection broke.
         Normal = 0,
         /// The node is shutting down. The client should connect to another node.
         GoingAway = 1,
@@ -165,7 +166,7 @@ codes! {
         Timeout = 5,
         /// The peer read too slowly.
         SlowConsumer = 6,
-        /// There are too many connections, or a guest sent too much.
+        /// There are too many connections, or the client sent too much before it logged in.
         Overloaded = 7,
         /// The user logged out.
         LoggedOut = 8,

@@ -1,12 +1,12 @@
-//! Commands of a session. `codec`, and the constructors of the types that a command contains, check
-//! sizes and formats when a command is built; the engine checks rights.
+//! Commands of users. `codec`, and the constructors of the types that a command contains, check
+//! sizes and formats when a command is built; the engine checks rights and limits.
 
 use super::{
     ConversationId, ConversationQuery, ConversationRef, DeviceId, Draft, GroupChanges, NewGroup, Note, Page,
     PresenceState, ProfileChanges, Role, Secret, Seq, UserId, UserRef,
 };
 
-/// Command of a session. [`Commands`](crate::commands::Commands) has a typed method for each.
+/// Command of a user. [`Commands`](crate::commands::Commands) has a typed method for each.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
@@ -31,7 +31,8 @@ pub enum Command {
         /// Maximum number of results.
         limit: u32,
     },
-    /// Returns the profiles of those of these users that exist.
+    /// Returns the profiles of those of these users that exist. Deleted users are found by id only,
+    /// and have a placeholder as their name.
     GetUsers(Vec<UserRef>),
     /// Asks a user for friendship, or accepts the request that the user has sent.
     RequestFriend {
@@ -50,8 +51,8 @@ pub enum Command {
     /// Ends a friendship, or withdraws a friend request.
     RemoveFriend(UserRef),
     /// Blocks a user: ends the friendship, discards open friend requests between the two users, and
-    /// from then on hides the user's friend requests and invitations to groups, and refuses the
-    /// user's direct messages.
+    /// from then on hides the user's friend requests and invitations to groups, and refuses direct
+    /// messages between the two.
     Block(UserRef),
     /// Unblocks a user.
     Unblock(UserRef),
@@ -78,7 +79,7 @@ pub enum Command {
     /// Joins a group, accepts an invitation to it, or asks to join it.
     JoinGroup {
         group: ConversationRef,
-        /// Text for the admins.
+        /// Text for the admins and the owner, if the user has to ask them.
         note: Note,
     },
     /// Answers a request to join a group.
@@ -151,7 +152,8 @@ pub enum Command {
         draft: Draft,
     },
 
-    /// Lists the conversations that the user is in, or was in and may still read, in pages.
+    /// Lists a page of the conversations that the user is in, or was in and may still read. The
+    /// query says whether those that have ended are included.
     ListConversations(ConversationQuery),
     /// Returns the state of one of the user's conversations.
     GetConversation(ConversationRef),
@@ -169,7 +171,7 @@ pub enum Command {
         /// Last read event.
         seq: Seq,
     },
-    /// Notifies the other members that the user is typing, or stopped.
+    /// Notifies the other members, except in large groups, that the user is typing or stopped.
     Typing {
         conversation: ConversationId,
         /// True if the user stopped typing.

@@ -61,10 +61,10 @@ pub struct GroupProfile {
     #[cfg_attr(feature = "serde", serde(rename = "group"))]
     pub name: String,
     /// Canonical spelling of `name` ([`GroupName::key`](super::GroupName::key)), by which the group
-    /// is found; unique among groups.
+    /// is found; unique among the groups that are not deleted.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub key: String,
-    /// Form of `name` that is equal for names that look alike; unique among groups.
+    /// Form of `name` that is equal for names that look alike; unique like `key`.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub skeleton: String,
     /// Description; may be empty.
@@ -92,7 +92,8 @@ pub struct Conversation {
     /// Number of events that are messages, recalled ones included. An unread count is the
     /// difference of two such numbers, minus the recalled messages between them.
     pub message_count: u64,
-    /// Last event that changed who is a member.
+    /// Last event that changed who is a member of the group, or deleted the group; [`Seq::ZERO`] if
+    /// there is none.
     pub members_version: Seq,
     /// Time of the last event, or of the creation if there is none. Later events have later times.
     pub last_time: Timestamp,
@@ -124,9 +125,9 @@ pub enum Role {
     /// May read and send messages.
     #[default]
     Member,
-    /// May also invite under every [`JoinPolicy`], answer requests to join, remove, ban and mute
-    /// members of a lower role, recall the messages of everyone but the owner, mention all members,
-    /// and change the group.
+    /// May also invite under every [`JoinPolicy`], answer requests to join, remove and ban users of
+    /// a lower role, unban users, mute members with the role `Member`, recall the messages of
+    /// everyone but the owner, mention all members, and change the group.
     Admin,
     /// May also assign roles, transfer the ownership and delete the group. A group has one owner,
     /// or none if the owner's account was deleted and no member could take over.
@@ -150,7 +151,7 @@ pub enum MemberState {
     /// The user is not a member, and is neither invited, waiting for admission nor banned: for
     /// example, the user left, was removed or refused, or declined an invitation.
     Left,
-    /// The user cannot join again until unbanned.
+    /// The user, who need not have been a member, cannot join until unbanned.
     Banned,
 }
 
@@ -170,12 +171,13 @@ pub struct Member {
     /// Last event that a former member may read; `None` for a member, and for a user who never was
     /// a member.
     pub until_seq: Option<Seq>,
-    /// Time until which the user may not send; 0 if not muted.
+    /// Time until which the user may not send; 0 or a past time if the user is not muted.
     pub muted_until: Timestamp,
-    /// Last event that a device of the user has acknowledged.
+    /// Last event that a device of the user has acknowledged; at least the position before
+    /// `first_seq`.
     pub delivered_seq: Seq,
-    /// Last event that the user has read on any device or has sent, and at least the event by which
-    /// the user joined a group.
+    /// Last event that the user has read on any device, or last message that the user has sent, if
+    /// that is later; at least the `MemberJoined` event by which the user joined a group.
     pub read_seq: Seq,
     /// True if this is a direct conversation in which the user has sent a message, and so accepts
     /// answers; see [`DirectPolicy::Replies`](super::DirectPolicy::Replies).

@@ -6,7 +6,8 @@ use super::{ClientMessageId, Emoji, MessageText, Seq, UserId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Draft {
-    /// Idempotency key of the sender: drafts with the same key are the same message.
+    /// Idempotency key, unique per sender. A draft that is sent again with its key is stored only
+    /// once; other content with a used key is refused.
     pub client_message_id: ClientMessageId,
     /// Content to append.
     pub content: DraftContent,
@@ -176,6 +177,10 @@ mod tests {
         assert_eq!(draft.content, expected);
         let edit = Draft::edit(Seq(3), text());
         assert_eq!(edit.clone().reply_to(Seq(1)).mention([UserId(1)]).mention_all(), edit);
+    }
+
+    #[test]
+    fn each_draft_has_its_own_idempotency_key() {
         assert_ne!(
             Draft::recall(Seq(1)).client_message_id,
             Draft::recall(Seq(1)).client_message_id

@@ -21,8 +21,8 @@ pub struct Event {
     /// Device of the sender; absent if the event is not from a session, because the application, an
     /// operator or the system acted.
     pub device: Option<DeviceId>,
-    /// Idempotency key of the sender; absent for events without one, such as most events about
-    /// members.
+    /// Idempotency key of the sender. Only drafts, system messages and the creation of a group have
+    /// one.
     pub client_message_id: Option<ClientMessageId>,
     /// Digest of the sent content, which distinguishes a retry from another use of the same
     /// idempotency key; 0 without a key.
@@ -37,7 +37,8 @@ pub struct Event {
     /// Number of messages in the conversation up to and including this event, recalled ones
     /// included.
     pub message_count: u64,
-    /// Position of the latest edit of this message; `None` if it was not edited.
+    /// Position of the latest edit of this message; `None` if it was not edited. A page of history
+    /// has only edits that its reader [may see](Self::edit_visible_to).
     pub edited_seq: Option<Seq>,
     /// Position of the recall of this message, which erased its body; `None` if it was not
     /// recalled.
@@ -94,8 +95,8 @@ impl Event {
 #[non_exhaustive]
 #[allow(missing_docs)] // each is the `EventBody` variant of this name
 pub enum EventKind {
-    /// Kind of a later version of the protocol. Clients count such events as received and show
-    /// nothing. Never stored.
+    /// Kind of a later version of the protocol. Clients count such events as received, although
+    /// they cannot decode them. Never stored.
     Unknown = 0,
     Message = 16,
     Edit = 17,
@@ -155,7 +156,8 @@ impl EventKind {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 
-    /// Returns whether events of this kind change who is a member.
+    /// Returns whether events of this kind change who receives the later events of a group: they
+    /// change who is a member, or delete the group.
     #[doc(hidden)]
     #[must_use]
     pub const fn changes_members(self) -> bool {
@@ -200,7 +202,7 @@ pub enum EventBody {
         /// accepted an invitation.
         by: Option<UserId>,
     },
-    /// A member left.
+    /// A member left, or the member's account was deleted.
     MemberLeft { user: UserId },
     /// The sender removed a member.
     MemberKicked {
@@ -253,7 +255,8 @@ pub enum EventBody {
         /// True if the request was accepted.
         accepted: bool,
     },
-    /// In the inbox: a friend ended the friendship.
+    /// In the inbox: a friend ended the friendship or blocked this user, or the friend's account
+    /// was deleted.
     FriendRemoved {
         /// The former friend.
         by: UserId,
@@ -299,7 +302,7 @@ pub enum EventBody {
     /// In the inbox: a direct conversation with this user was opened.
     ConversationOpened {
         conversation: ConversationId,
-        /// The other user.
+        /// The other user; in the notes to self, this user.
         peer: UserId,
     },
 }

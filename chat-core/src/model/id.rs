@@ -105,7 +105,7 @@ integer_id! {
 }
 integer_id! {
     /// Number that identifies a session of a device. Grows with every login and resume, and when a
-    /// change ends the session. Sessions with a lower number are no longer valid.
+    /// logout or another change ends the session. Sessions with a lower number are no longer valid.
     SessionEpoch
 }
 wide_id! {

@@ -1,5 +1,5 @@
-//! Names of users and groups. Each name has one canonical spelling, and a skeleton that is equal
-//! for names that look alike.
+//! Names of users and groups, and display names. The name of a user or group has one canonical
+//! spelling, and a skeleton that is equal for names that look alike; a display name has neither.
 //!
 //! A user name follows PRECIS `UsernameCaseMapped` (RFC 8265 §3.3): width mapping, lower case, NFC
 //! and the Bidi Rule of RFC 5893. It may contain `_`, `-` and `.`, the letters, marks and decimal
@@ -88,14 +88,15 @@ pub enum NameError {
          digits in front"
     )]
     Direction,
-    /// The name is reserved for operators of the server, or for mentions such as `@all`.
+    /// The name is reserved, or looks like a reserved name: only operators of the server can assign
+    /// it. Examples are `admin`, and `all`, which is a mention.
     #[error("the name is reserved; choose another one")]
     Reserved,
 }
 
 /// A character in an error text. Printable ASCII is shown as itself and a space as the word
-/// `spaces`; other letters and digits are shown with their code point, and all other characters as
-/// their code point only.
+/// `spaces`; other alphanumeric characters are shown with their code point, and all other
+/// characters as their code point only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownChar(pub char);
 

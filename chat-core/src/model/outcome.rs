@@ -47,7 +47,7 @@ pub struct Appended {
     /// Globally unique id of the event.
     #[cfg_attr(feature = "serde", serde(rename = "id"))]
     pub event_id: EventId,
-    /// Time of the commit.
+    /// [Time](Event::time) of the event.
     #[cfg_attr(feature = "serde", serde(rename = "time_ms"))]
     pub time: Timestamp,
     /// True if an earlier request with the same idempotency key had stored the event.
@@ -68,14 +68,14 @@ impl Appended {
     }
 }
 
-/// An event as a reader sees it, with its latest edit.
+/// An event as a reader sees it, with its latest edit if it was read from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryEvent {
     /// The event itself.
     pub event: Event,
-    /// Text of the latest edit that the reader may read; `None` if the event has no such edit, or
-    /// was recalled.
+    /// Text of the latest edit; `None` if the event was not edited, was recalled or was pushed when
+    /// it was appended, or if the reader may not read that edit.
     pub edited_text: Option<String>,
 }
 
@@ -175,7 +175,7 @@ pub struct ContactInfo {
     pub state: ContactState,
     /// True if the user blocked the other user.
     pub blocked: bool,
-    /// Text of the friend request.
+    /// Text of the open friend request; empty if there is none.
     pub note: String,
     /// Time at which the state changed last or, if it never did, the other user was blocked.
     #[cfg_attr(feature = "serde", serde(rename = "since_ms"))]
@@ -222,8 +222,8 @@ impl ContactPage {
     }
 }
 
-/// A group as users see it. Among the conversations of a former member, it is as it was when the
-/// member left.
+/// A group as users see it. A former member sees it as it was when that member left (or if the
+/// store did not record that, only its id), but a search shows a listed group as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -257,7 +257,8 @@ impl GroupInfo {
 pub struct ConversationPage {
     /// Conversations of the page, the one with the newest event first.
     pub conversations: Vec<ConversationInfo>,
-    /// The [`after`](super::ConversationQuery::after) of the next page; `None` if there is none.
+    /// The [`after`](super::ConversationQuery::after) of the next page, which may be empty; `None`
+    /// if this is the last page.
     pub next: Option<ConversationId>,
 }
 
@@ -306,17 +307,18 @@ pub struct ConversationInfo {
     pub read_seq: Seq,
     /// Number of messages after `read_seq` that were not recalled.
     pub unread: u32,
-    /// Number of unread messages that mention the user.
+    /// Number of unread messages that mention the user or all members.
     pub unread_mentions: u32,
-    /// Last event that a device of the other user has acknowledged; 0 if the conversation is not
-    /// direct, or the user may not see receipts of the other user.
+    /// Last event that a device of the other user has acknowledged; 0 unless this is a direct
+    /// conversation with another user whose receipts the user may see.
     pub peer_delivered_seq: Seq,
     /// Last event that the other user has read; 0 in the same cases as `peer_delivered_seq`.
     pub peer_read_seq: Seq,
     /// Time of the last event that the user may read; 0 if it is not known.
     #[cfg_attr(feature = "serde", serde(rename = "last_time_ms"))]
     pub last_time: Timestamp,
-    /// Last event that changed who is a member.
+    /// Last event that changed who is a member of the group, or deleted the group. Not transmitted:
+    /// [`Seq::ZERO`] on a client.
     pub members_version: Seq,
     /// True if the user is a member and the conversation is not deleted.
     pub active: bool,
@@ -344,7 +346,8 @@ impl ConversationInfo {
         }
     }
 
-    /// Returns the name of the group or of the other user; `None` for the inbox.
+    /// Returns the name of the group or of the other user (in the notes to self, of the user);
+    /// `None` for the inbox.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
         match &self.view {
@@ -356,7 +359,7 @@ impl ConversationInfo {
 }
 
 /// User in a list of members, as the requesting member sees the user. Only admins and the owner see
-/// users who are not active members.
+/// users who are invited, have asked to join or are banned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -368,7 +371,7 @@ pub struct MemberInfo {
     pub role: Role,
     /// State of the user in the group.
     pub state: MemberState,
-    /// Time until which the member may not send; 0 if not muted.
+    /// Time until which the member may not send; 0 if the member is not muted.
     #[cfg_attr(feature = "serde", serde(rename = "muted_until_ms"))]
     pub muted_until: Timestamp,
     /// Last event that a device of the member has acknowledged. Unless the user is the requesting
@@ -420,8 +423,8 @@ impl MemberPage {
 pub enum Push {
     /// An event was appended to a conversation of the user.
     Event(Event),
-    /// A member has acknowledged or read further events. The devices of that member do not receive
-    /// this.
+    /// A member has acknowledged further events, or marked them as read. The devices of that member
+    /// do not receive this.
     Receipt {
         conversation: ConversationId,
         user: UserId,
@@ -430,14 +433,15 @@ pub enum Push {
         /// Last event that the member has read.
         read_seq: Seq,
     },
-    /// The user's own read mark moved, on another device or through an application or operator.
+    /// The user marked events as read on another device, or an application or operator did so in
+    /// the user's name.
     Read {
         conversation: ConversationId,
         /// Last event that the user has read.
         read_seq: Seq,
         /// Number of unread messages.
         unread: u32,
-        /// Number of unread messages that mention the user.
+        /// Number of unread messages that mention the user or all members.
         unread_mentions: u32,
     },
     /// A member is typing, or stopped. In a group, the member's other devices receive this too.
@@ -447,7 +451,7 @@ pub enum Push {
         /// True if the member stopped typing.
         stopped: bool,
     },
-    /// A friend's presence changed.
+    /// A friend's presence changed, or the friendship has just begun.
     Presence {
         user: UserId,
         /// The friend's current state.

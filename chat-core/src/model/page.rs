@@ -20,8 +20,8 @@ pub struct Page {
     pub from: PageFrom,
     /// Maximum number of events.
     pub max_events: u32,
-    /// Maximum size of all event bodies, in bytes. If there is an event, the page contains at least
-    /// one, even if it is larger.
+    /// Maximum size of the bodies of all events and of their latest edits, in bytes. If there is an
+    /// event, the page contains at least one with its edit, even if they are larger.
     pub max_bytes: u32,
 }
 
@@ -29,25 +29,26 @@ impl Page {
     /// Default of [`max_bytes`](Self::max_bytes): 256 KiB.
     pub(crate) const DEFAULT_BYTES: u32 = 256 * 1024;
 
-    /// Returns the page of the last `max_events` events.
+    /// Returns a page of at most `max_events` events, the last ones of the log.
     #[must_use]
     pub const fn newest(max_events: u32) -> Self {
         Self::new(PageFrom::Newest, max_events)
     }
 
-    /// Returns the page of the first `max_events` events after `seq`.
+    /// Returns a page of at most `max_events` events, the first ones after `seq`.
     #[must_use]
     pub const fn after(seq: Seq, max_events: u32) -> Self {
         Self::new(PageFrom::After(seq), max_events)
     }
 
-    /// Returns the page of the last `max_events` events before `seq`.
+    /// Returns a page of at most `max_events` events, the last ones before `seq`.
     #[must_use]
     pub const fn before(seq: Seq, max_events: u32) -> Self {
         Self::new(PageFrom::Before(seq), max_events)
     }
 
-    /// Returns a page of at most `max_events` events.
+    /// Returns a page of at most `max_events` events, with the default
+    /// [`max_bytes`](Self::max_bytes).
     #[must_use]
     pub const fn new(from: PageFrom, max_events: u32) -> Self {
         Self {
@@ -67,8 +68,8 @@ pub struct ConversationQuery {
     /// Maximum number of conversations.
     pub limit: u32,
     /// False to leave out the conversations that have ended, because the user is no longer a member
-    /// or the group was deleted, and whose last event the device has acknowledged. True to list
-    /// these too.
+    /// or the group was deleted, and of which the device has acknowledged everything that the user
+    /// may read. True to list these too.
     pub include_ended: bool,
     /// True to list groups with their descriptions.
     pub include_descriptions: bool,

@@ -1,5 +1,5 @@
-//! Requests by which a guest (a peer before login) registers, logs in or resumes a session, the
-//! secrets in them, and the identity for which a command is executed.
+//! Requests by which a guest (a peer before login) registers, logs in or resumes a session, their
+//! results, the secrets in both, and the identity for which a command is executed.
 
 use std::fmt;
 use std::net::IpAddr;

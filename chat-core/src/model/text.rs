@@ -29,7 +29,7 @@ pub enum TextError {
     #[error("the text is empty; write something")]
     Empty,
     /// The text has too many bytes.
-    #[error("the text has {actual} bytes, more than the {max} allowed; shorten it or send it in parts")]
+    #[error("the text has {actual} bytes, more than the {max} allowed; shorten it, or send a message in parts")]
     TooManyBytes {
         /// Length of the text in bytes.
         actual: usize,

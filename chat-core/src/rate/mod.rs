@@ -33,7 +33,8 @@ const MAX_RECOVERY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub struct Rate {
     /// Number of events in [`per`](Self::per). 0 refuses everything.
     pub count: u32,
-    /// Period in which `count` events are allowed. Zero means that there is no limit.
+    /// Period in which `count` events are allowed. Zero means that there is no limit, unless
+    /// `count` is 0.
     pub per: Duration,
     /// Number of events allowed at once after a pause. 0 counts as 1. If the rate would need more
     /// than 100 years to allow this number of events again, it needs 100 years.
@@ -134,7 +135,7 @@ impl Bucket {
         self.check(now, rate).err().unwrap_or_default()
     }
 
-    /// Refunds one event.
+    /// Refunds one event; nothing if the rate allows no event.
     pub(crate) fn refund(&mut self, now: Instant, rate: &Rate) {
         let recovery = self.remaining(now).saturating_sub(rate.interval().unwrap_or_default());
         self.recovered_at = now.checked_add(recovery);

@@ -25,7 +25,7 @@ impl<K: Copy + Eq + Hash, V: Decaying + Default> Table<K, V> {
     /// Number of states at the front of `order` that are compared to find the one to evict.
     const EVICTION_CANDIDATES: usize = 8;
 
-    /// Creates an empty table, which allocates memory as it fills.
+    /// Creates an empty table, which allocates memory as it fills. A `capacity` of 0 counts as 1.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             states: HashMap::new(),
@@ -46,7 +46,8 @@ impl<K: Copy + Eq + Hash, V: Decaying + Default> Table<K, V> {
         self.states.get_mut(key)
     }
 
-    /// Returns the state of `key`, inserting the default state if there is none.
+    /// Returns the state of `key`, inserting the default state if there is none. An insertion also
+    /// removes a few states that have decayed and, if the table is full, evicts one.
     pub(crate) fn entry(&mut self, now: Instant, key: K) -> &mut V {
         if !self.states.contains_key(&key) {
             self.forget_decayed(now);

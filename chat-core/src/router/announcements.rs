@@ -16,7 +16,8 @@ use crate::sync::Mutex;
 /// with the store.
 const MAX_REMEMBERED: usize = 16 * MAX_REPEATED;
 
-/// This node's recent announcements, which heartbeats repeat. Clones share them.
+/// This node's recent announcements, which heartbeats repeat; in a program that sends none,
+/// [`ClusterLink::flush`](super::cluster_link::ClusterLink::flush) does. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct RecentAnnouncements {
     inner: Arc<Inner>,
@@ -77,8 +78,8 @@ impl RecentAnnouncements {
         self.inner.announced.lock().note_overflow(true);
     }
 
-    /// Returns the recent announcements (doorbells; joins and changed sessions), or `None` if some
-    /// are missing.
+    /// Returns the remembered announcements (doorbells; joins and changed sessions), or `None` if
+    /// some are missing.
     pub(crate) fn all(&self) -> Option<(Vec<Doorbell>, Vec<Content>)> {
         let announced = self.inner.announced.lock();
         if announced.overflowed_at.is_some() {

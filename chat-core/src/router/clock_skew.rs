@@ -11,10 +11,10 @@ use crate::time::now;
 
 /// Difference above which the node logs a warning.
 const MAX_SYNCHRONISED: Duration = Duration::from_secs(2);
-/// Difference above which the node's timestamps are unreliable, so that it admits no new session.
+/// Difference above which the node's clock counts as wrong, so that the node admits no new session.
 const MAX_TOLERATED: Duration = Duration::from_secs(5 * 60);
 
-/// Result of the latest check of the node's clock. Clones share it.
+/// Result of the latest check of the node's clock, and the store's time of day. Clones share both.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClockStatus {
     is_wrong: Arc<AtomicBool>,
@@ -50,9 +50,9 @@ impl ClockStatus {
     }
 }
 
-/// Clock that shows the store's time of day, so that all nodes write the same time, and a node
-/// whose own clock is wrong or is changed writes no wrong times. If the store has no time of day,
-/// the clock shows that of the node's own clock.
+/// Clock that shows the store's time of day, so that the times that different nodes write come from
+/// one clock, and a node whose own clock is wrong or is changed writes no wrong times. Until the
+/// store has told its time of day, the clock shows that of the node's own clock.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreClock {
     own: Arc<dyn Clock>,

@@ -60,8 +60,8 @@ impl ClusterLink {
     }
 
     /// Waits until no envelope is queued or being published. Repeats recent announcements if the
-    /// bus did not accept all of them. Returns whether the bus has accepted all announcements;
-    /// `true` without a bus.
+    /// bus did not accept all of them. Returns whether the bus has accepted all announcements, or
+    /// in their place a request to compare everything with the store; `true` without a bus.
     pub(crate) async fn flush(&self) -> bool {
         let Some(link) = &self.link else {
             return true;
@@ -125,8 +125,9 @@ impl ClusterLink {
 }
 
 impl Link {
-    /// Queues the recent announcements again. If some are missing, asks the other nodes to compare
-    /// everything with the store instead; returns `false` if only heartbeats can ask.
+    /// Queues the remembered announcements again. If some are missing, queues a request to the
+    /// other nodes to compare everything with the store instead; or if this node's heartbeats
+    /// contain that request, queues nothing and returns `false`.
     fn repeat(&self) -> bool {
         let Some((doorbells, others)) = self.recent.all() else {
             return self.request_sweep();
@@ -149,6 +150,7 @@ impl Link {
         if self.has_heartbeats {
             return false;
         }
+        // The receivers need only the flag. This sender has no sequence of heartbeats to number.
         let content = Content::Heartbeat {
             number: 0,
             doorbells: Vec::new(),

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 use crate::model::{ConversationId, Seq, UserId};
 use crate::sync::{Mutex, RwLock};
 
-/// Maximum number of conversations that a watch remembers between two reads.
+/// Maximum number of grown and of joined conversations, together, that a watch remembers between
+/// two reads.
 const MAX_CONVERSATIONS: usize = 16 * 1024;
 
 /// Possible changes of logs and memberships since a watch was last read.
@@ -165,6 +166,6 @@ mod tests {
         let news = watch.news().await;
         assert_eq!((news.grown.len(), news.may_be_incomplete), (MAX_CONVERSATIONS, true));
         drop(watch);
-        assert!(watches.watches.read().is_empty());
+        assert!(watches.watches.read().is_empty(), "a dropped watch has ended");
     }
 }

@@ -29,7 +29,8 @@ pub struct RouterConfig {
     pub sweep_interval: Duration,
     /// Minimum interval between sweeps, and so the interval between them while the node polls the
     /// store: while the bus loses messages, or there are other nodes but no bus. Also the interval
-    /// between checks of commits that the store did not confirm. Default 1 s.
+    /// between checks of commits that the store did not confirm, and the
+    /// [`retry_interval`](Self::retry_interval) of calls to the presence service. Default 1 s.
     pub poll_interval: Duration,
     /// Delay before a failed read of the store, or a failed change of a bus subscription, is
     /// retried. Doubles with each failure, up to ten times this value. Default 100 ms.
@@ -45,12 +46,14 @@ pub struct RouterConfig {
     /// Maximum size of the event bodies in one read that fills a gap, in bytes. Default 1 MiB. A
     /// larger single event is still read.
     pub max_catch_up_bytes: u32,
-    /// Rate at which the memberships and logins of users are read again, in sweeps and after
-    /// announcements may have been lost. Each user costs at least two reads of the store. The burst
-    /// of the rate is ignored. Default 100 users per second.
+    /// Maximum rate at which the memberships and logins of users are read again, in sweeps and
+    /// after announcements may have been lost. It does not apply to users whose change the store
+    /// has recorded. Each user costs at least two reads of the store. The burst of the rate is
+    /// ignored, and a `count` of 0 counts as 1. Default 100 users per second.
     pub user_recheck_rate: Rate,
-    /// Maximum number of envelopes that wait to be published. Further envelopes are dropped,
-    /// because heartbeats, which have a separate queue, repeat their announcements. Default 4096.
+    /// Maximum number of envelopes that wait to be published. Further envelopes are dropped:
+    /// heartbeats, which have a separate queue, repeat the announcements in them, and notices may
+    /// be lost. Default 4096.
     pub max_queued_envelopes: usize,
 }
 

@@ -14,7 +14,8 @@ use crate::model::{ConversationId, Event, EventBody, EventKind, Push, Seq, Sessi
 pub(crate) struct ConversationFeed {
     /// Highest `Seq` up to which every event was delivered here or precedes the feed.
     head: Seq,
-    /// `Seq` of the last membership change up to `head`.
+    /// `Seq` of the last membership change up to `head`; `head` if it is not known, because a later
+    /// change had been written when the feed started.
     members_version: Seq,
     subscribers: Vec<Subscriber>,
 }
@@ -72,7 +73,7 @@ impl ConversationFeed {
     /// Adds a session, unless it has ended or follows the feed already. The session needs no push
     /// of the events up to `known`: its client reads them from the log, or the user may not read
     /// them. If later events were delivered here before, the session has missed them: they are
-    /// pushed to it from `missed`, a part of the log, or if that does not reach up to the head, the
+    /// pushed to it from `missed`, a part of the log, or if that does not contain all of them, the
     /// session gets a `Behind` push.
     pub(crate) fn subscribe(
         &mut self,
@@ -185,14 +186,15 @@ impl ConversationFeed {
         }
     }
 
-    /// Removes the sessions of users who are no longer members after `event`.
-    fn expel(&mut self, event: &Event, is_former_member: impl Fn(&SessionHandle) -> bool) {
+    /// Removes the sessions that get no event after `event`: those of a user who has left, or all
+    /// sessions if the group was deleted.
+    fn expel(&mut self, event: &Event, has_ended_for: impl Fn(&SessionHandle) -> bool) {
         self.subscribers.retain(|Subscriber { session, .. }| {
-            let is_former_member = is_former_member(session);
-            if is_former_member {
+            let has_ended = has_ended_for(session);
+            if has_ended {
                 session.unfollow(event.conversation);
             }
-            !is_former_member
+            !has_ended
         });
     }
 }

@@ -62,9 +62,12 @@ pub(crate) type ExceptDevice = (UserId, DeviceId);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Content {
     Doorbell(Doorbell),
-    /// Envelope that a running node sends periodically, with its recent announcements.
+    /// Envelope that a running node sends periodically, with its recent announcements. A program
+    /// that only announces commits sends one without announcements, and with `overflowed`, when it
+    /// cannot repeat its announcements.
     Heartbeat {
         /// Grows with each heartbeat; the same in all envelopes of a heartbeat that needs several.
+        /// 0 if the sender is not a node.
         number: u64,
         doorbells: Vec<Doorbell>,
         /// Users who became members of a conversation.
@@ -157,7 +160,7 @@ impl EnvelopeCodec {
     }
 
     /// Decodes an envelope. Returns `None` if it is damaged, of another version, or from a node on
-    /// another store, or if it contains a notice that is not allowed.
+    /// another store, or if it contains a notice that is not allowed or an unknown close code.
     pub(crate) fn decode(&self, bytes: Bytes) -> Option<ReceivedEnvelope> {
         use proto::envelope::Content as WireContent;
         let envelope = proto::Envelope::decode(bytes).ok()?;
@@ -186,7 +189,8 @@ impl EnvelopeCodec {
 }
 
 /// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] doorbells, joins or changed
-/// sessions counts as overflowed, and all of these are ignored.
+/// sessions counts as overflowed, and all of these are ignored. Changed sessions with an unknown
+/// close code are left out.
 fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
     let lists = [
         heartbeat.doorbells.len(),

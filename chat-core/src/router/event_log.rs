@@ -18,7 +18,8 @@ use crate::store::{Heartbeat, MembershipView, Store, StoreError, UserChange};
 /// implement it over the network.
 ///
 /// The router reads when a session starts, when other nodes announce changes, and when
-/// announcements may have been lost. It does not read to deliver events that this node commits.
+/// announcements may have been lost. It does not read to deliver events that this node commits, if
+/// they are passed to [`Router::committed`](super::Router::committed) in order.
 /// Every method but `events_after`, which may read a page in several steps, returns one consistent
 /// snapshot of committed data. Calls are independent of each other: a slow call must not delay the
 /// others.

@@ -36,7 +36,10 @@ pub(crate) fn is_active(membership: &MembershipView) -> bool {
 impl FollowStarter {
     /// Adds sessions of one user to the feed of the conversation of `membership`. The membership is
     /// read again as long as this node has delivered a newer membership change; if it has ended by
-    /// then, no session is added. `known` says how far the clients know that the log reaches.
+    /// then, no session is added, and clients that do not know the end of the log get a `Behind`
+    /// push. `known` says what the clients know about the log. Missed events are read and pushed to
+    /// the sessions if they are few and `known` is [`ClientKnowledge::Nothing`]; otherwise a
+    /// `Behind` push reports them.
     pub(crate) async fn follow(
         &self,
         sessions: &[Arc<SessionHandle>],
@@ -50,8 +53,8 @@ impl FollowStarter {
         let mut newer;
         let mut membership = membership;
         let mut missed = Vec::new();
-        // A client that reads the log itself gets a `Behind` push instead, so that a login with
-        // many busy conversations does not wait for a read of each of their logs.
+        // A client that reads the log itself gets a `Behind` push instead of the missed events, so
+        // that a login with many busy conversations does not wait for a read of each of their logs.
         let mut reads = match known {
             ClientKnowledge::Nothing => 0,
             ClientKnowledge::LogReaches(_) => MAX_READS_OF_MISSED,

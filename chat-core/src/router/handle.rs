@@ -40,8 +40,8 @@ use crate::store::{MembershipView, StoreError};
 pub struct RouterStats {
     /// Number of sessions on this node.
     pub sessions: usize,
-    /// Number of conversations that sessions on this node follow, which means that the sessions
-    /// receive their events.
+    /// Number of conversations that sessions on this node follow: the sessions receive the events
+    /// of these conversations.
     pub conversations: usize,
     /// Number of reads of the store that found events which this node had not delivered, since the
     /// start. Most follow an announcement of another node.
@@ -302,8 +302,9 @@ impl Router {
         has_session
     }
 
-    /// Returns whether the caller's session on this node follows a conversation, and the events up
-    /// to `seq` were delivered here. `None` if the caller has no session here.
+    /// Returns whether the caller's session on this node follows a conversation, and every event up
+    /// to `seq` was delivered here or precedes the first event that was delivered here. `None` if
+    /// the caller has no session here.
     #[must_use]
     pub fn has_delivered(&self, caller: Caller, conversation: ConversationId, seq: Seq) -> Option<bool> {
         let mut is_following = None;

@@ -54,7 +54,8 @@ impl LocalDelivery {
 
     /// Delivers those of `events` that directly follow the events delivered before. If events
     /// between them are missing, requests a read of the log. `events` are ascending and of one
-    /// conversation.
+    /// conversation. Also notifies the watches, and if the conversation is an inbox, lets the
+    /// sessions of its owner follow the conversations that `events` report as opened or joined.
     pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event]) {
         if let Some(last) = events.last() {
             self.queues.watches.grown(conversation, last.seq);

@@ -7,9 +7,9 @@
 //! it contains only the last `Seq` of the log. Pushing never waits: if a client does not read, its
 //! [`Outbox`] overflows, and the client later reads the log itself.
 //!
-//! The bus only carries hints. A lost doorbell is repaired by the next event, by the
-//! heartbeats in which every node repeats its announcements, or by comparing with the store
-//! (anti-entropy, in `workers`).
+//! The bus carries doorbells, but no events. A lost doorbell is repaired by the doorbell of the
+//! next event, by the heartbeats in which every node repeats its announcements, or by comparing
+//! with the store (anti-entropy, in `workers`).
 //!
 //! ```text
 //! handle  start                       the API · builds everything below and starts the workers
@@ -19,7 +19,7 @@
 //!   registry ► conversation_feed ► session ► outbox ► shared_push    ► means "contains"
 //!   work_set topic_requests publish_queue announcements unconfirmed sweep_request    queues
 //!   commit_watch                      news of all logs, for `Engine::feed`
-//!   peer_monitor store_peers other_nodes clock_skew    knowledge about other nodes
+//!   peer_monitor store_peers other_nodes clock_skew    knowledge about other nodes and the clock
 //!   event_log envelope                                 the store · the bus
 //! ```
 

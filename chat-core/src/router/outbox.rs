@@ -43,8 +43,8 @@ impl Default for OutboxLimits {
 /// events were dropped, and reads the log. The session continues.
 ///
 /// ```text
-/// open ── push, queue full ──► behind ── drain ──► open
-///   └──────── close ────────────┴──► closed: drains what is queued, then Closed, then nothing
+/// open ── push, queue full ──► overflowed ── drain ──► open
+///   └──────── close ───────────────┴──► closed: drains what is queued, then Closed, then nothing
 /// ```
 #[derive(Debug)]
 pub struct Outbox {
@@ -61,8 +61,8 @@ struct State {
     queue: VecDeque<SharedPush>,
     /// Approximate size of the queued pushes.
     bytes: usize,
-    /// Conversations whose events were dropped since the queue was last drained, each with the last
-    /// dropped `Seq`.
+    /// Conversations whose events or `Behind` pushes were dropped since the queue was last drained,
+    /// each with the last `Seq` of these.
     behind: BTreeMap<ConversationId, Seq>,
     /// True if pushes were dropped since the queue was last drained.
     overflowed: bool,

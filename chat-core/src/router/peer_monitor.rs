@@ -12,7 +12,8 @@ use crate::sync::Mutex;
 /// Number of own heartbeats that the bus has to return in a row before the node trusts a bus that
 /// had failed.
 const MIN_CONSECUTIVE_OWN: u32 = 3;
-/// Maximum time for which a node stays listed after it has stopped.
+/// Maximum time for which a node stays listed after it has stopped: twice the time for which the
+/// store lists it, because this node may get the shorter list late.
 const MAX_LISTED_AFTER_STOP: Duration = Duration::from_secs(2 * Heartbeat::PEER_TIMEOUT.as_secs());
 /// Maximum number of tracked peers. Clusters are smaller, so heartbeats of further peers are
 /// forged.
@@ -60,8 +61,8 @@ struct LastHeartbeat {
 pub(crate) struct BusHealth {
     /// The node's own heartbeats do not return, or have only just started to return again.
     pub(crate) own_missing: bool,
-    /// There is a listed node of which no heartbeat has arrived for half the timeout: its latest
-    /// announcements may be lost.
+    /// There is a listed node of which no heartbeat has arrived within the last half of the
+    /// timeout: its latest announcements may be lost.
     pub(crate) peer_late: bool,
     /// A node has been listed for longer than the timeout, and no heartbeat of it has arrived on
     /// the bus within the timeout.
@@ -101,7 +102,7 @@ impl PeerMonitor {
 
     /// Records a peer's heartbeat. Returns `false` if announcements may have been lost: the peer is
     /// new (or was lost) or was restarted, or too many of its heartbeats were lost. Peers beyond
-    /// [`MAX_PEERS`] are ignored.
+    /// [`MAX_PEERS`] are ignored; for these, returns `true`.
     pub(crate) fn record_peer(&self, node: NodeId, incarnation: u64, number: u64) -> bool {
         let mut table = self.table.lock();
         if table.peers.len() >= MAX_PEERS && !table.peers.contains_key(&node) {
@@ -118,7 +119,8 @@ impl PeerMonitor {
     }
 
     /// Derives the health of the bus from the received heartbeats. `listed` are the other nodes
-    /// that the store or the cluster's discovery lists.
+    /// that the store or the cluster's discovery lists. Forgets lost peers, so that each loss is
+    /// reported once.
     pub(crate) fn health(&self, listed: &HashSet<NodeId>) -> BusHealth {
         let now = Instant::now();
         let mut table = self.table.lock();

@@ -30,22 +30,22 @@ pub(crate) struct Registry {
     last_session: AtomicU64,
 }
 
-/// Result of adding sessions to a conversation's feed.
+/// Result of [`Registry::follow`], which adds sessions to a conversation's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FollowResult {
     /// The sessions follow the feed, except those that have ended.
     Following,
     /// The sessions follow the feed, which is new on this node: the node has to subscribe to the
-    /// conversation's topic and compare the feed with the log.
+    /// conversation's topic, if it has a bus, and compare the feed with the log.
     FollowingNewFeed {
         /// The log extends beyond the head of the feed.
         is_behind: bool,
     },
-    /// The sessions would miss the events after this `Seq`, which were delivered here before: the
-    /// caller has to read those events from the log.
+    /// No session was added, because the sessions would miss the events after this `Seq`, which
+    /// were delivered here before: the caller has to read those events from the log.
     Missed(Seq),
-    /// This node has delivered a membership change that is newer than the given membership: the
-    /// caller has to read the membership again.
+    /// No session was added, because this node has delivered a membership change that is newer than
+    /// the given membership: the caller has to read the membership again.
     OutOfDate,
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct Delivered {
 pub(crate) struct Removed {
     /// Conversations that no session on this node follows any more.
     pub(crate) conversations: Vec<ConversationId>,
-    /// The user has no other session on this node.
+    /// The removed session was the user's last one on this node.
     pub(crate) was_last_of_user: bool,
 }
 
@@ -106,11 +106,12 @@ impl MissedEvents<'_> {
     }
 }
 
-/// Maximum number of events that a session missed and that are pushed to it when it starts to
-/// follow a conversation. If there are more, the client gets a `Behind` push instead.
+/// Maximum number of missed events for which the log is read, to push them to a session that starts
+/// to follow a conversation. If the session missed more, its client gets a `Behind` push instead.
+/// Events that are delivered here during the read are pushed in addition, if the read returns them.
 pub(crate) const MAX_PUSHED_ON_FOLLOW: u32 = 64;
 
-/// A session in the order of the ids.
+/// A session that is compared by its id.
 struct ById(Arc<SessionHandle>);
 
 impl Ord for ById {
@@ -169,8 +170,9 @@ impl Registry {
         removed
     }
 
-    /// Adds sessions of one user to the feed of a conversation, so that they follow it.
-    /// `membership` was read after the sessions were added to the registry, and is active.
+    /// Adds sessions of one user to the feed of a conversation, so that they follow it, unless the
+    /// result is [`FollowResult::Missed`] or [`FollowResult::OutOfDate`]. `membership` was read
+    /// after the sessions were added to the registry, and is active.
     pub(crate) fn follow(
         &self,
         sessions: &[Arc<SessionHandle>],
@@ -225,7 +227,7 @@ impl Registry {
     }
 
     /// Delivers events of one conversation, ascending, to its feed. Returns `None` if no session on
-    /// this node follows the conversation or starts to follow it by one of the events.
+    /// this node follows the conversation before the events, and none follows it after them.
     pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event], now: Instant) -> Option<Delivered> {
         let sessions_of = |user| self.of_user(user);
         match self.conversations.entry(conversation) {
@@ -262,8 +264,8 @@ impl Registry {
         }
     }
 
-    /// Returns the `Seq` up to which a conversation was delivered here, or `None` if no session
-    /// here follows it.
+    /// Returns the head of a conversation's feed: the `Seq` up to which every event was delivered
+    /// here or precedes the feed. `None` if no session here follows the conversation.
     pub(crate) fn head(&self, conversation: ConversationId) -> Option<Seq> {
         self.conversations.get(&conversation).map(|feed| feed.head())
     }
@@ -304,7 +306,7 @@ impl Registry {
         self.users.iter().map(|entry| *entry.key()).collect()
     }
 
-    /// Returns all devices with a session on this node.
+    /// Returns the device of each session on this node that has one.
     pub(crate) fn devices(&self) -> Vec<(UserId, DeviceId)> {
         let mut devices = Vec::with_capacity(self.session_count());
         for entry in &self.users {

@@ -64,14 +64,15 @@ impl SessionHandle {
         conversations.is_some_and(|conversations| !conversations.contains(&conversation))
     }
 
-    /// Returns whether a conversation's feed lists the session.
+    /// Returns whether a conversation's feed lists the session; `false` once the session has ended.
     pub(crate) fn is_following(&self, conversation: ConversationId) -> bool {
         let state = self.state.lock();
         let conversations = state.conversations.as_ref();
         conversations.is_some_and(|conversations| conversations.contains(&conversation))
     }
 
-    /// Ends the session and returns the conversations whose feeds list it.
+    /// Records that the session has ended. Returns the conversations whose feeds still list it;
+    /// none if it had ended before.
     pub(crate) fn end(&self) -> HashSet<ConversationId> {
         self.state.lock().conversations.take().unwrap_or_default()
     }

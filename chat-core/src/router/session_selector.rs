@@ -12,8 +12,8 @@ pub enum SessionSelector {
     Device(DeviceId),
     /// Every session of the user except those of this device.
     AllExcept(DeviceId),
-    /// The sessions of this device whose login has a lower epoch than this one, which means that
-    /// they belong to earlier logins.
+    /// The sessions of this device with a lower epoch than this one, which are those of earlier
+    /// logins and resumes.
     OlderThan(DeviceId, SessionEpoch),
 }
 

@@ -1,4 +1,4 @@
-//! A push that is encoded once and shared by all its recipients.
+//! A push that is encoded at most once and shared by all its recipients.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -19,9 +19,9 @@ struct Inner {
     size: usize,
 }
 
-/// Size of an event's header fields, in bytes, rounded up.
+/// Approximate size of an event's header fields, in bytes.
 const EVENT_OVERHEAD: usize = 96;
-/// Size of a push other than an event, such as a receipt, in bytes, rounded up.
+/// Approximate size of a push other than an event, such as a receipt, in bytes.
 const OTHER_PUSH_SIZE: usize = 48;
 
 impl SharedPush {

@@ -45,7 +45,7 @@ use crate::sync::Mutex;
 
 /// Maximum number of queued envelopes with heartbeats. The largest heartbeat takes fewer envelopes.
 const MAX_QUEUED_HEARTBEATS: usize = 256;
-/// Maximum number of items that most workers have in progress at the same time.
+/// Maximum number of items in progress at the same time in each worker that has no other maximum.
 const MAX_CONCURRENT: usize = 8;
 /// Maximum number of changes of bus subscriptions in progress at the same time.
 const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
@@ -69,7 +69,7 @@ pub struct RouterParts {
     pub clock: Arc<dyn Clock>,
     /// Id of this node.
     pub node: NodeId,
-    /// Incarnation of this node, which grows at each start.
+    /// Number that grows at each start of this node.
     pub incarnation: u64,
     /// Epoch of the store. Envelopes from nodes with another store epoch are ignored.
     pub epoch: StoreEpoch,
@@ -92,7 +92,7 @@ struct Assembly {
     config: RouterConfig,
 }
 
-/// The part of the bus connection that publishes envelopes.
+/// The parts by which a node or an announcer publishes envelopes on the bus.
 struct Outbound {
     bus: Arc<dyn MessageBus>,
     queue: PublishQueue,
@@ -117,7 +117,7 @@ impl Outbound {
     }
 }
 
-/// A connection to the bus, and the queues that belong to it.
+/// A node's connection to the bus, with its queues and the record of received heartbeats.
 struct BusConnection {
     outbound: Outbound,
     subscriber: Box<dyn Subscriber>,
@@ -152,7 +152,7 @@ impl Router {
     /// Starts a router and its tasks on the current tokio runtime.
     ///
     /// # Errors
-    /// [`BusError`] if the bus cannot be reached; then no task was started.
+    /// [`BusError`] if the bus cannot be reached or is closed; then no task was started.
     pub async fn start(parts: RouterParts) -> Result<Self, BusError> {
         let codec = parts.codec();
         let stop = CancellationToken::new();

@@ -1,6 +1,6 @@
 //! The other nodes on the same store, as the store lists them. A node needs the store to commit, so
-//! this list contains every node that commits, even if every other connection between the nodes is
-//! down.
+//! every node that commits is in this list soon after its start, even if every other connection
+//! between the nodes is down.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +41,8 @@ impl StorePeers {
         has_new
     }
 
-    /// Records that the store did not answer: every known node may still be alive.
+    /// Records that the store did not answer. Every known node may still be alive, so it is kept as
+    /// if the store had listed it now.
     pub(crate) fn record_no_answer(&self) {
         let now = Instant::now();
         self.listed.lock().values_mut().for_each(|at| *at = now);

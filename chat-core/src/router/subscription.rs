@@ -33,7 +33,7 @@ impl SubscriptionGuard {
         self.session.id
     }
 
-    /// Returns the session's identity: its user, device and login.
+    /// Returns the session's identity: its user, and its device and login if it has them.
     #[must_use]
     pub fn caller(&self) -> Caller {
         self.session.caller
@@ -47,11 +47,11 @@ impl SubscriptionGuard {
 
     /// Records where the session came from and when it started, for lists of sessions.
     pub(crate) fn record_start(&self, source: Source, time: Timestamp) {
-        // Only the first start counts.
+        // Only the first call has an effect.
         let _ = self.session.start.set((source, time));
     }
 
-    /// Sets the session's presence, and publishes that of its device.
+    /// Sets the session's presence. A worker then publishes the presence of its device.
     pub fn set_presence(&self, state: PresenceState) {
         self.session.set_presence(state);
         self.delivery.publish_presence(&self.session);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// Request for a sweep, made when the node may have missed announcements and does not know which.
-/// Requests made before the worker starts the sweep count as one. Clones share the request.
+/// Requests made before the worker takes one of them count as one. Clones share the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SweepRequest {
     requested: Arc<Notify>,

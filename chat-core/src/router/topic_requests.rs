@@ -1,4 +1,4 @@
-//! Requests to the worker that keeps the node's bus subscriptions.
+//! Requests to the worker that changes the node's bus subscriptions.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -45,8 +45,8 @@ impl TopicRequests {
     }
 
     /// Requests a subscription to `topic` and waits until it exists. Returns without a subscription
-    /// when the first attempt fails, when `wait_timeout` has passed, or when the router stops: a
-    /// session also works without the bus.
+    /// when an attempt fails, when `wait_timeout` has passed, or when the router stops: a session
+    /// also works without the bus.
     pub(crate) async fn subscribe(&self, topic: Topic) {
         let (subscribed, waiting) = oneshot::channel();
         self.waiters.lock().entry(topic).or_default().push(subscribed);
@@ -68,8 +68,8 @@ impl TopicRequests {
         confirmed
     }
 
-    /// Wakes the callers that wait for the subscription to `topic`, because it failed. A later
-    /// attempt does not confirm it to them.
+    /// Wakes the callers that wait for the subscription to `topic`, because an attempt has failed.
+    /// They do not learn whether a later attempt succeeds.
     pub(crate) fn give_up(&self, topic: Topic) {
         self.waiters.lock().remove(&topic);
     }

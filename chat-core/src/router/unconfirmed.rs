@@ -11,8 +11,8 @@ use super::event_log::MAX_CONVERSATIONS_PER_QUERY;
 use crate::model::{ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
-/// Time for which a log is checked after the store has answered again. After this time, the store
-/// has ended the transactions of connections that were lost.
+/// Maximum time for which a log is checked after the store has answered again. After this time, the
+/// store has ended the transactions of connections that were lost.
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
 /// Maximum number of conversations that are checked. If there are more, every node compares
 /// everything with the store.
@@ -84,8 +84,8 @@ impl Unconfirmed {
         if is_news {
             self.announced = end;
         }
-        // The lock of the conversation orders its commits: once the log reaches `last_seq`, the
-        // unconfirmed commit either wrote that event or was rolled back.
+        // The store's lock of the conversation orders its commits: once the log reaches `last_seq`,
+        // the unconfirmed commit either wrote that event or was rolled back.
         (is_news, end >= self.last_seq || since.elapsed() > GRACE_PERIOD)
     }
 }
@@ -138,7 +138,7 @@ impl UnconfirmedCommits {
     }
 
     #[cfg(test)]
-    pub(crate) fn count(&self) -> usize {
+    pub(crate) fn conversation_count(&self) -> usize {
         self.inner.by_conversation.lock().len()
     }
 }
@@ -172,7 +172,7 @@ mod tests {
             "the same growth is reported once"
         );
         assert_eq!(commits.check(ConversationId(1), Seq(6)), grown);
-        assert_eq!(commits.count(), 0);
+        assert_eq!(commits.conversation_count(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,12 +182,12 @@ mod tests {
         advance(GRACE_PERIOD * 10).await;
         assert_eq!(commits.check(ConversationId(1), Seq(4)), None);
         assert_eq!(
-            commits.count(),
+            commits.conversation_count(),
             1,
             "the grace period starts at the first answer of the store"
         );
         advance(GRACE_PERIOD + Duration::from_millis(1)).await;
         assert_eq!(commits.check(ConversationId(1), Seq(4)), None);
-        assert_eq!(commits.count(), 0);
+        assert_eq!(commits.conversation_count(), 0);
     }
 }

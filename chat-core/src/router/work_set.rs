@@ -104,7 +104,7 @@ pub(crate) struct WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// Logs that an item has failed. A panic is a defect, so it is an error.
+    /// Logs that an item has failed. A panic is a defect, so it is logged as an error.
     fn log_failure<E: std::error::Error + 'static>(&self, item: impl Debug, failure: &Failure<E>) {
         match failure {
             Failure::Error(error) => {
@@ -115,7 +115,7 @@ impl WorkerOptions {
                 tracing::error!(
                     ?item,
                     panic = panic.text(),
-                    "cannot {}: it panicked; retrying",
+                    "cannot {}: the work panicked; retrying",
                     self.task
                 );
             }
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn worker_retries_failed_items_without_delaying_others() {
+    async fn worker_retries_failed_items_until_they_succeed() {
         let set = WorkSet::default();
         set.add_all(0..100);
         let (failures, successes) = (AtomicU32::new(0), AtomicU32::new(0));

@@ -4,7 +4,8 @@ use std::{fmt, time::Instant};
 
 use super::{cipher::Cipher, opener::Opener, sealer::Sealer};
 
-/// Result of a successful handshake. Split it to read and write from different tasks.
+/// An established channel: its sending half and its receiving half. Split it to use them in
+/// different tasks.
 pub struct Channel {
     sealer: Sealer,
     opener: Opener,

@@ -45,6 +45,7 @@ impl Cipher {
         let tag = self
             .aead
             .encrypt_inout_detached(&nonce, ad, buffer.into())
+            // Fails only for about 64 GiB or more, which no caller passes.
             .map_err(|_| CipherError::Exhausted)?;
         self.counter += 1;
         Ok(tag.into())

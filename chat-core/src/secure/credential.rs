@@ -1,5 +1,5 @@
-//! Server credential: the signature of a server's RSA key for its X25519 static key, valid for some
-//! days.
+//! Server credential: a signature, made with a server's RSA key, for the server's X25519 static
+//! key. It is valid for some days.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use super::{error::HandshakeError, fingerprint::Fingerprint, handshake::PinPolic
 
 /// Lifetime of a credential.
 pub const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Maximum difference between the clocks of client and server that a client tolerates.
+/// Time for which a client accepts a credential before the start and after the end of its validity,
+/// because the clocks of client and server may differ.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 /// Allowed sizes of an RSA modulus, in bits.
 pub const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
@@ -40,7 +41,7 @@ pub(super) struct Validity {
     pub(super) not_after: u64,
 }
 
-/// Decoded credential, whose fields borrow from a server's hello.
+/// Fields of a credential, decoded from a server's hello or to be encoded for one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Credential<'a> {
     /// Number of the profile, the set of algorithms that client and server use.

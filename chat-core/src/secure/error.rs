@@ -1,8 +1,8 @@
 //! Errors of the secure channel and of server identity keys, with one variant for each cause.
 //!
 //! Each error of a channel ends the connection without telling the peer the reason, except that
-//! [`HandshakeError::NoCommonProfile`] is first answered with a reject. The variants are for logs
-//! and tests.
+//! [`HandshakeError::NoCommonProfile`] is first answered with a reject. The variants are for logs,
+//! for the errors that a client reports, and for tests.
 
 use super::fingerprint::Fingerprint;
 
@@ -135,7 +135,7 @@ pub enum OpenError {
     /// The content of a CLOSE record is not a 16-bit code.
     #[error("the close record is malformed")]
     MalformedClose,
-    /// The peer changed its key again after fewer than 1024 records and less than 10 s.
+    /// The peer changed its key after fewer than 1024 records and less than 10 s under that key.
     #[error("the peer changes its key too often")]
     RekeyTooSoon,
     /// The peer sent more than 2^24 records under one key.

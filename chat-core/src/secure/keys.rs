@@ -30,7 +30,8 @@ impl DerefMut for SecretBytes {
     }
 }
 
-/// X25519 secret of one side: ephemeral (one handshake) or static (one credential).
+/// X25519 secret of one side, with its public key: ephemeral (one handshake) or static (one
+/// credential).
 pub(super) struct DhSecret {
     secret: StaticSecret,
     public: [u8; 32],
@@ -63,7 +64,7 @@ impl DhSecret {
     /// Replaces the public key by one that does not belong to the secret, for tests of a dishonest
     /// peer.
     #[cfg(test)]
-    pub(super) const fn claim(mut self, public: [u8; 32]) -> Self {
+    pub(super) const fn with_public(mut self, public: [u8; 32]) -> Self {
         self.public = public;
         self
     }

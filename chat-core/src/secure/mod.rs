@@ -1,5 +1,5 @@
-//! The secure channel SC1: it turns bytes into plaintext records and back, without I/O, tasks or a
-//! clock.
+//! The secure channel SC1. Its handshake and its records work on bytes in memory, without I/O,
+//! tasks or a clock. Only [`ServerIdentity`] and `KnownHostsFile` access files.
 //!
 //! A server has an RSA key, by which clients recognise it. At the start and then once a day, the
 //! RSA key signs a new X25519 key, which the server uses in its Noise NX handshakes. Every record

@@ -19,10 +19,11 @@ use super::{
 /// Maximum number of records under one key. The receiver ends the channel if the sender does not
 /// change its key before.
 pub const MAX_RECORDS_PER_KEY: u32 = 1 << 24;
-/// Number of records after which a sender may change its key again.
+/// Number of records under one key, without the REKEY record, after which a sender may change the
+/// key, however young it is.
 pub const REKEY_MIN_RECORDS: u32 = 1024;
-/// Time after which a sender may change its key again, even if it sent fewer than
-/// [`REKEY_MIN_RECORDS`].
+/// Age of a key from which a sender may change it, even after fewer than [`REKEY_MIN_RECORDS`]
+/// records.
 pub const REKEY_MIN_AGE: Duration = Duration::from_secs(10);
 
 /// Result of [`Opener::feed`].
@@ -64,11 +65,12 @@ impl Opener {
         }
     }
 
-    /// Removes the next record from the front of `input` and opens it. Call this until it returns
-    /// [`Opened::NeedMore`].
+    /// Removes the next data or close record from the front of `input` and opens it, and processes
+    /// the REKEY records before it. Call this until it returns [`Opened::NeedMore`].
     ///
     /// # Errors
-    /// The peer violated the protocol, or an attacker changed bytes: the caller must close the
+    /// The peer violated the protocol, an attacker changed bytes, the channel has reached its
+    /// maximum number of records, or an earlier error ended the opener: the caller must close the
     /// connection. No byte of the record is returned.
     pub fn feed(&mut self, now: Instant, input: &mut BytesMut) -> Result<Opened, OpenError> {
         let result = self.open_next(now, input);

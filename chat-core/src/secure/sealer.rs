@@ -22,7 +22,7 @@ pub const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// together cost one tag and one write. After [`REKEY_AFTER_RECORDS`] or [`REKEY_AFTER`], the
 /// sealer changes its key before the next data record. It has no buffer.
 pub struct Sealer {
-    /// `None` once the channel is closed for sending, or its record counter is exhausted.
+    /// `None` once the channel is closed for sending, or the cipher's counter has reached its end.
     cipher: Option<Cipher>,
     /// Start of the channel, or time of the last change of the key.
     keyed_at: Instant,
@@ -41,8 +41,8 @@ impl Sealer {
         }
     }
 
-    /// Appends `content` to `out` as records of at most [`MAX_CONTENT`] bytes. Empty content makes
-    /// one empty record.
+    /// Appends `content` to `out` as records with at most [`MAX_CONTENT`] bytes of it each. Empty
+    /// content makes one empty record.
     ///
     /// # Errors
     /// The channel is closed or exhausted; `out` then holds only complete records.
@@ -107,8 +107,8 @@ impl Sealer {
     }
 
     /// Appends a REKEY record and changes the key now. The sealer does so by itself when a change
-    /// is due. A receiver closes the channel if the key changes again after fewer than 1024 records
-    /// and less than 10 s.
+    /// is due. A receiver ends the channel if a key is changed after fewer than 1024 records and
+    /// less than 10 s.
     ///
     /// # Errors
     /// The channel is closed or exhausted.
@@ -140,7 +140,8 @@ impl Sealer {
         self.finish(start, out)
     }
 
-    /// Encrypts the record that begins at `start`. On an error, removes it from `out`.
+    /// Encrypts the record that begins at `start`, and writes its length. On an error, removes the
+    /// record from `out`.
     fn finish(&mut self, start: usize, out: &mut BytesMut) -> Result<(), SealError> {
         match self.encrypt(&mut out[start + LENGTH_LEN..]) {
             Ok(tag) => {

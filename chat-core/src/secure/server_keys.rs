@@ -1,5 +1,5 @@
-//! [`ServerKeys`]: a server's static key, which is its X25519 key for handshakes, and the
-//! credential for it.
+//! [`ServerKeys`]: a server's identity, its static key, which is its X25519 key for handshakes, and
+//! the credential for the static key.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,8 +18,8 @@ pub const ROTATION_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// A server's identity and its current static key. The static key is never written to disk.
 ///
-/// Share it in an [`Arc`]. The RSA key signs a credential at the start and at each rotation; SC1
-/// handshakes only read the current one.
+/// Share it in an [`Arc`]. The RSA key signs a credential at the start and at each rotation; an SC1
+/// handshake uses the current credential and makes no signature.
 pub struct ServerKeys {
     identity: ServerIdentity,
     current: RwLock<Arc<CertifiedKey>>,

@@ -54,14 +54,15 @@ impl Listener {
         }
     }
 
-    /// Accepts the connections that are in the backlog now. Ignores tokio's cooperative budget,
-    /// which would end the iteration after some of them.
+    /// Returns an iterator that accepts the connections in the backlog, and ends when none is left
+    /// or one cannot be accepted. Ignores tokio's cooperative budget, which would end the iteration
+    /// earlier.
     fn accept_waiting(&self) -> impl Iterator<Item = Box<dyn Transport>> + '_ {
         std::iter::from_fn(|| unconstrained(self.accept()).now_or_never().and_then(Result::ok))
     }
 
     /// Closes a TCP listener, waits until the readiness gate opens, and returns a new listener. A
-    /// memory listener stays open.
+    /// memory listener stays open and is returned at once.
     async fn keep_closed(self, gate: &mut GateWatch, protocol: &Protocol, shared: &Arc<Shared>) -> Self {
         match self {
             Self::Tcp(listener) => Self::Tcp(readiness_gate::keep_closed(listener, gate, protocol, shared).await),
@@ -73,8 +74,9 @@ impl Listener {
     }
 }
 
-/// Accepts connections until the server drains. While the readiness gate is closed, TCP listeners
-/// are closed too.
+/// Accepts connections until the task is cancelled, which the server does when it drains, or until
+/// all connectors of a memory listener were dropped. While the readiness gate is closed, a TCP
+/// listener is closed too.
 pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<Shared>) {
     let mut gate = shared.readiness_gate.watch();
     loop {
@@ -93,7 +95,7 @@ pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<
     }
 }
 
-/// Accepts connections. Ends only for a memory listener, when its connector was dropped.
+/// Accepts connections. Ends only for a memory listener, when all its connectors were dropped.
 async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) {
     let mut reserve = ReservedFile::open();
     loop {
@@ -131,13 +133,14 @@ fn can_accept_at_once(error: &io::Error) -> bool {
 }
 
 /// Returns whether the process (`EMFILE`) or the machine (`ENFILE`) has no file descriptor left.
-/// The numbers are the same on every Unix.
+/// The numbers are the same on Linux, macOS and the BSDs.
 fn is_out_of_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// A reserved file descriptor. When the process has no other left, it is used to accept and close
-/// waiting connections, so that their clients try another node instead of waiting.
+/// A reserved file descriptor. When no other is left, it is used to accept and close waiting
+/// connections, so that their clients try another node instead of waiting. `None` if no descriptor
+/// could be reserved.
 #[derive(Debug)]
 struct ReservedFile(Option<File>);
 
@@ -146,7 +149,8 @@ impl ReservedFile {
         Self(File::open("/dev/null").ok())
     }
 
-    /// Accepts and closes the connections in the backlog.
+    /// Accepts and closes the connections in the backlog, at most [`MAX_WAITING`], by means of the
+    /// reserved descriptor, which is then reserved again.
     fn turn_away(&mut self, listener: &Listener) {
         self.0 = None;
         let turned_away = listener.accept_waiting().take(MAX_WAITING).count();
@@ -184,8 +188,8 @@ impl Server {
     }
 }
 
-/// Serves a connection of a listener in a separate task, or closes it if a limit is reached or its
-/// source is penalised.
+/// Serves a connection of a listener in a separate task, or closes it if the server is full or the
+/// connection gate refuses it.
 pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let source = source_of(stream.peer());
     if let Some(serving) = serving(stream, source, protocol, shared) {
@@ -193,8 +197,8 @@ pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Ar
     }
 }
 
-/// Admits a connection and returns the future that serves it; `None` if a limit is reached or the
-/// source is penalised.
+/// Admits a connection and returns the future that serves it; `None` if the server is full or the
+/// connection gate refuses the connection.
 fn serving(
     stream: Box<dyn Transport>,
     source: Source,
@@ -213,8 +217,10 @@ fn serving(
     ))
 }
 
-/// Reads the PROXY header of a connection from a load balancer, then admits the client named in it,
-/// or the load balancer itself if the header names none.
+/// Reads the PROXY header of a connection from a load balancer in a separate task, then serves the
+/// client named in it, or the load balancer itself if the header names none. Closes the connection
+/// if its source is not a trusted proxy, no valid header arrives in time, the server is full, or
+/// the connection gate refuses the client.
 fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let proxy = source_of(stream.peer());
     let is_trusted = |ip| shared.config.trusted_proxies.iter().any(|network| network.contains(ip));
@@ -223,7 +229,8 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
             tracing::warn!(
                 source = %proxy,
                 connections,
-                "connections to a port for load balancers are refused: their source is not among the trusted proxies"
+                "connections to a port for load balancers are refused: their sources are not among the trusted \
+                 proxies; `source` is that of the latest connection"
             );
         }
         return;
@@ -278,14 +285,14 @@ fn register(source: Source, shared: &Shared) -> Option<ConnectionGuard> {
     guard
 }
 
-/// Counts a connection of `source` in the [`ConnectionGate`](crate::auth::ConnectionGate), unless a
-/// limit is reached or the source is penalised.
+/// Counts a connection of `source` in the [`ConnectionGate`](crate::auth::ConnectionGate). Returns
+/// `None` if the gate refuses the connection.
 fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
     match shared.connection_gate.admit(now(), source) {
         Ok(permit) => Some(permit),
         Err(refusal) => {
             tracing::debug!(%source, %refusal, "connection refused");
-            // Other refusals are caused by the source itself, so the operator is not warned.
+            // Other refusals concern a single source, so the operator is not warned.
             if matches!(refusal, ConnectionRefused::NodeFull | ConnectionRefused::EarlyDrop)
                 && let Some(refused) = shared.throttled.guests_full.count_occurrence(now())
             {
@@ -301,7 +308,8 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
     }
 }
 
-/// Runs the future of a connection. A panic in it ends this connection only.
+/// Runs the future of a connection. A panic in it ends this connection only, and is counted and
+/// logged.
 async fn contain_panics(serving: impl Future<Output = ()> + Send, source: Source, shared: Arc<Shared>) {
     if let Err(panic) = panics::catch(serving).await {
         shared.panics.fetch_add(1, Ordering::Relaxed);

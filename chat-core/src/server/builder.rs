@@ -85,8 +85,9 @@ impl ServerBuilder {
 
     /// Declares that the TCP listener added last is behind a load balancer. Has no effect before a
     /// TCP listener was added. Each connection to it must come from one of
-    /// [`ServerConfig::trusted_proxies`] and start with a PROXY header, which contains the client's
-    /// address.
+    /// [`ServerConfig::trusted_proxies`] and start with a PROXY header, in which the load balancer
+    /// reports the client's address. If the header contains no address, the load balancer counts as
+    /// the client.
     #[must_use]
     pub fn behind_proxy(mut self) -> Self {
         if let Some(last) = self.tcp.last_mut() {
@@ -120,7 +121,7 @@ impl ServerBuilder {
 
     /// Binds every listener, then starts to accept connections on the current tokio runtime. A
     /// server without listeners serves only the streams that the application passes to
-    /// [`Server::serve_stream`].
+    /// [`Server::serve_stream`] or [`Server::serve_sc1_stream`].
     ///
     /// # Errors
     /// [`BindError`]; no listener stays bound.

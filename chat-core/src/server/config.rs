@@ -14,8 +14,8 @@ use crate::transport::Network;
 pub struct ServerConfig {
     /// Limits and deadlines of the protocol on each connection.
     pub session: SessionConfig,
-    /// Maximum number of open connections, guests included. Default: only the operating system
-    /// limits it.
+    /// Maximum number of open connections, including those that have not logged in. Default: only
+    /// the operating system limits it.
     pub max_connections: u32,
     /// Limits on connections before login, and limits and penalties per source address.
     pub connection_limits: ConnectionLimits,
@@ -33,7 +33,8 @@ pub struct ServerConfig {
     /// Maximum time for which a peer may read nothing of the output that waits for it. A peer that
     /// reads slowly must read all waiting output within ten times this time. Over TLS, and over
     /// streams of the application, progress is detected in steps: a first one of up to 16 KiB, then
-    /// of 4 KiB until the peer reads as fast as the server writes. Default 30 s.
+    /// of 4 KiB until the peer reads as fast as the server writes. When the engine has ended a
+    /// session, its peer must read all waiting output within this time. Default 30 s.
     pub write_timeout: Duration,
     /// Time from login until the client is asked to reconnect, so that SC1 and TLS connections get
     /// new keys. Default 24 h.
@@ -44,8 +45,9 @@ pub struct ServerConfig {
     pub retry_after: Duration,
     /// Time for which the engine may be [unable to serve](crate::engine::Readiness) before the TCP
     /// listeners close, unless, as far as this node knows, no other node can serve. When the engine
-    /// can serve again, the listeners reopen on the same addresses, which needs the same privileges
-    /// as the first time. Open connections stay. Default 5 s; with zero, listeners never close.
+    /// can serve again, or no other node can, the listeners reopen on the same addresses, which
+    /// needs the same privileges as the first time. Open connections stay. Default 5 s; with zero,
+    /// listeners never close.
     /// With 4 s or less, nodes cannot announce in time that none of them can serve.
     pub unready_timeout: Duration,
 }

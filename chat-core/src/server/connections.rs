@@ -1,7 +1,8 @@
 //! Registry of open connections, and how shutdown is signalled to them.
 //!
-//! The signal consists of one atomic and a waker for each connection. A cancellation token would
-//! work too, but each poll of each connection would take the token's single lock.
+//! The signal consists of one atomic, which all connections read, and of a waker for each
+//! connection. A cancellation token would work too, but each poll of each connection would take the
+//! token's single lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::sync::{Mutex, MutexGuard};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Serving,
-    /// New connections are not accepted, and the clients of open ones are asked to reconnect.
+    /// The listeners accept no new connections, and the clients of open ones are asked to
+    /// reconnect.
     Draining,
     /// All connections end at once.
     Killed,
@@ -73,7 +75,8 @@ impl Connections {
         }
     }
 
-    /// Advances to `phase`, unless the server has reached it, and wakes every connection.
+    /// Advances to `phase` and wakes every connection. Has no effect if the server has reached this
+    /// phase or a later one.
     pub(super) fn advance(&self, phase: Phase) {
         if self.phase.fetch_max(phase as u8, Ordering::SeqCst) < phase as u8 {
             // The lock is released before the wakers are called: a waker may run its task at once,

@@ -1,11 +1,12 @@
 //! The network side of an engine: listeners, connections and their tasks.
 //!
-//! A [`Server`] accepts connections for a [`ChatService`] and serves each in one task. A process
-//! can have several servers, each with its own listeners, limits and keys. A server does not own
-//! its engine: shut the engine down after the server.
+//! A [`Server`] serves connections for a [`ChatService`]. A process can have several servers, each
+//! with its own listeners, limits and keys. A server does not own its engine: shut the engine down
+//! after the server.
 //!
-//! Connections come from the server's own listeners, or from the application, which passes streams
-//! that it accepted itself to [`Server::serve_stream`].
+//! Connections come from the server's own listeners, each of them served in its own task, or from
+//! the application, which passes streams that it accepted itself to [`Server::serve_stream`] and
+//! polls the future that serves them.
 
 mod accept;
 mod builder;
@@ -58,8 +59,8 @@ pub struct ServerStats {
     pub connections: u32,
     /// Connections that ended by a panic since the start. Each panic is a defect.
     pub panics: u64,
-    /// TCP listeners that are closed at present because the node cannot serve; see
-    /// [`ServerConfig::unready_timeout`].
+    /// TCP listeners that are closed at present, because the node cannot serve or the listener
+    /// cannot be opened again yet; see [`ServerConfig::unready_timeout`].
     pub closed_listeners: u32,
 }
 
@@ -109,8 +110,8 @@ struct ThrottledLogs {
 }
 
 impl Shared {
-    /// Charges one handshake to [`ServerConfig::handshake_rate`]. If the rate is exceeded, returns
-    /// the time until the next handshake is admitted.
+    /// Charges one handshake to [`ServerConfig::handshake_rate`]. If the rate is exceeded, charges
+    /// nothing and returns the time until the next handshake is admitted.
     fn admit_handshake(&self, now: Instant) -> Result<(), Duration> {
         let mut bucket = self.handshakes.lock();
         bucket.check(now, &self.config.handshake_rate)?;
@@ -185,13 +186,16 @@ impl Server {
     /// [`serve_sc1_stream`](Self::serve_sc1_stream) is for streams without such a layer.
     ///
     /// `peer` is the address of the client. Limits per source address, login throttling and logs
-    /// use it, so do not pass the address of a proxy. With [`PeerAddr::Local`] the connection is
-    /// exempt from limits per source.
+    /// use it, so do not pass the address of a proxy. With [`PeerAddr::Local`], the connection is
+    /// exempt from limits per source, unless
+    /// [`ConnectionLimits::exempt_loopback`](crate::auth::ConnectionLimits::exempt_loopback) is
+    /// false.
     ///
     /// The connection is subject to all limits and deadlines of this server and to its drain, like
-    /// a connection from a listener. If a limit is reached, the stream is closed at once. The
-    /// returned future does not borrow `self`. It does nothing until it is polled: the connection
-    /// counts from the first poll until the future completes or is dropped.
+    /// a connection from a listener. If the server admits no further connection of this source, the
+    /// stream is closed at once. The returned future does not borrow `self`. It does nothing until
+    /// it is polled: the connection counts from the first poll until the future completes or is
+    /// dropped.
     ///
     /// # Message-oriented streams
     /// The packets of the protocol are framed by length, so a message of a WebSocket may hold any
@@ -243,8 +247,9 @@ impl Server {
 
     /// Stops accepting connections, asks the clients to reconnect (to any node), answers the
     /// requests that are in flight, and closes the connections. Connections that are still open
-    /// after `grace` are cut off. The futures of [`serve_stream`](Self::serve_stream) then complete
-    /// at their next poll, for which `drain` does not wait. Idempotent.
+    /// after `grace` are cut off. The futures of [`serve_stream`](Self::serve_stream) and
+    /// [`serve_sc1_stream`](Self::serve_sc1_stream) then complete at their next poll, for which
+    /// `drain` does not wait. Idempotent.
     pub async fn drain(&self, grace: Duration) {
         let Shared { tasks, streams, .. } = &*self.shared;
         self.shared.draining.cancel();

@@ -93,7 +93,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             (true, false) => tracing::warn!(
                 store_answers = readiness.store_answers,
                 clock_is_right = readiness.clock_is_right,
-                "this node cannot serve and other nodes may be able to: its listeners close until it can serve; open connections stay"
+                "this node cannot serve and other nodes may be able to: its listeners close until it can serve or no \
+                 other node can; open connections stay"
             ),
             (false, true) => tracing::info!(is_ready = readiness.is_ready(), "the listeners of this node open again"),
             _ => continue,
@@ -163,9 +164,9 @@ impl Drop for ClosedListener<'_> {
     }
 }
 
-/// Closes a listener, and returns a new one at the same address once the gate is open, after as
+/// Closes a listener, and returns a new one at the same address once the gate has opened, after as
 /// many attempts as are needed. Keeps the port bound while the gate is closed, if the operating
-/// system allows it.
+/// system allows it. Counts the listener as closed until then.
 pub(super) async fn keep_closed(
     listener: TcpListener,
     gate: &mut GateWatch,
@@ -200,8 +201,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Updates the gate twice a second. Each phase says whether the gate should be open, and for
-    /// how many seconds. Returns the first state of the gate and the state after each change.
+    /// Updates `debounce` twice a second. Each phase says whether the gate should be open, and for
+    /// how many seconds. Returns whether it was open at first, and after each change.
     fn states(debounce: &mut Debounce, now: &mut Instant, phases: &[(bool, f32)]) -> Vec<bool> {
         let mut states = vec![debounce.is_open];
         for (should_open, seconds) in phases {

@@ -21,11 +21,11 @@ use crate::transport::Transport;
 /// buffer.
 const READ_SIZE: usize = 16 * 1024;
 
-/// Number of bytes of waiting output at which the connection stops reading packets and adding
-/// replies.
+/// Number of bytes of waiting output at which the connection of a session stops reading packets,
+/// and stops adding replies unless it is closing the session.
 const MAX_OUTPUT: usize = 64 * 1024;
 
-/// Failure of a connection.
+/// Failure or end of a connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     #[error("the stream failed")]
@@ -62,7 +62,7 @@ pub(super) struct Wire {
     /// True if a part of the output was written, so that the allocation of the buffer is larger
     /// than its reported capacity.
     is_partly_written: bool,
-    /// Bytes written since the start of the connection.
+    /// Number of bytes written so far, without those of the handshake.
     written: u64,
     /// True if the stream has flushed all bytes that it accepted. Streams such as TLS and
     /// WebSockets buffer them.
@@ -76,8 +76,8 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Creates the wire of a stream whose handshake has completed. Packets may have at most `limit`
-    /// bytes, until [`set_limit`](Self::set_limit) changes the limit. Packets are wiped, because
-    /// those before login hold passwords and tokens.
+    /// bytes, until [`set_limit`](Self::set_limit) changes the limit. Packets are wiped until
+    /// [`stop_wiping`](Self::stop_wiping), because those before login hold passwords and tokens.
     pub(super) fn new(stream: Box<dyn Transport>, protection: Protection, limit: usize) -> Self {
         let mut frames = FrameDecoder::new(limit);
         frames.set_wiping(true);
@@ -110,6 +110,8 @@ impl Wire {
     }
 
     /// Returns the next packet that has arrived completely, or `None` if more input has to be read.
+    /// With SC1, decrypts the input that was read; its first record permits
+    /// [sending](Self::may_send). Empty buffers are released before `None` is returned.
     pub(super) fn next_packet(&mut self, now: Instant) -> Result<Option<Bytes>, WireError> {
         loop {
             if let Some(packet) = self.frames.next_packet().map_err(|_| WireError::TooLarge)? {
@@ -169,8 +171,8 @@ impl Wire {
         }
     }
 
-    /// Adds these frames to the output. With SC1, encrypts them, in one record if they fit. Empties
-    /// `frames`.
+    /// Adds these frames to the output. With SC1, encrypts them, in one record if they fit. On
+    /// success, empties `frames`.
     pub(super) fn send(&mut self, now: Instant, frames: &mut Vec<Bytes>) -> Result<(), WireError> {
         match &mut self.protection {
             Protection::Sc1(channel) => {
@@ -216,12 +218,12 @@ impl Wire {
         self.output.len()
     }
 
-    /// Returns the number of bytes written since the start of the connection.
+    /// Returns the number of bytes written so far, without those of the handshake.
     pub(super) const fn written(&self) -> u64 {
         self.written
     }
 
-    /// Returns the number of bytes added to the output since the start of the connection.
+    /// Returns the number of bytes added to the output so far, written ones included.
     pub(super) fn bytes_added(&self) -> u64 {
         self.written.saturating_add(to_u64(self.output.len()))
     }
@@ -268,8 +270,8 @@ impl Wire {
 
     /// Writes the remaining output, ends the stream, and waits until the peer has ended it too.
     /// Closing a socket with unread input would discard output that the peer has not read yet. The
-    /// end of the peer's stream is an error; `Ok` means that the peer has sent [`MAX_DISCARDED`]
-    /// bytes without ending it.
+    /// end of the peer's stream is an error; `Ok` means that the peer has sent at least
+    /// [`MAX_DISCARDED`] bytes without ending it.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         poll_fn(|cx| {
             if !self.is_shut {
@@ -287,7 +289,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads input and discards it. The end of the stream is an error.
+    /// Reads input once, discards it, and returns its size in bytes. The end of the stream is an
+    /// error.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut stack = [MaybeUninit::<u8>::uninit(); READ_SIZE];
         let mut read = ReadBuf::uninit(&mut stack);
@@ -299,14 +302,15 @@ impl Wire {
     }
 }
 
-/// Maximum number of bytes read from a peer that still sends while the connection closes.
+/// Number of bytes from a peer that still sends while the connection closes, after which the
+/// connection no longer waits for the end of the peer's stream.
 const MAX_DISCARDED: usize = 256 * 1024;
 
 fn to_u64(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Output buffer that the connections of a thread share. Most connections write their output at
+/// Output buffer that the SC1 connections of a thread share. Most connections write their output at
 /// once, so one buffer serves all of them and stays in the processor's cache. A connection that
 /// waits for its peer keeps the buffer, and the next connection allocates another. A buffer
 /// that is given back contains encrypted records only.

@@ -19,7 +19,8 @@ pub struct SessionConfig {
     /// server takes to answer requests does not count. Default 10 s.
     pub login_timeout: Duration,
     /// Time after which a client that has sent nothing sends a ping. The session closes after 2.5
-    /// times this interval without a packet. Default 30 s.
+    /// times this interval without a packet; time in which the server does not read does not count.
+    /// Default 30 s.
     pub heartbeat_interval: Duration,
     /// Maximum number of packets before login, `Hello` included. Default 32.
     pub max_packets_before_login: u32,
@@ -30,15 +31,15 @@ pub struct SessionConfig {
     /// Maximum size of a message text, in bytes. Default [`MessageText::MAX_BYTES`] (16 KiB), which
     /// this limit must not exceed.
     pub max_text_bytes: usize,
-    /// Maximum size of an encoded page of history, in bytes. A larger page is shortened, but not to
-    /// less than one event. Default 256 KiB.
+    /// Maximum size of the encoded events in a page of history, in bytes. A larger page is
+    /// shortened, but not to less than one event. Default 256 KiB.
     pub max_page_bytes: usize,
     /// Maximum number of unanswered requests of one session. At this number, the server reads no
     /// further packet. Default 64.
     pub max_requests_in_flight: usize,
     /// Rate at which drafts are read from one session. The server reads excess drafts later; none
     /// is lost and their order stays. Default 100 a second with a burst of 1000, so that a client
-    /// can send an outbox at once that filled up while it was offline.
+    /// can send at once the messages that it queued while it was offline.
     pub message_rate_per_connection: Rate,
     /// Rate at which packets of any kind are read from one session. Default 400 a second with a
     /// burst of 2000.

@@ -114,7 +114,7 @@ impl Guest {
                 request_id,
                 is_hello: true,
                 ..
-            }) if self.stage != Stage::AwaitingHello => self.output.violation(request_id, SECOND_HELLO),
+            }) if self.stage != Stage::AwaitingHello => self.output.reject_violation(request_id, SECOND_HELLO),
             Err(DecodeError::Invalid {
                 request_id, failure, ..
             }) => {
@@ -131,9 +131,11 @@ impl Guest {
     fn handle_request(&mut self, now: Now, id: RequestId, request: RequestKind) {
         match (self.stage, request) {
             (Stage::AwaitingHello, RequestKind::Hello(hello)) => self.greet(now, id, &hello),
-            (Stage::AwaitingHello, _) => self.output.violation(id, "the first packet must be hello"),
-            (_, RequestKind::Hello(_)) => self.output.violation(id, SECOND_HELLO),
-            (Stage::Asking, _) => self.output.violation(id, "the previous request is not answered yet"),
+            (Stage::AwaitingHello, _) => self.output.reject_violation(id, "the first packet must be hello"),
+            (_, RequestKind::Hello(_)) => self.output.reject_violation(id, SECOND_HELLO),
+            (Stage::Asking, _) => self
+                .output
+                .reject_violation(id, "the previous request is not answered yet"),
             (Stage::Greeted, RequestKind::Register(registration)) => {
                 self.ask(now, GuestAction::Register(RegistrationTicket(id), registration));
             }

@@ -13,11 +13,11 @@ use crate::model::{Caller, CloseCode, Command, Outcome, PageFrom, Push, ReplyCod
 use crate::rate::Bucket;
 
 /// State machine of a connection after login. The peer sends requests; each request with an id gets
-/// one reply.
+/// one reply, unless the session ends first.
 ///
 /// Commands are handed to the driver in the order of their arrival. Sends, acknowledgements, read
-/// marks, typing and status updates may overlap with the commands after them. Any other command
-/// finishes before a later one starts, and a logout waits for all commands before it.
+/// marks, typing notices and changes of presence may overlap with the commands after them. Any
+/// other command finishes before a later one starts, and a logout waits for all commands before it.
 ///
 /// A peer that exceeds its rates is read more slowly. No request is rejected for that reason: the
 /// client would send a rejected draft again, after drafts that were written later.
@@ -37,10 +37,10 @@ pub struct Session {
     is_reading: bool,
     message_bucket: Bucket,
     packet_bucket: Bucket,
-    /// No packet is read before this time, because the peer exceeded a rate.
+    /// No packet is read before this time, because the peer or its user exceeded a rate.
     paused_until: Option<Instant>,
-    /// The engine has ended the session: no packet is handled and no command is started.
-    is_over: bool,
+    /// True once the engine has ended the session: no packet is handled and no command is started.
+    is_ended_by_engine: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Session {
             message_bucket: Bucket::default(),
             packet_bucket: Bucket::default(),
             paused_until: None,
-            is_over: false,
+            is_ended_by_engine: false,
             config,
         }
     }
@@ -92,7 +92,7 @@ impl Session {
 
     /// Handles a packet from the peer.
     pub fn handle_packet(&mut self, now: Now, packet: Bytes) {
-        if self.is_over || !self.output.is_open() {
+        if self.is_ended_by_engine || !self.output.is_open() {
             return;
         }
         self.silent_since = now.instant;
@@ -104,12 +104,12 @@ impl Session {
                 is_hello,
                 failure,
             }) => {
-                if self.refuses_id(request_id) {
+                if self.close_if_id_in_use(request_id) {
                     return;
                 }
                 self.charge(now.instant, false);
                 match is_hello {
-                    true => self.output.violation(request_id, SECOND_HELLO),
+                    true => self.output.reject_violation(request_id, SECOND_HELLO),
                     false => self.output.reply(request_id, &Err(failure)),
                 }
             }
@@ -117,7 +117,7 @@ impl Session {
     }
 
     fn handle_request(&mut self, now: Now, id: RequestId, request: RequestKind) {
-        if self.refuses_id(id) {
+        if self.close_if_id_in_use(id) {
             return;
         }
         let is_send = matches!(&request, RequestKind::Command(Command::Send { .. }));
@@ -125,7 +125,7 @@ impl Session {
         match request {
             RequestKind::Command(command) => self.waiting.push_back((id, command)),
             RequestKind::Ping => self.output.reply(id, &Ok(Answer::Pong(now.time))),
-            RequestKind::Hello(_) => self.output.violation(id, SECOND_HELLO),
+            RequestKind::Hello(_) => self.output.reject_violation(id, SECOND_HELLO),
             RequestKind::Register(_) | RequestKind::Login(_) | RequestKind::Resume(_) | RequestKind::ListNodes => {
                 let text = "this connection is already logged in";
                 self.output.fail(id, ReplyCode::AlreadyLoggedIn, text);
@@ -135,11 +135,11 @@ impl Session {
 
     /// Closes the connection and returns `true` if a request has the id of one that is not answered
     /// yet.
-    fn refuses_id(&mut self, id: RequestId) -> bool {
+    fn close_if_id_in_use(&mut self, id: RequestId) -> bool {
         let is_in_use = id.wants_reply() && self.is_in_flight(id);
         if is_in_use {
             self.output
-                .violation(id, "the request_id belongs to a request that is not answered yet");
+                .reject_violation(id, "the request_id belongs to a request that is not answered yet");
         }
         is_in_use
     }
@@ -164,8 +164,8 @@ impl Session {
         }
     }
 
-    /// Handles the result of a command, and replies to its request. Does nothing if no such command
-    /// is running.
+    /// Handles the result of a command, and replies to its request. Closes the session after a
+    /// successful logout or the error `Fenced`. Does nothing if no such command is running.
     pub fn handle_outcome(&mut self, now: Instant, id: RequestId, result: Result<Outcome, Failure>) {
         let wanted_input = self.wants_input();
         let Some(index) = self.running.iter().position(|running| running.id == id) else {
@@ -183,7 +183,7 @@ impl Session {
         self.output.reply(id, &result);
         if is_logged_out {
             self.output.close(CloseCode::LoggedOut);
-        } else if let Some(code) = fenced_with.filter(|_| !self.is_over) {
+        } else if let Some(code) = fenced_with.filter(|_| !self.is_ended_by_engine) {
             // If the engine has ended the session, the driver sends the engine's close code
             // instead.
             self.output.close(code);
@@ -234,7 +234,7 @@ impl Session {
     /// is started, including commands that were received before. Running commands are answered
     /// until the driver closes the connection.
     pub fn end_commands(&mut self) {
-        self.is_over = true;
+        self.is_ended_by_engine = true;
         self.waiting.clear();
     }
 
@@ -301,21 +301,21 @@ impl Session {
     /// [`handle_packet`](Self::handle_packet).
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        !self.is_over
+        !self.is_ended_by_engine
             && self.output.has_room()
             && self.paused_until.is_none()
             && self.in_flight() < self.config.max_requests_in_flight
     }
 
-    /// Returns the number of requests that were received and not yet answered.
+    /// Returns the number of commands that were received and neither answered nor discarded.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.waiting.len().saturating_add(self.running.len())
     }
 
-    /// Returns whether the peer itself asked for the end of the session (by a logout, or by
-    /// revoking its own device) and has no reply yet. The driver then sends that reply before it
-    /// acts on the end of the session.
+    /// Returns whether a command with which the peer itself ends the session (a logout, or the
+    /// revocation of its own device) is running. The driver then sends the reply to that command
+    /// before it acts on the end of the session.
     #[must_use]
     pub fn awaits_last_answer(&self) -> bool {
         self.output.is_open() && self.running.iter().any(|running| running.ends_session)

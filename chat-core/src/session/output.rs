@@ -36,7 +36,7 @@ impl Output {
         }
     }
 
-    /// Adds a reply with an error, unless the request wants no reply.
+    /// Adds a reply with an error, unless the request wants none or the connection has ended.
     pub(super) fn fail(&mut self, id: RequestId, code: ReplyCode, text: &str) {
         self.reply(id, &Err(Failure::new(code, text)));
     }
@@ -47,8 +47,8 @@ impl Output {
         }
     }
 
-    /// Adds the close code to the output, and ends the connection. Only the first call has an
-    /// effect.
+    /// Adds the push that tells the peer the close code, and ends the connection. Only the first
+    /// call has an effect.
     pub(super) fn close(&mut self, code: CloseCode) {
         self.push(&Push::Closed(code));
         if self.is_open() {
@@ -57,7 +57,7 @@ impl Output {
     }
 
     /// Rejects a request that violates the protocol, and ends the connection.
-    pub(super) fn violation(&mut self, id: RequestId, text: &str) {
+    pub(super) fn reject_violation(&mut self, id: RequestId, text: &str) {
         self.fail(id, ReplyCode::BadRequest, text);
         self.close(CloseCode::ProtocolError);
     }

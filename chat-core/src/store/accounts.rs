@@ -108,7 +108,7 @@ pub trait AccountTx: Send {
     async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
 
     /// Returns these devices, in any order; devices that do not exist are left out. The engine
-    /// checks with them that each draft of a batch comes from the current session of its device.
+    /// checks with them that commands come from the current sessions of their devices.
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError>;
 
     /// Locks and returns all devices of a user, oldest first (by `created`, then by id).

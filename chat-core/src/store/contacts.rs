@@ -43,13 +43,13 @@ pub trait ContactTx: Send {
     async fn delete_contact(&mut self, owner: UserId, peer: UserId) -> Result<(), StoreError>;
 
     /// Returns the number of `owner`'s contacts in the state `Requested` whose last change was at
-    /// or after `since`. Rate limits use it.
+    /// or after `since`. The limit on open friend requests uses it.
     async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError>;
 
-    /// Returns the number of users whom `owner` has blocked. A limit uses it.
+    /// Returns the number of users whom `owner` has blocked. The limit on blocked users uses it.
     async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError>;
 
     /// Returns the number of `owner`'s contacts in the state `Pending`, but at most `max`: a store
-    /// stops counting there. A limit uses it.
+    /// stops counting there. The limit on incoming friend requests uses it.
     async fn incoming_request_count(&mut self, owner: UserId, max: u32) -> Result<u32, StoreError>;
 }

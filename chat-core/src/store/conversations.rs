@@ -59,15 +59,15 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// Returns the existing group with exactly this key, and the membership of `user` in it.
     async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError>;
 
-    /// Returns up to `limit` existing, listed groups whose key begins with `prefix`, ordered by
-    /// key.
+    /// Returns up to `limit` existing groups whose key begins with `prefix`, ordered by key. Leaves
+    /// out those that are `unlisted`.
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError>;
 
     /// Returns memberships of `user` whose readable range is not empty: `first_seq` is set and not
     /// beyond `until_seq`. Such a membership counts even if no event of the range is stored yet, or
     /// if the group is deleted. Of the memberships in conversations with a greater id than `after`,
-    /// this returns the `limit` ones with the smallest ids, as `device` sees them, in any order and
-    /// from one snapshot.
+    /// this returns up to `limit`, those with the smallest ids, as `device` sees them, in any order
+    /// and from one snapshot.
     async fn memberships(
         &self,
         user: UserId,

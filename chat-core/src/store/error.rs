@@ -20,8 +20,8 @@ pub enum StoreError {
     #[error("the unit of work rejected the request")]
     Aborted,
     /// The store already holds an event with the sender and client message id of an event of this
-    /// unit; nothing was written. A caller that runs the unit again finds the event with
-    /// [`find_sent`](super::MessageTx::find_sent).
+    /// unit, or two events of the unit have the same; nothing was written. A unit that runs again
+    /// finds a stored event with [`find_sent`](super::MessageTx::find_sent).
     #[error("the client message id of an event was used before")]
     AlreadySent,
     /// The stored data is inconsistent or cannot be decoded.

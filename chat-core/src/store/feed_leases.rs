@@ -55,8 +55,8 @@ pub struct FeedLease {
     pub shard: FeedShard,
     /// Node that holds the lease.
     pub node: NodeId,
-    /// Fencing token: grows each time a node claims the shard. A node with an older term has lost
-    /// the lease.
+    /// Fencing token: grows each time a node claims the shard, and starts again at 1 after the feed
+    /// was deleted. A node with another term than the latest has lost the lease.
     pub term: u64,
     /// Time at which the lease expires unless renewed, by the store's clock.
     pub expires: Timestamp,
@@ -88,8 +88,8 @@ impl FeedLease {
         }
     }
 
-    /// Returns whether both leases stem from the same claim, so that one may be a renewal of the
-    /// other.
+    /// Returns whether both leases, which must be of the same shard, stem from the same claim, so
+    /// that one may be a renewal of the other.
     #[must_use]
     pub fn is_same_claim(&self, other: &Self) -> bool {
         (self.node, self.term) == (other.node, other.term)
@@ -110,8 +110,8 @@ impl FeedLease {
 #[async_trait]
 pub trait FeedTx: Send {
     /// Locks a shard of a feed until the end of the transaction. Returns its latest lease, even if
-    /// that has expired, or `None` if the shard was never claimed, and the time by the store's
-    /// clock.
+    /// that has expired, and the time by the store's clock. The lease is `None` if the shard was
+    /// never claimed, or the feed was deleted since.
     async fn lock_feed_shard(
         &mut self,
         feed: &str,
@@ -152,8 +152,8 @@ pub trait FeedTxExt: FeedTx {
         Ok(claimed)
     }
 
-    /// Extends a lease until `ttl` from now. Returns `None` if it was lost to another claim, or the
-    /// feed was deleted.
+    /// Extends a lease until `ttl` from now, even if it has expired. Returns `None` if it was lost
+    /// to another claim, or the feed was deleted.
     async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
         let Some(now) = self.lock_held_feed(lease).await? else {
             return Ok(None);

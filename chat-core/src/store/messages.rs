@@ -101,7 +101,7 @@ pub trait MessageTx: Send {
     ///
     /// # Errors
     /// - [`StoreError::AlreadySent`]: an event with the same sender and client message id exists
-    ///   already. The unit must end the transaction with this error.
+    ///   already, or is also in `events`. The unit must end the transaction with this error.
     /// - [`StoreError::Defect`]: a conversation is not locked, or the sequence numbers or
     ///   `message_count`s do not continue its log.
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError>;

@@ -10,9 +10,9 @@
 //! supplies locks, uniqueness and durability.
 //!
 //! # Contract
-//! - When `transact` returns `Ok`, all writes of the unit are durable: they survive a crash of the
-//!   process and a power failure. When it returns [`StoreError::Unavailable`], the unit may or
-//!   may not have been written.
+//! - When `transact` returns `Ok`, all writes of the unit are durable: except in [`MemoryStore`],
+//!   they survive a crash of the process and a power failure. When it returns
+//!   [`StoreError::Unavailable`], the unit may or may not have been written.
 //! - [`ConversationTx::lock_conversation`] excludes every other transaction that locks the same
 //!   conversation, on all nodes, until this transaction ends. Later reads of that conversation in
 //!   this transaction return the latest committed state.
@@ -38,12 +38,13 @@
 //! `#[non_exhaustive]`, nor are the enums in them: if a release adds a field, a store that would
 //! lose it does not compile.
 //!
-//! The engine does not look up whether a message is stored already before it writes the message.
-//! The store detects a retry by its unique key of sender and client message id and returns
-//! [`StoreError::AlreadySent`] from [`MessageTx::insert_events`].
+//! The first time that the engine writes a message, it does not look up whether the message is
+//! stored already. The store detects a retry by its unique key of sender and client message id and
+//! returns [`StoreError::AlreadySent`] from [`MessageTx::insert_events`]; then the engine looks the
+//! message up.
 //!
-//! [`backend`] has helpers for authors of stores. [`TxContract`](backend::TxContract) enforces the
-//! rules about locks and logs for every store: it turns a violation into [`StoreError::Defect`].
+//! [`backend`] has helpers for authors of stores. With [`TxContract`](backend::TxContract), a store
+//! checks the rules about locks and logs, and turns a violation into [`StoreError::Defect`].
 //! [`run_inline`](backend::run_inline) runs units in stores whose transactions never wait, and
 //! [`run_catching`](backend::run_catching) in stores whose transactions do.
 
@@ -114,7 +115,7 @@ pub trait Store:
     ///
     /// # Cancel safety
     /// If the future is dropped, the outcome is unknown, as after [`StoreError::Unavailable`]: the
-    /// transaction runs to its end in the background.
+    /// transaction may still run to its end in the background.
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError>;
 
     /// Returns the store epoch, an id that changes if the store may have lost events, as after a
@@ -157,10 +158,11 @@ pub trait Store:
     /// Returns the users whose devices or memberships were written in the last
     /// [`UserChange::WINDOW`], in any order. A node calls this every second while it cannot rely on
     /// the announcements of other nodes, and reads the logins and memberships of these users again.
+    /// At other times it calls this less often, and reads only the logins.
     ///
-    /// `None` means that the store does not record changes, or that there are too many: a node then
-    /// reads the logins and memberships of all its users again. The default is `None`, which suits
-    /// a store that only one process can use.
+    /// `None` means that the store does not record changes, or that there are too many: a node that
+    /// cannot rely on announcements then reads the logins and memberships of all its users again.
+    /// The default is `None`, which suits a store that only one process can use.
     async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
         Ok(None)
     }

@@ -118,7 +118,8 @@ pub trait OperatorStore: Debug + Send + Sync + 'static {
 
     /// Returns up to `limit` groups with a greater id than `after`, ordered by id, including
     /// deleted groups. Callers filter orphaned groups themselves, so that the cost of a page is
-    /// bounded: it reads `limit` groups, and of each group the members up to its first owner.
+    /// bounded: it reads `limit` groups, and of each group the members up to the first owner whose
+    /// account is not disabled.
     async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError>;
 
     /// Counts rows. Reads the indexes of accounts and devices and all conversations completely, so

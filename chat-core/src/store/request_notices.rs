@@ -1,5 +1,7 @@
 //! [`RequestNotice`], and the records of which requests were announced in which inboxes. With the
-//! records, the engine announces a repeated request at most once a day.
+//! records, the engine announces a repeated request at most once within
+//! `EngineConfig::repeated_request_interval`, unless the record of the earlier announcement was
+//! deleted since.
 
 use async_trait::async_trait;
 

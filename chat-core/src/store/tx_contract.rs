@@ -1,5 +1,5 @@
-//! Checks of the transaction contract that are the same for every store: lock order, writes only to
-//! locked conversations, logs without gaps, and rows that agree with their logs.
+//! Checks of the transaction contract that are the same for every store: lock order, appends to and
+//! updates of locked conversations only, logs without gaps, and rows that agree with their logs.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,14 @@ enum LockStage {
 
 /// Tracks the locks, appends and row updates of one transaction, and rejects units that violate the
 /// [contract](super): locks out of order; appends to, updates of or snapshots of a conversation
-/// that is not locked; events that do not continue their log; or a row that disagrees with its log.
+/// that is not locked; request notices in an inbox that is not locked; events that do not continue
+/// their log; or a row that disagrees with its log.
 ///
-/// Each transaction of a store has one, so a defect in a unit causes the same error on every store
-/// and is never committed.
+/// Each transaction of the stores of this project has one, so such a violation causes the same
+/// error on each of them. A store does not commit a unit that returns the error.
 #[derive(Debug, Default)]
 pub struct TxContract {
-    /// Latest kind of lock that the transaction has taken.
+    /// Latest kind of lock that the transaction has taken; the first kind if it has taken none.
     stage: LockStage,
     /// Greatest id of a locked conversation, without those that the transaction created.
     highest_locked: Option<ConversationId>,
@@ -33,8 +34,8 @@ pub struct TxContract {
     logs: BTreeMap<ConversationId, LockedLog>,
 }
 
-/// End of a locked conversation according to its log and to its row. The two must agree when the
-/// transaction commits.
+/// End of a conversation that the transaction has locked or created, according to its log and to
+/// its row. The two must agree when the transaction commits.
 #[derive(Clone, Copy, Debug)]
 struct LockedLog {
     log: LogEnd,
@@ -87,7 +88,7 @@ impl TxContract {
         }
         if let Some(highest) = self.highest_locked.filter(|highest| *highest >= id) {
             return Err(violation(format!(
-                "it locks conversation {id} after conversation {highest}"
+                "it locks conversation {id} after conversation {highest}, not by ascending id"
             )));
         }
         self.enter(LockStage::Conversations)?;

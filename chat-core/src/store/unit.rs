@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::{Store, StoreError, Transaction, TxError};
 use crate::sync::Mutex;
 
-/// A unit of work as a store sees it: object-safe, without a result. A unit that has a result puts
-/// it into a slot that its caller can read.
+/// A unit of work as a store sees it: object-safe, without a typed result. A unit that has a result
+/// puts it into a slot that its caller can read.
 #[async_trait]
 pub trait Unit: Debug + Send + 'static {
     /// Executes the unit of work. The store may call this again after a rollback.
@@ -21,7 +21,8 @@ pub trait Unit: Debug + Send + 'static {
 pub trait TypedUnit: Debug + Send + 'static {
     /// Result of the unit of work, returned once it is committed.
     type Output: Send + 'static;
-    /// Reason for which the unit of work was rejected. A rejection rolls the transaction back.
+    /// Reason for which the unit of work failed: it rejected the request, or the store returned an
+    /// error. If [`apply`](Self::apply) returns it, the store rolls the transaction back.
     type Rejection: From<StoreError> + Send + 'static;
 
     /// Executes the unit of work. The store may call this again after a rollback.
@@ -57,7 +58,7 @@ pub trait StoreExt: Store {
             (Err(StoreError::Aborted), Some(Err(rejection))) => Err(rejection),
             (Err(error), _) => Err(error.into()),
             (Ok(()), _) => {
-                Err(StoreError::Defect("the store committed a unit of work that had not finished".into()).into())
+                Err(StoreError::Defect("the store committed a unit of work that had not succeeded".into()).into())
             }
         }
     }
@@ -67,7 +68,8 @@ impl<S: Store + ?Sized> StoreExt for S {}
 
 type Slot<U> = Arc<Mutex<Option<Result<<U as TypedUnit>::Output, <U as TypedUnit>::Rejection>>>>;
 
-/// Unit that executes a typed unit and puts its result into a slot that the caller can read.
+/// Unit that executes a typed unit and puts its output or rejection into a slot that the caller can
+/// read. If the store failed, the slot stays empty.
 struct SlotUnit<U: TypedUnit> {
     unit: U,
     slot: Slot<U>,

@@ -1,6 +1,7 @@
 //! Tools for tests of backends and applications: conformance suites for stores, buses, discovery
 //! and presence, wrappers that inject faults into a store or a bus, a client of the raw protocol,
-//! and implementations of the service and the event log that forward calls through a channel.
+//! a measurement of logins, and implementations of the service and the event log that forward calls
+//! through a channel.
 
 pub mod bus;
 pub mod cluster;

@@ -20,7 +20,8 @@ use tokio::sync::Mutex;
 /// Password of every account that a [`Peer`] registers.
 pub const PASSWORD: &str = "test password";
 
-/// Number of bytes for which space is reserved before each read: the content of a whole record.
+/// Number of bytes for which space is reserved before each read: the maximum content of one record
+/// of SC1.
 const READ_SIZE: usize = 16 * 1024;
 
 /// Client of the raw protocol, over SC1 (the encrypted transport of the engine) or over a stream
@@ -52,7 +53,8 @@ impl Peer {
     /// Connects to a server over TCP and SC1, and exchanges `Hello`.
     ///
     /// # Errors
-    /// The server cannot be reached, has a different key, or rejects the connection.
+    /// The server cannot be reached, the connection broke, or the server has a different key or
+    /// rejects the connection.
     pub async fn connect(server: SocketAddr, fingerprint: Fingerprint) -> io::Result<Self> {
         let (peer, _) = Self::connect_with(server, PinPolicy::exactly(fingerprint)).await?;
         Ok(peer)
@@ -62,7 +64,7 @@ impl Peer {
     /// returns its fingerprint too.
     ///
     /// # Errors
-    /// The server cannot be reached, or rejects the connection.
+    /// The server cannot be reached, the connection broke, or the server rejects the connection.
     pub async fn connect_unpinned(server: SocketAddr) -> io::Result<(Self, Fingerprint)> {
         Self::connect_with(server, PinPolicy::FirstContact).await
     }
@@ -147,7 +149,7 @@ impl Peer {
     /// example because the name is taken.
     ///
     /// # Errors
-    /// The connection broke, or `name` is not a valid user name.
+    /// As for [`ask`](Self::ask), or `name` is not a valid user name.
     pub async fn register(&mut self, name: &str) -> io::Result<()> {
         let registration = Registration {
             name: user_name(name)?,
@@ -161,7 +163,8 @@ impl Peer {
     /// Logs in as this user with [`PASSWORD`], on a new device.
     ///
     /// # Errors
-    /// The connection broke, the server returned an error, or `name` is not a valid user name.
+    /// As for [`ask`](Self::ask); or the server returned an error or another answer than
+    /// [`Answer::LoggedIn`], or `name` is not a valid user name.
     pub async fn login(&mut self, name: &str) -> io::Result<LoggedIn> {
         let login = Login {
             account: Some(UserRef::Name(user_name(name)?)),
@@ -184,7 +187,8 @@ impl Peer {
     /// Executes a command and waits for its outcome.
     ///
     /// # Errors
-    /// The connection broke, or the server returned an error.
+    /// As for [`ask`](Self::ask), or the server returned an error or another answer than
+    /// [`Answer::Outcome`].
     pub async fn run(&mut self, command: Command) -> io::Result<Outcome> {
         match self.ask(RequestKind::Command(command)).await?.map_err(failure_error)? {
             Answer::Outcome(outcome) => Ok(outcome),
@@ -194,8 +198,8 @@ impl Peer {
         }
     }
 
-    /// Sends a request and waits for its reply. Drops the pushes and the replies to other requests
-    /// that arrive before it.
+    /// Sends a request and waits for its reply. Returns the answer, or the failure that the server
+    /// reported. Drops all other packets that arrive before the reply.
     ///
     /// # Errors
     /// The connection broke, or the server has closed it or sent an invalid packet.
@@ -210,7 +214,7 @@ impl Peer {
         }
     }
 
-    /// Sends a request.
+    /// Sends a request and returns its id.
     ///
     /// # Errors
     /// The connection broke.
@@ -252,7 +256,7 @@ impl Peer {
         RequestId(self.next_id + others)
     }
 
-    /// Waits for the next push. Drops the replies that arrive before it.
+    /// Waits for the next push. Drops all other packets that arrive before it.
     ///
     /// # Errors
     /// The connection broke, or the server has closed it or sent an invalid packet.
@@ -308,8 +312,8 @@ impl Peer {
     }
 }
 
-/// Typed commands of a [`Peer`], which run one after another. Pushes that arrive before an answer
-/// are dropped.
+/// Typed commands of a [`Peer`], which run one after another. Other packets that arrive before the
+/// reply to a command are dropped.
 #[derive(Debug)]
 pub struct PeerCommands<'a> {
     peer: Mutex<&'a mut Peer>,
@@ -323,7 +327,8 @@ impl Commands for PeerCommands<'_> {
     }
 }
 
-/// Error of a command of a [`Peer`]: its connection broke, or the server refused the command.
+/// Error of a command of a [`Peer`]: its connection broke, the server refused the command or gave
+/// an outcome of another kind, or a text is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct PeerError(#[from] io::Error);

@@ -1,4 +1,4 @@
-//! Throughput of the database alone: engines without a network and without receivers.
+//! Throughput of engines and their database, without a network and without receivers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,12 +16,13 @@ use crate::{Result, draft};
 /// most 352 messages an engine, which the queue of the conversation (512 drafts) can hold.
 const WINDOW: usize = 16;
 
-/// Lets all members send at once for `time`, and returns the number of acknowledged messages per
-/// second. The members are distributed over `engines` engines in this process, which write to the
-/// database at `url`, at most `max_batch` messages in a transaction.
+/// Lets all members send for `time`, each from the moment at which its session was created, and
+/// returns the number of acknowledged messages per second. The members are distributed over
+/// `engine_count` engines in this process, which write to the database at `url`, at most
+/// `max_batch` messages in a transaction.
 pub(crate) async fn rate(
     url: &str,
-    engines: usize,
+    engine_count: usize,
     members: &[UserId],
     group: ConversationId,
     max_batch: usize,
@@ -30,26 +31,26 @@ pub(crate) async fn rate(
     let mut config = EngineConfig::default();
     config.max_batch_drafts = max_batch;
     config.message_rate_per_user = Rate::UNLIMITED;
-    let mut nodes = Vec::new();
-    for _ in 0..engines {
+    let mut engines = Vec::new();
+    for _ in 0..engine_count {
         let store = Arc::new(MysqlStore::open(url, Options::default()).await?);
-        nodes.push(Engine::builder(store).config(config.clone()).build().await?);
+        engines.push(Engine::builder(store).config(config.clone()).build().await?);
     }
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
     for (number, member) in members.iter().enumerate() {
-        let node = &nodes[number % engines];
-        // The session ends at once. A command needs only its `Caller`, which stays valid.
-        let caller = node.session(*member, DeviceId::random()).await?.caller();
+        let engine = &engines[number % engine_count];
+        // The session is dropped at once. A command needs only its `Caller`, which stays valid.
+        let caller = engine.session(*member, DeviceId::random()).await?.caller();
         for _ in 0..WINDOW {
-            let node = node.clone();
+            let engine = engine.clone();
             tasks.spawn(async move {
                 let mut acknowledged = 0_u32;
                 while started.elapsed() < time {
                     let conversation = ConversationRef::Id(group);
                     let draft = draft()?;
-                    let sent = node.execute(caller, Command::Send { conversation, draft });
-                    // BUSY and TRY_AGAIN do not count: the measurement saturates the engine on
-                    // purpose.
+                    let sent = engine.execute(caller, Command::Send { conversation, draft });
+                    // Refusals do not count. BUSY and TRY_AGAIN are expected, because the
+                    // measurement saturates the engine on purpose.
                     acknowledged += u32::from(sent.await.is_ok());
                 }
                 Result::Ok(acknowledged)
@@ -61,8 +62,8 @@ pub(crate) async fn rate(
         acknowledged += task??;
     }
     let rate = f64::from(acknowledged) / started.elapsed().as_secs_f64();
-    for node in nodes {
-        node.shutdown().await;
+    for engine in engines {
+        engine.shutdown().await;
     }
     Ok(rate)
 }

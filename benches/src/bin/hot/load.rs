@@ -21,8 +21,8 @@ pub(crate) struct Saturated {
     pub(crate) delivered_per_second: f64,
 }
 
-/// Lets all `peers` send for `time`, each with `window` messages in flight. Returns the connected
-/// peers for the next measurement.
+/// Lets all `peers` send for `time`, each with `window` messages in flight. Returns the rates in
+/// that time and, once every message is answered, the peers, still connected.
 pub(crate) async fn saturate(
     peers: Vec<Peer>,
     group: ConversationId,
@@ -53,8 +53,8 @@ pub(crate) async fn saturate(
                     if let Incoming::Push(Push::Event(_)) = incoming {
                         delivered += 1;
                     } else if let Some((_, is_acked)) = as_reply(incoming) {
-                        // BUSY and TRY_AGAIN do not count: the measurement saturates the servers on
-                        // purpose.
+                        // Refusals do not count. BUSY and TRY_AGAIN are expected, because the
+                        // measurement saturates the servers on purpose.
                         in_flight -= 1;
                         acknowledged += u64::from(is_acked);
                     }
@@ -96,8 +96,9 @@ pub(crate) struct Paced {
     pub(crate) p99: Duration,
 }
 
-/// Lets all `peers` send for `time`, at a constant rate of `rate` messages per second in total.
-/// Peers do not wait for acknowledgements before they send the next message.
+/// Lets all `peers` send for `time`, at a constant rate of `rate` messages per second in total, and
+/// waits until every message is answered. Peers do not wait for acknowledgements before they send
+/// the next message.
 pub(crate) async fn send_paced(peers: Vec<Peer>, group: ConversationId, rate: f64, time: Duration) -> Result<Paced> {
     let send_interval = Duration::from_secs_f64(peers.len() as f64 / rate);
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
@@ -151,7 +152,7 @@ fn message(group: ConversationId) -> Result<RequestKind> {
 }
 
 /// Returns the id of the request that a reply answers, and whether the reply is an acknowledgement.
-/// Returns `None` for a push.
+/// Returns `None` for a packet that is no reply.
 fn as_reply(incoming: Incoming) -> Option<(RequestId, bool)> {
     match incoming {
         Incoming::Reply { request_id, result } => {

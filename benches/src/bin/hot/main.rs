@@ -24,7 +24,7 @@ use chat_harness::Cluster;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Number of messages that each sender has in flight.
+/// Number of messages that each sender has in flight while all of them send as much as they can.
 const WINDOW: usize = 32;
 /// Maximum number of messages in a batch (one transaction): the default of an engine.
 const MAX_BATCH: usize = 128;
@@ -35,7 +35,12 @@ const TIME: Duration = Duration::from_secs(10);
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let server = PathBuf::from(arguments.first().ok_or("usage: hot CHAT_SERVER [SENDERS]")?);
-    let senders: usize = arguments.get(1).map_or(Ok(64), |text| text.parse())?;
+    let senders: usize = match arguments.get(1) {
+        Some(text) => text
+            .parse::<usize>()
+            .map_err(|_| format!("{text:?} is not a number of senders"))?,
+        None => 64,
+    };
     let cluster = tokio::task::spawn_blocking(move || Cluster::start(&server, 3)).await??;
     let nodes: Vec<SocketAddr> = cluster.nodes.iter().map(|node| node.address()).collect();
     let BenchGroup {
@@ -134,7 +139,8 @@ async fn create_group(owner: &mut Peer) -> Result<ConversationId> {
         .id)
 }
 
-/// Returns the number of events in the log of the group, or an error if the log has gaps.
+/// Returns the number of events in the log of the group, or an error if the log has gaps or does
+/// not begin with position 1.
 fn count_events(cluster: &Cluster, group: ConversationId) -> Result<u64> {
     let sql = format!(
         "SELECT COUNT(*), MIN(seq), MAX(seq) FROM chat.event WHERE conversation_id = {}",

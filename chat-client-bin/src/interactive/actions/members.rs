@@ -147,10 +147,11 @@ pub(super) fn rename(state: &mut State, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the current conversation and its label, or an error if it is known to be no group.
+/// Returns the current conversation and its label, or an error if no conversation is open, or the
+/// open one is known to be no group.
 pub(super) fn current_group(state: &State) -> Result<(ConversationRef, String), Failure> {
     let (reference, label) = current(state)?;
-    let is_direct = match &reference {
+    let is_no_group = match &reference {
         ConversationRef::Direct(_) => true,
         ConversationRef::Id(id) => {
             let info = state.client.known_conversation(*id);
@@ -158,7 +159,7 @@ pub(super) fn current_group(state: &State) -> Result<(ConversationRef, String), 
         }
         ConversationRef::Group(_) => false,
     };
-    if is_direct {
+    if is_no_group {
         Err(not_a_group(&label))
     } else {
         Ok((reference, label))

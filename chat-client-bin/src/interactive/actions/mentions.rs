@@ -43,8 +43,8 @@ pub(in crate::interactive) fn load_members_of_recent_groups(state: &mut State) {
     }
 }
 
-/// Reads the members of the current group that were not read yet, for completion. Does nothing if
-/// that is already being done.
+/// Reads further members of the current group for completion: those that were not read yet, up to
+/// the limit of pages. Does nothing if that is already being done.
 pub(in crate::interactive) fn load_remaining_members(state: &mut State) {
     let Some(group) = state.conversations.current.as_ref().and_then(|current| current.id) else {
         return;
@@ -61,7 +61,7 @@ pub(in crate::interactive) fn load_remaining_members(state: &mut State) {
     }
 }
 
-/// Reads the members of a group that were not read yet; `text` is sent to the group afterwards. No
+/// Reads further members of a group, for at most 3 s; `text` is sent to the group afterwards. No
 /// input line is read in that time, so that the texts keep their order.
 pub(super) fn load_remaining_members_for(state: &mut State, group: ConversationId, after: UserId, text: WaitingText) {
     state.input_is_held = true;
@@ -80,8 +80,8 @@ pub(super) fn load_remaining_members_for(state: &mut State, group: ConversationI
     });
 }
 
-/// Reads the members after `after`: all, or as many as the limit of pages allows. If the server
-/// does not answer, returns those that were read before.
+/// Reads the members after `after`: all, or as many as the limit of pages allows. If a page cannot
+/// be read, returns those that were read before.
 async fn members_after(client: &CommandClient, group: ConversationId, after: UserId) -> MemberList {
     let mut all = MemberList {
         users: Vec::new(),

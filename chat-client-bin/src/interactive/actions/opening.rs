@@ -86,7 +86,7 @@ pub(in crate::interactive) fn enter(
     label: String,
 ) {
     state.conversations.enter(reference.clone(), Some(name), label.clone());
-    state.complete_members();
+    state.update_member_completion();
     state.spawn(show(JobContext::of(state), reference, label, None));
 }
 
@@ -111,8 +111,9 @@ fn describe_hidden(info: &ConversationInfo, printed: &[(HistoryEvent, EventBody)
     ))
 }
 
-/// Prints the newest events of a conversation: `count` events, or if that is `None`, the unread
-/// events and a few before them (20 to 200 events). Then marks the conversation as read.
+/// Prints the newest events of a conversation: `count` events, or if that is `None`, 5 more than
+/// there are unread messages, but at least 20 and at most 200. Then marks the conversation as read.
+/// Without `count`, also reads the first members of a group.
 pub(super) async fn show(
     job: JobContext,
     reference: ConversationRef,

@@ -87,7 +87,7 @@ impl Text {
     }
 
     /// Returns a text to a conversation, which mentions the known members whom it names. Only
-    /// admins may mention all members; in the texts of others, `@all` is plain text.
+    /// admins and the owner may mention all members; in the texts of others, `@all` is plain text.
     fn to_conversation(state: &State, id: Option<ConversationId>, text: String, reply_to: Option<Seq>) -> Self {
         let mut mentions = id.map_or_else(Mentions::default, |id| state.members.mentioned_in(&text, id));
         mentions.all &= id.is_some_and(|id| state.may_mention_all(id));
@@ -108,9 +108,10 @@ pub(in crate::interactive) fn send_typing(state: &mut State) {
     });
 }
 
-/// Sends a text and prints its outcome: `✓` stored, `…` no answer within `slow_after`, `!` refused
-/// or unknown. In the line editor, the line of the stored message appears instead of `✓`; the text
-/// that was typed is gone by then, so the other outcomes quote it.
+/// Sends a text and prints its outcome: `✓` stored, `…` no answer within `slow_after`, otherwise an
+/// error that says that it was refused or that the outcome is unknown. In the line editor, the line
+/// of the stored message appears instead of `✓`; the text that was typed is gone by then, so the
+/// other outcomes quote it.
 pub(super) fn send_text(
     state: &mut State,
     (reference, label): (ConversationRef, String),
@@ -145,17 +146,17 @@ pub(super) fn send_text(
 
 pub(super) fn edit(state: &mut State, target: Option<Seq>, text: String) -> Result<(), Failure> {
     let text = MessageText::new(text).map_err(Failure::usage)?;
-    change_own(state, target, "changed", |target| DraftContent::Edit { target, text })
+    edit_or_recall(state, target, "changed", |target| DraftContent::Edit { target, text })
 }
 
 pub(super) fn recall(state: &mut State, target: Option<Seq>) -> Result<(), Failure> {
-    change_own(state, target, "recalled", |target| DraftContent::Recall { target })
+    edit_or_recall(state, target, "recalled", |target| DraftContent::Recall { target })
 }
 
-/// Sends an edit or recall of a message of the user in the current conversation: of the message
-/// `target`, or without a number of the last one, which may not be stored yet. Once the change is
-/// stored, prints that the message is `done`, such as "changed".
-fn change_own(
+/// Sends an edit or recall to the current conversation: of the message `target`, or if that is
+/// `None` of the user's last message, which may not be stored yet. Once the change is stored,
+/// prints that the message is `done`, such as "changed".
+fn edit_or_recall(
     state: &mut State,
     target: Option<Seq>,
     done: &'static str,
@@ -221,9 +222,13 @@ fn send_change(state: &mut State, content: DraftContent, done: String) -> Result
     Ok(())
 }
 
-/// Sends a message, edit, recall or reaction, and prints its outcome. `done` is the text that
-/// confirms an edit, recall or reaction. It is `None` for a message: its number confirms it or, if
-/// a user types in the line editor, the line of the conversation that appears for it.
+/// Sends a message, edit, recall or reaction. Prints `…` if there is no answer within `slow_after`,
+/// and a confirmation once it is stored. `done` is the text that confirms an edit, recall or
+/// reaction. It is `None` for a message: its number confirms it or, if a user types in the line
+/// editor, the line of the conversation that appears for it.
+///
+/// # Errors
+/// It was not stored, or it is unknown whether it was. The event loop prints the error.
 async fn send(
     job: JobContext,
     reference: ConversationRef,

@@ -97,8 +97,8 @@ impl App {
             .started(conversation, user, name, std::time::Instant::now());
     }
 
-    /// Returns the name of a member for the status after the typed line. It is not looked up on the
-    /// server: a status that is late is of no use.
+    /// Returns the name of a member for the status after the typed line, or "a member" if it is not
+    /// known. It is not looked up on the server: a status that is late is of no use.
     fn known_member_name(&self, conversation: ConversationId, user: UserId) -> String {
         let peer = match self.state.client.known_conversation(conversation).as_deref() {
             Some(ConversationInfo {
@@ -113,7 +113,8 @@ impl App {
         name.unwrap_or_else(|| "a member".to_owned())
     }
 
-    /// Forgets ids and message numbers, which may denote other conversations and messages now.
+    /// Warns that the server was restored from a backup, and forgets ids and message numbers, which
+    /// may denote other conversations and messages now.
     fn store_replaced(&mut self) {
         self.state.show_warning(
             "the server was restored from a backup: newer messages may be gone, and their numbers may belong to other messages",
@@ -154,8 +155,9 @@ impl App {
         }
     }
 
-    /// Prints a received event. If its conversation is the current one, marks the event as read;
-    /// otherwise prints the name of the conversation too. Does not print the events of
+    /// Updates the state by a received event, and prints the event. If its conversation is the
+    /// current one, marks the event as read; otherwise prints the name of the conversation too.
+    /// Does not print the events of
     /// [`is_not_printed_on_arrival`](Self::is_not_printed_on_arrival), nor those that this device
     /// missed before the client started; of these, the unread counts include the messages. Of the
     /// events that this device sent, prints the messages if a user types in the line editor.
@@ -265,12 +267,12 @@ impl App {
                 if let Some(name) = self.names_or_empty([*user]).await.get(user) {
                     self.state.members.add(group, name, *user);
                     self.state.known.add_user(name);
-                    self.state.complete_members();
+                    self.state.update_member_completion();
                 }
             }
             EventBody::MemberLeft { user } | EventBody::MemberKicked { user, .. } => {
                 self.state.members.remove(group, *user);
-                self.state.complete_members();
+                self.state.update_member_completion();
             }
             _ => {}
         }

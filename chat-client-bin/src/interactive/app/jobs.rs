@@ -126,7 +126,7 @@ impl App {
             self.state.members.extend(group, list);
         }
         list.users.iter().for_each(|user| self.state.known.add_user(&user.name));
-        self.state.complete_members();
+        self.state.update_member_completion();
     }
 
     /// Lets input lines be read again if a job held the input. Shows the prompt again in the line

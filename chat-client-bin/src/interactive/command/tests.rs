@@ -8,7 +8,7 @@ fn action(line: &str) -> Action {
 }
 
 #[test]
-fn line_without_a_command_is_sent_as_text() {
+fn line_without_a_command_is_a_text_or_empty() {
     assert_eq!(parse("hello there "), Line::Text("hello there".into()));
     assert_eq!(parse("  indented"), Line::Text("  indented".into()));
     assert_eq!(parse("//etc/passwd"), Line::Text("/etc/passwd".into()));

@@ -5,7 +5,6 @@ pub(in crate::interactive) struct Usage {
     pub(in crate::interactive) name: &'static str,
     pub(in crate::interactive) arguments: &'static str,
     pub(in crate::interactive) help: &'static str,
-    /// Kind of argument that Tab completes.
     pub(in crate::interactive) completes: Completes,
 }
 
@@ -33,17 +32,17 @@ usages! {
     "/history" "[N]" Nothing "print the last N events of this conversation, at most 500; default: 20",
     "/read" "" Nothing "mark this conversation as read",
     "/reply" "SEQ TEXT" Nothing "reply to message #SEQ",
-    "/me" "TEXT" Nothing "send what you do: \"/me waves\" reads \"* alice waves\"",
+    "/me" "TEXT" Nothing "send what you do: \"/me waves\" appears as \"alice: * alice waves\"",
     "/edit" "[SEQ] TEXT" Nothing "change your message #SEQ, or your last one",
     "/recall" "[SEQ]" Nothing "recall your message #SEQ, or your last one",
     "/react" "[SEQ] EMOJI" Nothing "react to message #SEQ, or to the last one",
     "/create" "NAME" Nothing "create a group and open it",
-    "/join" "GROUP" Groups "join a group and open it",
+    "/join" "GROUP" Groups "join a group and open it, or ask to join it",
     "/leave" "[GROUP]" Groups "leave this group, or GROUP",
     "/members" "" Nothing "list the members of this group",
     "/invite" "USER" Users "invite a user to this group",
     "/kick" "USER" Users "remove a member from this group",
-    "/ban" "USER" Users "remove a member, and ban the user from this group",
+    "/ban" "USER" Users "ban a user from this group; a member is also removed",
     "/unban" "USER" Users "lift the ban of a user",
     "/mute" "USER TIME" Users "mute a member of this group: 90s, 10m, 2h; 0 unmutes",
     "/approve" "USER" Users "approve the request of a user to join this group",

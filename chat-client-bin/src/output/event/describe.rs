@@ -9,8 +9,8 @@ use crate::output::date_time;
 /// Fields of the JSON object that depend on the kind of event.
 pub(super) type Detail = Vec<(&'static str, Value)>;
 
-/// Returns the kind of an event, the text of a message or edit, the other fields of the JSON
-/// object, and the text for the terminal.
+/// Returns the kind of an event, the text of a message or edit, the other fields that depend on the
+/// kind, and the text for the terminal.
 pub(super) fn describe(
     entry: &HistoryEvent,
     body: &EventBody,
@@ -53,6 +53,7 @@ pub(super) fn describe(
     }
 }
 
+/// Does what [`describe`] does, for a message.
 fn describe_message(
     entry: &HistoryEvent,
     body: &EventBody,
@@ -268,7 +269,7 @@ fn note_suffix(note: &str) -> String {
     }
 }
 
-/// Returns the users whose names the line of an event contains.
+/// Returns the users whose names the line of an event contains. A user may occur twice.
 pub(crate) fn users_in(entry: &HistoryEvent, body: &EventBody) -> Vec<UserId> {
     let mut users = vec![entry.event.sender];
     match body {

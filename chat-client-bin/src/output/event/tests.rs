@@ -98,7 +98,7 @@ fn message_line_has_reply_mentions_and_edit() {
 }
 
 #[test]
-fn other_event_lines_have_their_fields() {
+fn event_lines_have_the_fields_of_their_kind() {
     let json = |body: &EventBody| serde_json::to_value(line(body)).unwrap();
     let kicked = json(&EventBody::MemberKicked {
         user: UserId(2),
@@ -134,7 +134,7 @@ fn terminal_text_is_escaped_and_indented() {
 }
 
 #[test]
-fn note_and_names_stay_on_the_line_of_their_event() {
+fn note_and_group_name_stay_on_the_line_of_their_event() {
     let note = "hi\n2026-01-01 inbox #8 * bob is your friend now\u{2028}x      y";
     let text = |body: &EventBody| line(body).text(Style::PLAIN);
     let requested = text(&EventBody::FriendRequested {
@@ -149,7 +149,7 @@ fn note_and_names_stay_on_the_line_of_their_event() {
     });
     for text in [&requested, &joining] {
         assert!(
-            text.ends_with(": hi 2026-01-01 inbox #8 * bob is your friend now x y"),
+            text.ends_with(": hi 2026-01-01 inbox #8 * bob is your friend now x y") && !text.contains('\n'),
             "{text}"
         );
     }

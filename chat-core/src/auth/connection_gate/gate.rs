@@ -11,7 +11,8 @@ use crate::auth::source::{SourceKey, SourceTable};
 use crate::model::Source;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Reason why the gate refuses a new connection, or the login of an admitted one.
+/// Reason why the gate refuses a new connection, or the login of an admitted one. What is said of a
+/// source may also apply to the IPv6 network of 48 bits that contains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionRefused {
@@ -42,21 +43,23 @@ pub struct GateStats {
     pub authenticated: u32,
     /// Number of sources with a connection.
     pub sources: usize,
-    /// Number of penalties of connections and of logins, including expired ones and
-    /// those that are too small to take effect yet.
+    /// Number of stored sums of penalties, for connections and for logins, of sources and of IPv6
+    /// networks of 48 bits. Includes sums that have expired or are too small to have an effect.
     pub penalties: usize,
 }
 
 /// Admission control of connections: admits or rejects each new connection, counts the admitted
-/// ones, and remembers sources that misbehaved.
+/// ones, and remembers the sources that misbehaved and those that logged in.
 ///
 /// Clones share one state. Memory is bounded: counters exist only for sources with open
 /// connections, and rates and penalties are in tables of fixed capacity. Time and the random seed
 /// are arguments.
 ///
 /// ```text
-/// admit ──► permit, before login ── authenticate ──► permit, after login ── drop ──► not counted
-///   └─► ConnectionRefused  └────────────────────── drop ──────────────────────┘
+/// admit ──► permit, before login ── count_as_authenticated ──► permit, after login
+///   │                 │                                                  │
+///   │                 └───────────────────── drop ───────────────────────┴──► not counted
+///   └─► ConnectionRefused
 /// ```
 #[derive(Debug, Clone)]
 pub struct ConnectionGate {
@@ -72,6 +75,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     random: SplitMix64,
+    /// Counters of all connections.
     total: Counts,
     /// Counters of the sources with at least one connection, and of the IPv6 networks of 48 bits
     /// around them.
@@ -110,7 +114,7 @@ impl ConnectionGate {
     }
 
     /// Admits a new connection, which counts as before login until
-    /// [`ConnectionPermit::authenticate`].
+    /// [`ConnectionPermit::count_as_authenticated`].
     ///
     /// # Errors
     /// [`ConnectionRefused`]: nothing was counted; the caller closes the connection without an
@@ -118,9 +122,9 @@ impl ConnectionGate {
     pub fn admit(&self, now: Instant, source: Source) -> Result<ConnectionPermit, ConnectionRefused> {
         let limits = &self.shared.limits;
         let source = SourceKey::from(source);
-        let exempt = self.shared.exempts(source);
+        let is_exempt = self.shared.exempts(source);
         let mut state = self.shared.state();
-        if !exempt {
+        if !is_exempt {
             state.check_source(now, source, limits)?;
         }
         let open = state.total.unauthenticated;
@@ -130,7 +134,7 @@ impl ConnectionGate {
         if state.random.percent() < early_drop_chance(limits, open) {
             return Err(ConnectionRefused::EarlyDrop);
         }
-        if !exempt {
+        if !is_exempt {
             state.rates.charge(now, source);
         }
         state.total.unauthenticated += 1;
@@ -145,7 +149,9 @@ impl ConnectionGate {
         })
     }
 
-    /// Records that a source misbehaved, unless sessions from it are open.
+    /// Adds the penalty for an offence to those of a source, except in the cases that
+    /// [`PenaltyOptions`](super::PenaltyOptions) lists, such as an open session from the source.
+    /// Logs a warning when penalties take effect.
     pub fn penalise(&self, now: Instant, source: Source, offence: Offence) {
         self.shared.penalise(now, source.into(), offence, 0);
     }
@@ -195,7 +201,7 @@ impl State {
 
     /// Changes the counts of the node, of a source and of the network around it. Forgets sources
     /// without connections.
-    fn count(&mut self, source: SourceKey, change: impl Fn(&mut Counts)) {
+    fn change_counts(&mut self, source: SourceKey, change: impl Fn(&mut Counts)) {
         change(&mut self.total);
         for key in source.with_site() {
             if let Entry::Occupied(mut counts) = self.sources.entry(key) {
@@ -218,9 +224,9 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Adds a penalty, unless the source has open sessions other than those of the offender, whose
-    /// number is `own_sessions`. Logs a penalty when it takes effect, but not when it
-    /// is extended.
+    /// Adds the penalty for an offence, unless the source has open sessions other than those of the
+    /// offender, whose number is `own_sessions`. Logs when the penalties of a source that is not
+    /// exempt take effect, but not when they are extended.
     fn penalise(&self, now: Instant, source: SourceKey, offence: Offence, own_sessions: u32) {
         let mut state = self.state();
         let open = state.sources.get(&source);
@@ -238,7 +244,7 @@ impl Shared {
                 tracing::warn!(
                     %source,
                     seconds,
-                    "logins of unknown devices are refused: too many have failed"
+                    "logins without a device token are refused: too many logins have failed"
                 );
             }
             Offence::Malformed | Offence::TimedOut => {
@@ -246,7 +252,7 @@ impl Shared {
                     %source,
                     seconds,
                     ?offence,
-                    "connections are refused: too many have violated the protocol"
+                    "connections are refused: too many have violated the protocol or missed a deadline"
                 );
             }
         }
@@ -265,12 +271,12 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Counts the connection as after login. Idempotent.
+    /// Counts the connection as after login. Does nothing if it is counted so already.
     ///
     /// # Errors
     /// [`ConnectionRefused::SourceFull`]: the source has its maximum number of connections after
     /// login; this connection still counts as before login.
-    pub fn authenticate(&mut self) -> Result<(), ConnectionRefused> {
+    pub fn count_as_authenticated(&mut self) -> Result<(), ConnectionRefused> {
         if self.authenticated {
             return Ok(());
         }
@@ -280,7 +286,7 @@ impl ConnectionPermit {
         if !self.shared.exempts(self.source) && self.source.with_site().any(is_full) {
             return Err(ConnectionRefused::SourceFull);
         }
-        state.count(self.source, |counts| {
+        state.change_counts(self.source, |counts| {
             counts.unauthenticated = counts.unauthenticated.saturating_sub(1);
             counts.authenticated += 1;
         });
@@ -289,19 +295,21 @@ impl ConnectionPermit {
         Ok(())
     }
 
-    /// Counts the connection as before login again, because the login failed. Idempotent.
-    pub fn unauthenticate(&mut self) {
+    /// Counts the connection as before login again, because the login failed. Does nothing if it is
+    /// counted so already.
+    pub fn count_as_unauthenticated(&mut self) {
         if !std::mem::take(&mut self.authenticated) {
             return;
         }
-        self.shared.state().count(self.source, |counts| {
+        self.shared.state().change_counts(self.source, |counts| {
             counts.authenticated = counts.authenticated.saturating_sub(1);
             counts.unauthenticated += 1;
         });
     }
 
-    /// Records that the source of this connection misbehaved, unless other sessions from it are
-    /// open.
+    /// Adds the penalty for an offence of this connection to those of its source, as
+    /// [`ConnectionGate::penalise`] does. The session of this connection, if it has one, does not
+    /// protect the source.
     pub fn penalise(&self, now: Instant, offence: Offence) {
         self.shared
             .penalise(now, self.source, offence, self.authenticated.into());
@@ -313,8 +321,8 @@ impl ConnectionPermit {
     }
 
     /// Returns how long a login without a device token has to wait, because earlier logins from
-    /// this source have failed. Returns `None` if it need not wait, for example because another
-    /// session from this source is open.
+    /// this source, or from the network around it, have failed. Returns `None` if it need not wait,
+    /// for example because another session from this source is open.
     #[must_use]
     pub fn login_wait(&self, now: Instant) -> Option<Duration> {
         let state = self.shared.state();
@@ -329,7 +337,7 @@ impl ConnectionPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let authenticated = self.authenticated;
-        self.shared.state().count(self.source, |counts| {
+        self.shared.state().change_counts(self.source, |counts| {
             let count = if authenticated {
                 &mut counts.authenticated
             } else {
@@ -358,7 +366,7 @@ fn early_drop_chance(limits: &ConnectionLimits, open: u32) -> u64 {
 struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// Returns a number from 0 to 99.
+    /// Returns a random number from 0 to 99.
     fn percent(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

@@ -1,5 +1,5 @@
-//! Penalties: the times for which the gate rejects connections or logins of sources that have
-//! misbehaved.
+//! Penalties: the times for which connections or logins of sources that have misbehaved are
+//! rejected.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ pub enum Offence {
     AuthFailed,
     /// The client violated the protocol before login, or sent an invalid SC1 record at any time.
     Malformed,
-    /// The client did not complete the handshake or the login within the deadline.
+    /// The client did not complete the handshake, `Hello` or the login within its deadline.
     TimedOut,
 }
 
@@ -42,7 +42,7 @@ pub struct PenaltyOptions {
     pub timed_out: Duration,
     /// Value from which a sum has an effect. Default 15 s.
     pub min: Duration,
-    /// Maximum of each sum. Default 600 s.
+    /// Maximum of each sum; 0 disables penalties. Default 600 s.
     pub max: Duration,
     /// Time for which a source is known after a login from it has succeeded. Default 30 days.
     pub known_source_duration: Duration,
@@ -84,8 +84,10 @@ impl PenaltyOptions {
 #[derive(Debug)]
 pub(super) struct Penalties {
     options: PenaltyOptions,
-    connections: Table<SourceKey, Penalty>,
-    logins: Table<SourceKey, Penalty>,
+    /// Sums for the offences that reject connections.
+    connections: Table<SourceKey, PenaltySum>,
+    /// Sums for the offences that reject logins.
+    logins: Table<SourceKey, PenaltySum>,
     known_sources: Table<SourceKey, KnownSource>,
 }
 
@@ -102,8 +104,9 @@ impl Decaying for KnownSource {
     }
 }
 
+/// Sum of the penalties of one source, or of one IPv6 network of 48 bits.
 #[derive(Debug, Clone, Copy, Default)]
-struct Penalty {
+struct PenaltySum {
     /// Time at which the sum is 0 again; `None` before the first offence.
     until: Option<Instant>,
     /// True if the sum has reached the minimum since it was last 0. Meaningless once `until` has
@@ -111,15 +114,15 @@ struct Penalty {
     enforced: bool,
 }
 
-impl Penalty {
-    /// Returns the remaining time of the penalty, or `None` if it has no effect.
+impl PenaltySum {
+    /// Returns the time until the sum is 0, or `None` if it has no effect.
     fn enforced_for(&self, now: Instant) -> Option<Duration> {
         let remaining = self.remaining(now);
         (self.enforced && !remaining.is_zero()).then_some(remaining)
     }
 }
 
-impl Decaying for Penalty {
+impl Decaying for PenaltySum {
     fn remaining(&self, now: Instant) -> Duration {
         remaining_until(self.until, now)
     }
@@ -139,20 +142,21 @@ impl Penalties {
         }
     }
 
-    /// Returns the remaining time for which the gate must reject connections of the source, or
-    /// `None`.
+    /// Returns the remaining time for which connections of the source are rejected, or `None` if
+    /// they are not. The caller makes the exceptions for known sources and open sessions.
     pub(super) fn of_connections(&self, now: Instant, source: SourceKey) -> Option<Duration> {
-        Self::enforced_for(&self.connections, now, source)
+        Self::enforced_in(&self.connections, now, source)
     }
 
-    /// Returns the remaining time for which the gate must reject logins of the source, or `None`.
+    /// Returns the remaining time for which logins of the source are rejected, or `None` if they
+    /// are not. The caller makes the exception for open sessions.
     pub(super) fn of_logins(&self, now: Instant, source: SourceKey) -> Option<Duration> {
-        Self::enforced_for(&self.logins, now, source)
+        Self::enforced_in(&self.logins, now, source)
     }
 
-    /// Returns the remaining time of the penalty of the source or of the network around it, or
-    /// `None` if neither penalty has an effect.
-    fn enforced_for(table: &Table<SourceKey, Penalty>, now: Instant, source: SourceKey) -> Option<Duration> {
+    /// Returns the time until the sum of the source is 0 or, if that sum has no effect, the sum of
+    /// the network around it; `None` if neither has an effect.
+    fn enforced_in(table: &Table<SourceKey, PenaltySum>, now: Instant, source: SourceKey) -> Option<Duration> {
         source.with_site().find_map(|key| table.get(&key)?.enforced_for(now))
     }
 
@@ -162,15 +166,17 @@ impl Penalties {
         self.known_sources.entry(now, source).until = until;
     }
 
-    /// Returns whether penalties do not apply to the connections of the source.
+    /// Returns whether a login from the source has succeeded lately, so that penalties do not apply
+    /// to its connections.
     pub(super) fn is_known(&self, now: Instant, source: SourceKey) -> bool {
         let known = self.known_sources.get(&source);
         known.is_some_and(|known| !known.remaining(now).is_zero())
     }
 
-    /// Adds the penalty for an offence. Returns the time of the penalty if it takes effect from now
-    /// on, and `None` if it has no effect yet, or had one before. Penalties of connections do not
-    /// apply to known sources.
+    /// Adds the penalty for an offence to the sums of the source and of the network around it. Adds
+    /// nothing if penalties are disabled, or if the offence concerns connections and the source is
+    /// known. Returns the time for which the source is penalised if that begins now, and `None` if
+    /// it is not penalised, or was before.
     pub(super) fn add(&mut self, now: Instant, source: SourceKey, offence: Offence) -> Option<Duration> {
         if self.options.max.is_zero() {
             return None;
@@ -181,16 +187,16 @@ impl Penalties {
             Offence::Malformed | Offence::TimedOut => &mut self.connections,
         };
         let options = &self.options;
-        let before = Self::enforced_for(table, now, source);
+        let before = Self::enforced_in(table, now, source);
         for key in source.with_site() {
-            let penalty = table.entry(now, key);
-            let remaining = penalty.remaining(now);
+            let penalties = table.entry(now, key);
+            let remaining = penalties.remaining(now);
             let added = options.penalty_for(offence) / key.limit_factor();
             let sum = remaining.saturating_add(added).min(options.max);
-            penalty.enforced = (penalty.enforced && !remaining.is_zero()) || sum >= options.min;
-            penalty.until = now.checked_add(sum);
+            penalties.enforced = (penalties.enforced && !remaining.is_zero()) || sum >= options.min;
+            penalties.until = now.checked_add(sum);
         }
-        Self::enforced_for(table, now, source).filter(|_| before.is_none())
+        Self::enforced_in(table, now, source).filter(|_| before.is_none())
     }
 
     /// Returns the number of stored sums, including those without effect.

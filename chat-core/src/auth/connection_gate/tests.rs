@@ -95,20 +95,20 @@ fn source_with_open_sessions_is_not_penalised() {
         }
     };
     let mut colleague = gate.admit(now, source(1)).unwrap();
-    colleague.authenticate().unwrap();
+    colleague.count_as_authenticated().unwrap();
     misbehave();
     assert_eq!((guest.login_wait(now), gate.stats().penalties), (None, 0));
-    // A session that opens later lifts the penalties for its time.
-    colleague.unauthenticate();
+    // A session that opens later lifts the penalties while it is open.
+    colleague.count_as_unauthenticated();
     misbehave();
     assert!(guest.login_wait(now).is_some() && gate.admit(now, source(1)).is_err());
-    colleague.authenticate().unwrap();
+    colleague.count_as_authenticated().unwrap();
     assert!(guest.login_wait(now).is_none() && gate.admit(now, source(1)).is_ok());
     // The only session of a source does not protect the source from its own offences.
     drop((colleague, guest));
     let later = now + 600 * SECOND;
     let mut only = gate.admit(later, source(1)).unwrap();
-    only.authenticate().unwrap();
+    only.count_as_authenticated().unwrap();
     (0..2).for_each(|_| only.penalise(later, Offence::Malformed));
     drop(only);
     assert!(gate.admit(later, source(1)).is_err());
@@ -121,7 +121,7 @@ fn penalties_do_not_reject_the_connections_of_a_known_source() {
     let gate = gate(|limits| limits.penalties = PenaltyOptions::default());
     let start = Instant::now();
     let mut device = gate.admit(start, source(1)).unwrap();
-    device.authenticate().unwrap();
+    device.count_as_authenticated().unwrap();
     device.record_login(start);
     drop(device);
     let misbehave = |now, from| (0..9).for_each(|_| gate.penalise(now, from, Offence::Malformed));
@@ -182,7 +182,7 @@ fn source_is_limited_to_twenty_connections_before_login() {
         "a closed connection frees its place"
     );
     for permit in &mut open {
-        permit.authenticate().unwrap();
+        permit.count_as_authenticated().unwrap();
     }
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (0, 19));
     assert!(
@@ -237,12 +237,15 @@ fn ipv6_network_of_48_bits_has_eight_times_the_limits() {
     assert!(gate.admit(now, address(1, 0, 0)).is_ok(), "another network of 48 bits");
     open.pop();
     open.push(gate.admit(now, address(0, 8, 0)).unwrap());
-    let logged_in = open.iter_mut().filter_map(|permit| permit.authenticate().ok()).count();
+    let logged_in = open
+        .iter_mut()
+        .filter_map(|permit| permit.count_as_authenticated().ok())
+        .count();
     assert_eq!(logged_in, 16, "two in each network of 64 bits but the last");
     let mut late = gate.admit(now, address(0, 9, 0)).unwrap();
-    assert_eq!(late.authenticate(), Err(ConnectionRefused::SourceFull));
+    assert_eq!(late.count_as_authenticated(), Err(ConnectionRefused::SourceFull));
     open.clear();
-    assert_eq!(late.authenticate(), Ok(()));
+    assert_eq!(late.count_as_authenticated(), Ok(()));
 }
 
 #[test]
@@ -250,20 +253,24 @@ fn source_is_limited_in_authenticated_connections() {
     let gate = gate(|limits| limits.max_authenticated_per_source = 2);
     let now = Instant::now();
     let mut open: Vec<ConnectionPermit> = (0..3).map(|_| gate.admit(now, source(1)).unwrap()).collect();
-    let results: Vec<_> = open.iter_mut().map(ConnectionPermit::authenticate).collect();
+    let results: Vec<_> = open.iter_mut().map(ConnectionPermit::count_as_authenticated).collect();
     assert_eq!(results, [Ok(()), Ok(()), Err(ConnectionRefused::SourceFull)]);
-    assert_eq!(open[0].authenticate(), Ok(()), "authenticate is idempotent");
+    assert_eq!(
+        open[0].count_as_authenticated(),
+        Ok(()),
+        "a second call changes nothing"
+    );
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (1, 2));
     drop(open.remove(0));
-    assert_eq!(open[1].authenticate(), Ok(()));
+    assert_eq!(open[1].count_as_authenticated(), Ok(()));
     // After a failed login, the connection no longer counts as after login.
     for _ in 0..2 {
-        open[1].unauthenticate();
+        open[1].count_as_unauthenticated();
     }
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (1, 1));
     open.push(gate.admit(now, source(1)).unwrap());
-    assert_eq!(open[2].authenticate(), Ok(()));
-    assert_eq!(open[1].authenticate(), Err(ConnectionRefused::SourceFull));
+    assert_eq!(open[2].count_as_authenticated(), Ok(()));
+    assert_eq!(open[1].count_as_authenticated(), Err(ConnectionRefused::SourceFull));
     open.clear();
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (0, 0));
 }
@@ -345,7 +352,7 @@ proptest! {
                 1 if !open.is_empty() => {
                     let which = which % open.len();
                     let before = gate.stats().authenticated;
-                    open[which].authenticate().ok();
+                    open[which].count_as_authenticated().ok();
                     authenticated += gate.stats().authenticated - before;
                 }
                 2 if !open.is_empty() => {

@@ -24,7 +24,7 @@ pub struct PasswordPoolOptions {
     /// Default: half the cores, at least 1.
     pub workers: usize,
     /// Maximum number of requests that wait for a worker; the pool rejects further ones at once.
-    /// At most 1 048 576. Default 64, a few hundred bytes each.
+    /// Values above 1 048 576 count as that. Default 64, a few hundred bytes each.
     pub max_queued: usize,
     /// Maximum wait for a worker. Default 2 s.
     pub queue_timeout: Duration,
@@ -47,7 +47,7 @@ impl Default for PasswordPoolOptions {
 pub enum PasswordCheck {
     /// The password matches the stored hash.
     Right {
-        /// True if the stored hash is weaker than the cost of the pool. Then the caller should
+        /// True if the stored hash has a lower cost than the pool's. Then the caller should
         /// [`hash`](PasswordHasherPool::hash) the password again and store the result.
         needs_rehash: bool,
     },
@@ -196,8 +196,8 @@ impl PasswordHasherPool {
         self.tasks.wait().await;
     }
 
-    /// Waits for a worker, then runs `work` on a blocking thread. All uses of Argon2 go through
-    /// this method.
+    /// Waits for a worker, then runs `work` on a blocking thread. All uses of Argon2 outside of
+    /// tests go through this method.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, PasswordHashError> + Send + 'static,

@@ -1,4 +1,5 @@
-//! [`AttemptHistory`]: the attempts on one account, or by one device.
+//! [`AttemptHistory`]: the attempts on one account by unknown devices, or those by one known
+//! device.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,8 @@ use super::ThrottleOptions;
 use crate::rate::Decaying;
 
 /// Recent attempts. The first [`account_attempts`](ThrottleOptions::account_attempts) are allowed
-/// at once; after them follows a wait, which each further attempt doubles.
+/// at once; after them follows a wait, which each further attempt doubles, up to
+/// [`max_account_wait`](ThrottleOptions::max_account_wait).
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct AttemptHistory {
     attempts: u32,
@@ -25,7 +27,9 @@ impl AttemptHistory {
         }
     }
 
-    /// Counts an attempt.
+    /// Counts an attempt, and begins a wait if there are now at least
+    /// [`account_attempts`](ThrottleOptions::account_attempts). Clears a history that has expired
+    /// first.
     pub(super) fn add(&mut self, now: Instant, options: &ThrottleOptions) {
         if self.expires_at.is_some_and(|at| at <= now) {
             self.clear();
@@ -44,7 +48,8 @@ impl AttemptHistory {
         }
     }
 
-    /// Removes an attempt whose password was not compared.
+    /// Removes an attempt whose password was not compared, or that another history counts instead.
+    /// Ends the wait if too few attempts are left for one.
     pub(super) fn refund(&mut self, options: &ThrottleOptions) {
         self.attempts = self.attempts.saturating_sub(1);
         if self.attempts < options.account_attempts {

@@ -23,7 +23,8 @@ fn accounts_only() -> LoginThrottle {
     })
 }
 
-/// Returns the limit that refused an attempt, and the wait in seconds.
+/// Returns the limit that refused an attempt, and the wait in whole seconds; `None` if it was
+/// allowed.
 fn limit<T>(result: Result<T, Throttled>) -> Option<(ThrottleLimit, u64)> {
     result
         .err()
@@ -200,6 +201,7 @@ fn node_is_limited_over_all_sources() {
         known_device: None,
     };
     assert_eq!(limit(throttle.charge(now, &one_more)), Some((ThrottleLimit::Node, 0)));
+    // The limit allows another attempt after a thirtieth of a second.
     assert_eq!(limit(throttle.charge(now + SECOND / 29, &one_more)), None);
 }
 
@@ -217,7 +219,11 @@ fn attempts_by_name_and_by_id_share_one_history() {
     for presented in ["alice", "alice", "alice", "#7", "#7"] {
         last = Some(charge_found(&throttle, now, presented).unwrap());
         if presented == "alice" {
-            assert_eq!(limit(throttle.charge(now, &attempt("stranger"))), None);
+            assert_eq!(
+                limit(throttle.charge(now, &attempt("stranger"))),
+                None,
+                "another name has its own history"
+            );
         }
     }
     for name in ["alice", "#7"] {
@@ -227,7 +233,7 @@ fn attempts_by_name_and_by_id_share_one_history() {
             "{name}"
         );
     }
-    // A name that is not known yet is refused when its account is found. The attempt costs nothing.
+    // An attempt under a name that is not known yet is refused when its account is found.
     assert_eq!(
         limit(charge_found(&throttle, now, "renamed")),
         Some((ThrottleLimit::Account, 60))
@@ -274,7 +280,7 @@ fn registrations_of_a_source_are_limited() {
     assert_eq!(limit(throttle.charge_registration(now, source(1))), None);
     assert_eq!(limit(throttle.charge_registration(now + 20 * MINUTE, source(1))), None);
 
-    // A registration that only probes for a taken name is charged too.
+    // A registration that only probes for a taken name still counts as a login attempt.
     let (mut probes, later) = (0, now + 20 * MINUTE);
     while throttle.charge_registration(later, source(3)).is_ok() {
         throttle.refund_registration(later, source(3));
@@ -284,7 +290,7 @@ fn registrations_of_a_source_are_limited() {
 }
 
 #[test]
-fn tables_stay_bounded_and_keep_blocked_accounts() {
+fn table_of_accounts_stays_bounded_and_keeps_blocked_accounts() {
     let throttle = LoginThrottle::new(ThrottleOptions {
         account_attempts: 5,
         max_table_entries: 100,

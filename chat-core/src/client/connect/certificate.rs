@@ -5,9 +5,9 @@ use rustls::CertificateError as Problem;
 use crate::client::connect::{ConnectError, requires_authority};
 use crate::client::{ClientError, ClientOptions, Endpoint};
 
-/// Returns the error for a certificate that was refused. The error is temporary for a certificate
-/// that has expired or is not valid yet: it may be renewed soon, or the clock of this machine may
-/// be corrected.
+/// Returns the error for a certificate that was refused. The error is temporary if the certificate
+/// has expired or is not valid yet: the server may get another one, or the clock of this machine
+/// may be corrected. Otherwise the server is forbidden.
 pub(super) fn refused(endpoint: &Endpoint, options: &ClientOptions, problem: &Problem) -> ConnectError {
     let is_outside_validity = matches!(
         problem,
@@ -20,7 +20,8 @@ pub(super) fn refused(endpoint: &Endpoint, options: &ClientOptions, problem: &Pr
         return ConnectError::temporary(endpoint, text);
     }
     let advice = if !is_of_an_authority(problem) {
-        "if an authority of your own issued it, give the client that authority's certificate (--ca)"
+        "give the server one that an authority issued for its name; if that authority is your own, give the client the \
+         authority's certificate (--ca)"
     } else if requires_authority(options) {
         "give the server one that the authority issued for its name, or leave out --ca to pin the server's key"
     } else {

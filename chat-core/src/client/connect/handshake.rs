@@ -31,7 +31,7 @@ pub(super) fn declined(endpoint: &Endpoint, code: RejectCode, retry_after: Durat
 const TLS_ALERT: u16 = 0x1503;
 
 /// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
-/// that server again. On first contact, the error says whether the port speaks TLS. It does not
+/// that server again. If the port answers in TLS on first contact, the error says so. It does not
 /// suggest `tls://`, because no key is pinned by which the TLS port could prove that it belongs to
 /// the server. For a pinned server, [`scheme_probe`](crate::client::scheme_probe) asks the port for
 /// that proof.

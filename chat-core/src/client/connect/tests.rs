@@ -1,4 +1,4 @@
-//! Tests of what a client accepts as proof of a server.
+//! Tests of what a client accepts as proof of a server's identity.
 
 use super::*;
 use crate::client::{Credentials, MemoryStore, ServerAddress};
@@ -7,7 +7,9 @@ use crate::transport::tls::RootCertStore;
 
 const KEY: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Returns what a client with [`Trust::AcceptFirst`] accepts from a server.
+/// Returns what a client with [`Trust::AcceptFirst`], and with the options that `set` changes,
+/// accepts from the server at `address`, if the hosts in `pinned` have a pinned key, and those in
+/// `certified` have proved themselves by a certificate.
 async fn accepted(
     pinned: &[&str],
     certified: &[&str],
@@ -38,7 +40,7 @@ async fn accepted(
 }
 
 #[tokio::test]
-async fn server_has_to_prove_itself_in_the_way_that_the_profile_knows() {
+async fn server_has_to_prove_itself_in_the_way_that_the_store_knows() {
     let default = |_: &mut ClientOptions| {};
     let no_authorities = |options: &mut ClientOptions| options.authorities = None;
     let authority_required = |options: &mut ClientOptions| options.require_authority = true;

@@ -15,7 +15,7 @@ use super::{Driver, Next};
 impl Driver {
     /// Runs all actions of the machine. Returns the next step if the driver must leave the
     /// connection. `connection` is the writer of the connection and the address of its server;
-    /// `None` without a connection.
+    /// `None` without a connection; the machine then sends no requests.
     pub(super) async fn act(&mut self, mut connection: Option<(&mut Writer, &str)>) -> Option<Next> {
         let mut settled = Vec::new();
         let (mut next, mut end, mut groups_changed) = (None, None, false);
@@ -82,8 +82,9 @@ impl Driver {
         next
     }
 
-    /// Rejects the messages that were queued in this run, if the login was that of another user
-    /// than the one to whom the outbox belongs. They were written for the user who logged in.
+    /// Rejects the messages that were queued before the first login of this run, if that login was
+    /// that of another user than the one to whom the outbox belongs. They were written for the user
+    /// who logged in.
     fn reject_queued_before_login(&mut self, reason: &ClientError) {
         if matches!(reason, ClientError::OtherUser { .. }) {
             for id in std::mem::take(&mut self.progress.queued_before_login) {
@@ -92,8 +93,8 @@ impl Driver {
         }
     }
 
-    /// Deletes the cursors, conversations and names, because their ids belong to an earlier store
-    /// epoch than `epoch`, the new one.
+    /// Deletes the cursors, conversations and names, because their ids belong to the store epoch
+    /// that `epoch` replaces. The account is saved with [`Action::LoggedIn`], which follows.
     async fn store_replaced(&mut self, epoch: StoreEpoch) {
         self.cursors.clear();
         self.shared.store_replaced(epoch);
@@ -117,7 +118,8 @@ impl Driver {
         }
     }
 
-    /// Removes messages that have their outcome from the stored outbox.
+    /// Removes messages that have their outcome from the stored outbox, and updates the number of
+    /// messages without one.
     async fn remove_settled(&mut self, settled: &[ClientMessageId]) {
         if settled.is_empty() {
             return;
@@ -130,8 +132,8 @@ impl Driver {
         self.shared.unsettled.send_replace(self.machine.unsettled());
     }
 
-    /// Saves the result of a login, and adds an event about it. The status changes later, with
-    /// [`Action::Online`].
+    /// Saves the result of a login, and adds [`ClientEvent::Connected`]. The status changes later,
+    /// with [`Action::Online`].
     async fn logged_in(&mut self, logged_in: LoggedIn, server: &str) {
         self.progress.had_session = true;
         self.progress.queued_before_login.clear();

@@ -1,4 +1,5 @@
-//! Failures of a client's attempts to connect.
+//! Failures of a client's attempts to connect, and lost connections: which of them the client
+//! reports, and when it gives up.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub(super) struct Failures {
     /// Number of consecutive attempts that failed as [`Severity::Forbidden`].
     forbidden: usize,
     /// Last other failure: a temporary one, or a lost connection. The client reports it when it
-    /// gives up.
+    /// gives up, unless `postponed` is set.
     last: Option<(ClientError, Endpoint)>,
     /// Shortest delay that a server asked for, of those that exceed what the application allows,
     /// with the failure of that server.
@@ -89,7 +90,9 @@ mod tests {
     use super::*;
     use crate::client::ServerAddress;
 
-    fn fail(failures: &mut Failures, server: &str, severity: Severity) -> bool {
+    /// Records a failed attempt to connect to one of two servers. Returns whether another attempt
+    /// may follow.
+    fn may_retry_after(failures: &mut Failures, server: &str, severity: Severity) -> bool {
         let address: ServerAddress = server.parse().unwrap();
         let error = ConnectError {
             reason: ClientError::Unreachable(server.to_owned()),
@@ -103,10 +106,10 @@ mod tests {
     fn forbidden_server_is_neither_final_nor_reported_beside_another() {
         let mut failures = Failures::default();
         for _ in 0..3 {
-            assert!(fail(&mut failures, "plain://a:1", Severity::Forbidden));
-            assert!(fail(&mut failures, "sc1://b:1", Severity::Temporary));
+            assert!(may_retry_after(&mut failures, "plain://a:1", Severity::Forbidden));
+            assert!(may_retry_after(&mut failures, "sc1://b:1", Severity::Temporary));
         }
-        assert!(fail(&mut failures, "plain://a:1", Severity::Forbidden));
+        assert!(may_retry_after(&mut failures, "plain://a:1", Severity::Forbidden));
         let (_, endpoint) = failures.into_reported().unwrap();
         assert_eq!(endpoint.address.to_string(), "sc1://b:1");
     }
@@ -119,7 +122,7 @@ mod tests {
             let reason = ClientError::Unreachable(server.to_owned());
             failures.record_delay(Duration::from_secs(seconds), &reason, &address.into());
         }
-        assert!(fail(&mut failures, "sc1://d:1", Severity::Temporary));
+        assert!(may_retry_after(&mut failures, "sc1://d:1", Severity::Temporary));
         assert!(failures.is_postponed());
         let (_, endpoint) = failures.into_reported().unwrap();
         assert_eq!(endpoint.address.to_string(), "sc1://b:1");
@@ -128,8 +131,12 @@ mod tests {
     #[test]
     fn client_ends_if_all_servers_are_forbidden_or_a_failure_is_permanent() {
         let mut failures = Failures::default();
-        assert!(fail(&mut failures, "plain://a:1", Severity::Forbidden));
-        assert!(!fail(&mut failures, "plain://b:1", Severity::Forbidden));
-        assert!(!fail(&mut Failures::default(), "sc1://a:1", Severity::Permanent));
+        assert!(may_retry_after(&mut failures, "plain://a:1", Severity::Forbidden));
+        assert!(!may_retry_after(&mut failures, "plain://b:1", Severity::Forbidden));
+        assert!(!may_retry_after(
+            &mut Failures::default(),
+            "sc1://a:1",
+            Severity::Permanent
+        ));
     }
 }

@@ -21,7 +21,7 @@ impl Driver {
     /// Processes `first`, and requests of the application that wait behind it. Messages are durable
     /// before they are sent or reported as queued.
     pub(super) async fn take_inputs(&mut self, first: Input) {
-        let mut queued = Vec::new();
+        let mut requests = Vec::new();
         let mut next = Some(first);
         for _ in 0..MAX_BATCH {
             let Some(input) = next.take().or_else(|| self.inputs.try_recv().ok()) else {
@@ -33,7 +33,7 @@ impl Driver {
                     epoch_number,
                     reply,
                 } => self.execute(command, epoch_number, reply),
-                Input::Queue(wanted) => queued.extend(self.address(wanted)),
+                Input::Queue(request) => requests.extend(self.address(request)),
                 Input::SaveNames { names, epoch_number } if epoch_number == self.shared.epoch_number() => {
                     self.save_names(&names).await;
                 }
@@ -41,19 +41,19 @@ impl Driver {
                 Input::Close => self.close(),
             }
         }
-        if !queued.is_empty() {
-            self.queue(queued).await;
+        if !requests.is_empty() {
+            self.queue(requests).await;
         }
     }
 
     /// Addresses a message: by the id of its conversation if that is known, with the name of the
     /// conversation and the [store epoch](ids) that the id belongs to. Refuses a message with ids
     /// of an earlier store epoch, and returns `None`.
-    fn address(&self, mut wanted: QueueRequest) -> Option<QueueRequest> {
-        let entry = &mut wanted.entry;
+    fn address(&self, mut request: QueueRequest) -> Option<QueueRequest> {
+        let entry = &mut request.entry;
         let has_ids = ids::is_by_id(&entry.conversation) || ids::has_ids(&entry.content);
-        if has_ids && wanted.epoch_number != self.shared.epoch_number() {
-            let _ = wanted.queued_reply.send(Err(ClientError::StoreReplaced)); // the caller may have stopped waiting
+        if has_ids && request.epoch_number != self.shared.epoch_number() {
+            let _ = request.queued_reply.send(Err(ClientError::StoreReplaced)); // the caller may have stopped waiting
             return None;
         }
         entry.store_epoch = self.machine.store_epoch();
@@ -70,11 +70,11 @@ impl Driver {
         if let Some(id) = known.map(|info| info.id).or_else(saved) {
             entry.conversation = ConversationRef::Id(id);
         }
-        Some(wanted)
+        Some(request)
     }
 
-    /// Passes a command to the machine, unless its caller has gone; see
-    /// [`cancel_abandoned`](Self::cancel_abandoned).
+    /// Passes a command to the machine. Refuses it if it contains ids of an earlier store epoch,
+    /// and ignores it if its caller has gone; see [`cancel_abandoned`](Self::cancel_abandoned).
     fn execute(
         &mut self,
         mut command: Command,
@@ -110,9 +110,9 @@ impl Driver {
     }
 
     /// Stores messages in the outbox and passes them to the machine, or refuses them.
-    async fn queue(&mut self, wanted: Vec<QueueRequest>) {
-        let (new, repeated) = self.classify(wanted);
-        let entries: Vec<_> = new.iter().map(|queued| queued.entry.clone()).collect();
+    async fn queue(&mut self, requests: Vec<QueueRequest>) {
+        let (new, repeated) = self.classify(requests);
+        let entries: Vec<_> = new.iter().map(|request| request.entry.clone()).collect();
         let stored = match &entries[..] {
             [] => Ok(()),
             entries => self.store.queue(entries).await.map_err(ClientError::from),
@@ -126,7 +126,7 @@ impl Driver {
                     ..
                 } in new
                 {
-                    self.wait_for_outcome(entry.id, queued_reply, outcome);
+                    self.confirm_queued(entry.id, queued_reply, outcome);
                     if !self.progress.had_session {
                         self.progress.queued_before_login.push(entry.id);
                     }
@@ -139,7 +139,7 @@ impl Driver {
                     ..
                 } in repeated
                 {
-                    self.wait_for_outcome(entry.id, queued_reply, outcome);
+                    self.confirm_queued(entry.id, queued_reply, outcome);
                 }
                 self.shared.unsettled.send_replace(self.machine.unsettled());
             }
@@ -152,7 +152,7 @@ impl Driver {
                 } in new.into_iter().chain(repeated)
                 {
                     if self.machine.message(&entry.id).is_some() {
-                        self.wait_for_outcome(entry.id, queued_reply, outcome); // an earlier request queued it
+                        self.confirm_queued(entry.id, queued_reply, outcome); // an earlier request queued it
                     } else {
                         let _ = queued_reply.send(Err(error.clone())); // the caller may have stopped waiting
                     }
@@ -163,15 +163,15 @@ impl Driver {
 
     /// Returns the messages to store, and those that repeat one of them or a message of the outbox.
     /// Reports a refusal to the callers of all other messages.
-    fn classify(&self, wanted: Vec<QueueRequest>) -> (Vec<QueueRequest>, Vec<QueueRequest>) {
+    fn classify(&self, requests: Vec<QueueRequest>) -> (Vec<QueueRequest>, Vec<QueueRequest>) {
         let (mut new, mut repeated) = (Vec::<QueueRequest>::new(), Vec::new());
-        for queued in wanted {
-            let entry = &queued.entry;
+        for request in requests {
+            let entry = &request.entry;
             let first = match self.machine.message(&entry.id) {
                 Some(message) => Some((&message.conversation, &message.content)),
                 None => new
                     .iter()
-                    .map(|queued| &queued.entry)
+                    .map(|earlier| &earlier.entry)
                     .find(|first| first.id == entry.id)
                     .map(|first| (&first.conversation, &first.content)),
             };
@@ -179,7 +179,7 @@ impl Driver {
                 Some((conversation, content))
                     if *content == entry.content && self.is_same_conversation(conversation, &entry.conversation) =>
                 {
-                    repeated.push(queued);
+                    repeated.push(request);
                     continue;
                 }
                 Some(_) => {
@@ -187,12 +187,12 @@ impl Driver {
                     ClientError::Refused(Failure::new(ReplyCode::Conflict, text))
                 }
                 None if self.machine.unsettled() + new.len() < self.options.max_outbox => {
-                    new.push(queued);
+                    new.push(request);
                     continue;
                 }
                 None => ClientError::OutboxFull(self.options.max_outbox),
             };
-            let _ = queued.queued_reply.send(Err(refusal)); // the caller may have stopped waiting
+            let _ = request.queued_reply.send(Err(refusal)); // the caller may have stopped waiting
         }
         (new, repeated)
     }
@@ -201,7 +201,8 @@ impl Driver {
         self.machine.is_same_conversation(one, other) || self.shared.resolve(one) == self.shared.resolve(other)
     }
 
-    fn wait_for_outcome(
+    /// Tells the caller that its message is queued, and keeps the channel for the outcome.
+    fn confirm_queued(
         &mut self,
         id: ClientMessageId,
         queued_reply: oneshot::Sender<Result<(), ClientError>>,
@@ -211,10 +212,11 @@ impl Driver {
         let _ = queued_reply.send(Ok(())); // the caller may have stopped waiting
     }
 
+    /// Passes the last acknowledgements to the machine, and makes the driver end.
     fn close(&mut self) {
         self.take_acks();
         self.machine.flush_acknowledgements(now());
-        self.progress.closing = true;
+        self.progress.is_closing = true;
     }
 }
 

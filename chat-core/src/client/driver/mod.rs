@@ -40,8 +40,8 @@ use super::{
 };
 use failures::Failures;
 
-/// Maximum number of requests that the driver processes together. Messages among them share one
-/// write to disk.
+/// Maximum number of requests that the driver processes together. Messages among them are saved
+/// together.
 const MAX_BATCH: usize = 128;
 /// Maximum time for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ pub(super) struct Driver {
     pub(super) store: Arc<dyn ClientStore>,
     pub(super) shared: Arc<Shared>,
     pub(super) account: AccountState,
-    /// Acknowledged position of each conversation, as the store has it.
+    /// Acknowledged position of each conversation, as last passed to the store.
     pub(super) cursors: BTreeMap<ConversationId, Cursor>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) events: mpsc::Sender<ClientEvent>,
@@ -119,7 +119,7 @@ pub(super) struct Progress {
     /// True if the client has had a session since it was started.
     had_session: bool,
     /// True if the application has closed or dropped the client.
-    closing: bool,
+    is_closing: bool,
     /// Messages that were queued before the first login of this run.
     queued_before_login: Vec<ClientMessageId>,
 }
@@ -167,7 +167,7 @@ impl Driver {
     async fn run_to_end(mut self) {
         let reason = self.run_connections().await;
         self.machine.give_up(reason.clone());
-        let _ = self.act(None).await; // only outcomes of messages and commands are left
+        let _ = self.act(None).await; // runs the remaining actions; the client ends in any case
         self.drain_events();
         let ended = matches!(*self.shared.status.borrow(), Status::Ended(_));
         if !ended {
@@ -229,23 +229,27 @@ impl Driver {
                 Duration::ZERO
             };
             self.pause(reason, pause).await;
-            if self.progress.closing || self.stop.is_cancelled() {
+            if self.progress.is_closing || self.stop.is_cancelled() {
                 return ClientError::Closed;
             }
         }
     }
 
-    /// Explains the failure of a client that gives up.
+    /// Returns the error of a client that gives up: the failure, or a suggestion of another scheme
+    /// if that is its cause; [`ClientError::Interrupted`] if an account may have been registered
+    /// without the application knowing it; [`ClientError::Closed`] if the client is closed
+    /// meanwhile.
     async fn explain(&mut self, (reason, endpoint): (ClientError, Endpoint)) -> ClientError {
         let (options, store) = (Arc::clone(&self.options), Arc::clone(&self.store));
         let explained = self
             .wait_serving(scheme_probe::explain(reason, &endpoint, &options, &*store))
             .await;
         match explained {
-            // A server may have registered the account before the attempts failed.
+            // A server may have registered the account in an earlier attempt. A temporary refusal
+            // leaves open whether it has.
             Some(ClientError::Refused(refused)) => {
                 let is_unknown =
-                    self.machine.is_registration_unanswered() && refusal_kind(&refused) == RefusalKind::Temporary;
+                    self.machine.is_registration_outcome_unknown() && refusal_kind(&refused) == RefusalKind::Temporary;
                 if is_unknown {
                     ClientError::Interrupted
                 } else {
@@ -298,13 +302,13 @@ impl Driver {
     async fn wait_serving<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         loop {
-            if self.act(None).await.is_some() || self.progress.closing {
+            if self.act(None).await.is_some() || self.progress.is_closing {
                 return None;
             }
             match self.wake(future.as_mut()).await {
                 Wake::Stop => return None,
                 Wake::Done(result) => return Some(result),
-                other => self.handle(other).await,
+                other => self.process(other).await,
             }
         }
     }
@@ -319,7 +323,7 @@ impl Driver {
             if let Err(reason) = writer.seal(now()) {
                 break Next::Retry { reason, after: None };
             }
-            if self.progress.closing {
+            if self.progress.is_closing {
                 break Next::End;
             }
             let io = async {
@@ -342,7 +346,7 @@ impl Driver {
                     }
                 }
                 Wake::Done(Err(reason)) => break Next::Retry { reason, after: None },
-                other => self.handle(other).await,
+                other => self.process(other).await,
             }
         };
         self.machine.disconnected(now());
@@ -351,8 +355,9 @@ impl Driver {
     }
 
     /// Passes the packets that were read to the machine, until the machine leaves this connection.
+    /// Without a session, first cancels the commands whose callers have gone.
     fn take_packets(&mut self, reader: &mut Reader) -> Result<(), ClientError> {
-        if !self.machine.is_online() {
+        if !self.machine.has_session() {
             // The packets may contain the reply to the login, upon which waiting commands are sent.
             self.cancel_abandoned();
         }
@@ -366,7 +371,7 @@ impl Driver {
     }
 
     /// Waits for `future`, the end of the client, a request or acknowledgement of the application,
-    /// room for an event, or a timer.
+    /// room for an event, which is then passed to the application, or a timer.
     async fn wake<T>(&mut self, future: impl Future<Output = T>) -> Wake<T> {
         let tick = self.machine.next_tick(now());
         if tick.is_some_and(|at| at <= now()) {
@@ -396,12 +401,13 @@ impl Driver {
         }
     }
 
-    async fn handle<T>(&mut self, wake: Wake<T>) {
+    /// Processes a wake that does not concern the future that the driver waits for.
+    async fn process<T>(&mut self, wake: Wake<T>) {
         match wake {
             Wake::Stop | Wake::Done(_) | Wake::Event => {}
             Wake::Acked => self.take_acks(),
             Wake::Input(Some(input)) => self.take_inputs(input).await,
-            Wake::Input(None) => self.progress.closing = true,
+            Wake::Input(None) => self.progress.is_closing = true,
             Wake::Tick => self.machine.tick(now()),
         }
     }

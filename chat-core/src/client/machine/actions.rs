@@ -85,7 +85,7 @@ pub struct MachineConfig {
 pub enum Action {
     /// Send a request.
     Send(Request),
-    /// A session started: save its tokens.
+    /// A session started: save its user, tokens and store epoch.
     LoggedIn(Box<LoggedIn>),
     /// The client knows the conversations of the user: forget the names of groups that earlier runs
     /// saved.
@@ -98,7 +98,7 @@ pub enum Action {
     /// The session token is no longer valid: delete it.
     ForgetSession,
     /// The server's store was replaced: delete all cursors, conversations and names, and save the
-    /// new epoch.
+    /// new epoch with the account.
     StoreReplaced(StoreEpoch),
     /// Save the cursors of these conversations. Those of other conversations stay.
     SaveCursors(BTreeMap<ConversationId, Cursor>),
@@ -108,7 +108,7 @@ pub enum Action {
     Settle {
         /// Idempotency key of the message.
         id: ClientMessageId,
-        /// Conversation that the message was sent to.
+        /// Conversation of the message.
         conversation: ConversationRef,
         /// Outcome of the message.
         outcome: SendOutcome,

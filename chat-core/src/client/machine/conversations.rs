@@ -12,10 +12,11 @@ use super::marks::EarlyMarks;
 use crate::sequencer::EventSequencer;
 
 /// Maximum number of events of one conversation that are kept until the server has reported the
-/// conversation.
+/// conversation in the session.
 const MAX_WAITING_EVENTS: usize = 64;
 
-/// State of one conversation.
+/// State of one conversation. The server reports a conversation by sending its
+/// [`ConversationInfo`], with the login, in the list of conversations or as the reply to a look-up.
 #[derive(Debug, Default)]
 pub(super) struct ConversationState {
     /// `None` until the server has reported the conversation.
@@ -135,7 +136,8 @@ impl ConversationState {
     }
 
     /// Returns whether the log may differ from the delivered events: until the server has reported
-    /// the conversation in this session, and until the log has been compared.
+    /// the conversation in this session, and until the log has been compared if that is necessary.
+    /// Returns `false` if the client delivers no events of the conversation.
     pub(super) fn is_unverified(&self) -> bool {
         let sequencer = self.sequencer.as_ref();
         sequencer.is_some_and(|sequencer| !self.reported || sequencer.is_unverified())

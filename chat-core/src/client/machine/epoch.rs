@@ -8,8 +8,9 @@ use super::{Action, Machine, outbox::Outgoing};
 
 impl Machine {
     /// Enters the store epoch of a login. If another one was known before, its cursors and
-    /// conversations are deleted. Messages and commands with ids of that epoch continue with names
-    /// instead of ids if that is possible, and otherwise end with [`ClientError::StoreReplaced`].
+    /// conversations are deleted, and the application gets [`ClientEvent::StoreReplaced`]. Messages
+    /// and commands with ids of that epoch continue with names instead of ids if that is possible,
+    /// and otherwise end with [`ClientError::StoreReplaced`].
     pub(super) fn enter_epoch(&mut self, epoch: StoreEpoch) {
         let known = self.config.store_epoch.replace(epoch);
         if known.is_some_and(|known| known != epoch) {
@@ -31,7 +32,7 @@ impl Machine {
     /// continue by name; without a session, the next login decides.
     pub(super) fn enqueue(&mut self, mut message: Outgoing) {
         let is_valid = match self.config.store_epoch {
-            Some(epoch) if self.is_online() => message.carry_over(epoch),
+            Some(epoch) if self.has_session() => message.carry_over(epoch),
             _ => true,
         };
         let id = message.id;
@@ -42,8 +43,8 @@ impl Machine {
         }
     }
 
-    /// Replaces the ids of conversations in waiting commands by names. Commands that contain other
-    /// ids end.
+    /// Replaces the ids of conversations in waiting commands by names. Commands that contain ids
+    /// nevertheless end with [`ClientError::StoreReplaced`].
     fn carry_over_commands(&mut self) {
         for (command_id, mut command) in std::mem::take(&mut self.waiting) {
             if let Some(conversation) = ids::any_conversation_in(&mut command)

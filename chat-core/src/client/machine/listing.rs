@@ -78,7 +78,8 @@ impl Machine {
 
     /// Processes a page of the list. Ignores conversations that the server has reported in this
     /// session already, and those that are looked up: the page may be older than what pushes have
-    /// reported about them.
+    /// reported about them. After a refusal, the page is requested again later, and the client
+    /// reports that it is online.
     pub(super) fn list_reply(&mut self, now: Instant, after: ConversationId, result: Result<Answer, Failure>) {
         match result {
             Ok(Answer::Outcome(Outcome::Conversations(page))) if page.next.is_none_or(|next| next > after) => {
@@ -106,6 +107,7 @@ impl Machine {
         }
     }
 
+    /// Records that the list is complete, and reports it.
     fn listed(&mut self) {
         self.set_listing(Listing::Done);
         self.actions.push_back(Action::Listed);

@@ -28,13 +28,15 @@ impl Receipt {
     }
 }
 
-/// Receipts and read marks of one conversation that are past its last known event: they may arrive
-/// before the event to which they refer. Each takes effect with its event, so that the application
-/// gets no receipt or read mark past the end of the log that it knows.
+/// Receipts and the read mark that pushes have reported for one conversation and that may be past
+/// its last known event, because they may arrive before the event to which they refer. Each takes
+/// effect with its event, so that the application gets no receipt or read mark past the end of the
+/// log that it knows.
 #[derive(Debug)]
 pub(super) struct EarlyMarks {
     receipts: Vec<Receipt>,
-    /// Position up to which the user has read on another device.
+    /// Highest position up to which the user has read on another device. It may be past the last
+    /// known event.
     pub(super) read_seq: Seq,
     /// Last known event when the server last pushed unread counts, which it does after another
     /// device of the user has read messages. Those counts may already leave out messages up to this
@@ -65,8 +67,7 @@ impl EarlyMarks {
     }
 
     /// Returns the receipts of which a position was past `before`, the event that was the last
-    /// known one, and is not past `last`. Removes them, except those whose other position is past
-    /// `last`.
+    /// known one, and is not past `last`. Removes the receipts that have no position past `last`.
     pub(super) fn take_reached(&mut self, before: Seq, last: Seq) -> Vec<Receipt> {
         let is_new = |seq: Seq| before < seq && seq <= last;
         let is_reached = |kept: &Receipt| is_new(kept.delivered_seq) || is_new(kept.read_seq);

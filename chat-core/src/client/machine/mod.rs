@@ -77,8 +77,8 @@ struct Session {
     leaving: Option<Leaving>,
 }
 
-/// State after the server has asked clients to leave: no request that has a reply starts,
-/// acknowledgements are still sent, and running requests may finish until the deadline.
+/// State after the server has asked clients to leave: no command, message, ping, page or look-up
+/// starts; acknowledgements are still sent, and running requests may finish until the deadline.
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     deadline: Instant,
@@ -86,6 +86,7 @@ struct Leaving {
     come_back_after: Duration,
 }
 
+/// Phase of the client; see the [module](self).
 #[derive(Debug)]
 enum Phase {
     Offline,
@@ -102,8 +103,8 @@ pub struct Machine {
     /// True if the account of [`Credentials::Register`] is not registered again: the server has
     /// registered it, or has refused to repeat a registration that may have succeeded.
     has_ended_registration: bool,
-    /// Refusal of a repeated registration, until a login succeeds. The first attempt, whose reply was
-    /// lost, may have succeeded, so the client tries to log in before it reports this refusal.
+    /// Refusal of a repeated registration, until a login succeeds. The first attempt, whose reply
+    /// was lost, may have succeeded, so the client tries to log in before it reports this refusal.
     registration_refusal: Option<Failure>,
     /// True once a login has succeeded.
     has_logged_in: bool,
@@ -178,8 +179,8 @@ impl Machine {
         self.advance(now);
     }
 
-    /// Runs a command for the application. Its result comes with `command_id` in
-    /// [`Action::Finish`].
+    /// Runs a command for the application, once there is a session. Its result comes with
+    /// `command_id` in [`Action::Finish`].
     pub fn execute(&mut self, now: Instant, command_id: u64, command: Command) {
         self.waiting.push_back((command_id, command));
         self.advance(now);
@@ -191,8 +192,8 @@ impl Machine {
         self.waiting.retain(|(id, _)| *id != command_id);
     }
 
-    /// Sends a message that is durable in the outbox. A second message with the client message id
-    /// of one that has no outcome yet is ignored.
+    /// Sends a message that is durable in the outbox. A second message with the idempotency key of
+    /// one that has no outcome yet is ignored.
     pub fn send(&mut self, now: Instant, message: Outgoing) {
         self.enqueue(message);
         self.advance(now);
@@ -201,7 +202,8 @@ impl Machine {
     /// Acknowledges every event up to `cursor`. `resets` is the number of resets
     /// ([`ClientEvent::StoreReplaced`], [`ClientEvent::Rewound`]) that the application had received
     /// when it acknowledged, or, for a delivered event, when it received that event. The
-    /// acknowledgement is ignored if the conversation was reset since.
+    /// acknowledgement is ignored if the conversation was reset since, or if this or a later
+    /// position was acknowledged before.
     pub fn acknowledge(&mut self, now: Instant, conversation: ConversationId, cursor: Cursor, resets: u64) {
         if !self.acks.acknowledge(conversation, cursor, resets) {
             return;
@@ -212,8 +214,8 @@ impl Machine {
         }
     }
 
-    /// Saves all acknowledgements, and reports them to the server if there is a session, without
-    /// further delay.
+    /// Saves all acknowledgements without further delay. If there is a session, reports them to the
+    /// server, except those of conversations whose log is to be verified first.
     pub fn flush_acknowledgements(&mut self, now: Instant) {
         self.acks.flush_at = None;
         self.acks.unflushed = 0;
@@ -237,7 +239,7 @@ impl Machine {
         if self.acks.flush_at.is_some_and(|at| at <= now) {
             self.flush_acknowledgements(now);
         }
-        if self.requests.overdue(now) {
+        if self.requests.has_overdue(now) {
             self.reconnect(ClientError::Timeout, None);
         }
         self.advance(now);
@@ -253,7 +255,7 @@ impl Machine {
         ];
         if let Phase::Online(session) = &self.phase {
             if let Some(leaving) = session.leaving {
-                // No other request starts.
+                // No other timer matters, because everything else waits for the next connection.
                 times.push(Some(leaving.deadline));
                 return times.into_iter().flatten().min();
             }
@@ -284,7 +286,8 @@ impl Machine {
         !self.events.is_empty()
     }
 
-    /// Removes and returns the next event for the application.
+    /// Removes and returns the next event for the application. This makes room, so that more of the
+    /// logs may be requested.
     pub fn next_event(&mut self, now: Instant) -> Option<ClientEvent> {
         let event = self.events.take()?;
         self.advance(now);
@@ -301,7 +304,7 @@ impl Machine {
         self.end(reason);
     }
 
-    /// Returns the message with this client message id, if it has no outcome yet.
+    /// Returns the message with this idempotency key, if it has no outcome yet.
     #[must_use]
     pub fn message(&self, id: &ClientMessageId) -> Option<&Outgoing> {
         self.outbox.get(id)
@@ -313,7 +316,8 @@ impl Machine {
         self.outbox.resolve(one) == self.outbox.resolve(other)
     }
 
-    /// Returns a reference by name that a stored message has shown to denote this conversation.
+    /// Returns a reference by name of which the server has shown that it denotes this conversation:
+    /// by storing a message, or by its information about the conversation.
     #[must_use]
     pub fn learned_name(&self, id: ConversationId) -> Option<ConversationRef> {
         self.outbox.learned_name(id)
@@ -345,22 +349,24 @@ impl Machine {
         matches!(self.phase, Phase::Opening(_) | Phase::Online(_))
     }
 
-    /// Returns whether the client has sent a registration, and does not know its outcome.
+    /// Returns whether the client has sent a registration whose outcome is unknown, because the
+    /// connection broke or the server said so.
     #[must_use]
-    pub const fn is_registration_unanswered(&self) -> bool {
+    pub const fn is_registration_outcome_unknown(&self) -> bool {
         self.register_interrupted && !self.has_ended_registration
     }
 
     /// Returns whether the client may have created an account without the application knowing it:
-    /// from a registration whose reply was lost, or that succeeded, until the first login.
+    /// from a registration that succeeded, or whose outcome is unknown, until the first login.
     #[must_use]
     pub fn may_have_registered(&self) -> bool {
         (self.register_interrupted || self.has_ended_registration) && !self.has_logged_in
     }
 
-    /// Returns whether the client has a session.
+    /// Returns whether the client has a session. It reports that it is [online](Action::Online)
+    /// later, once it also knows the conversations.
     #[must_use]
-    pub fn is_online(&self) -> bool {
+    pub fn has_session(&self) -> bool {
         matches!(self.phase, Phase::Online(_))
     }
 
@@ -395,7 +401,7 @@ impl Machine {
             Push::Closed(code) => self.closed(code),
             // Pushes before the session are ignored. After the login, the server reports the ends
             // of the logs, which contain the pushed events.
-            push if self.is_online() && self.config.receive != Receive::Nothing => self.sync_push(now, push),
+            push if self.has_session() && self.config.receive != Receive::Nothing => self.sync_push(now, push),
             _ => {}
         }
     }

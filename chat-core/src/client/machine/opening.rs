@@ -99,7 +99,7 @@ impl Machine {
     /// Processes the reply to a hello, registration, login or resume.
     pub(super) fn opening_reply(&mut self, now: Instant, purpose: &RequestPurpose, result: Result<Answer, Failure>) {
         let Phase::Opening(opening) = &mut self.phase else {
-            return; // a session has started already
+            return; // a session has started, or the client has left the connection
         };
         match (purpose, result) {
             (RequestPurpose::Hello, Ok(Answer::Welcome(welcome))) => {
@@ -190,7 +190,7 @@ impl Machine {
     /// Refuses a login as another user than that of the saved state: the account may have been
     /// renamed or deleted, and its name given to another user, in whose name the messages of the
     /// outbox must not be sent. Ids of users of different store epochs cannot be compared, so a
-    /// login in another epoch is not refused.
+    /// login in another epoch is not refused. Records the user of a login that is not refused.
     fn check_user(&mut self, logged_in: &LoggedIn) -> Result<(), ClientError> {
         let user = logged_in.user.id;
         let saved = self.config.user.filter(|saved| *saved != user);
@@ -224,7 +224,7 @@ impl Machine {
         }
     }
 
-    /// Stores the tokens that the server issued after a change of the password.
+    /// Uses and saves the tokens that the server issued after a change of the password.
     pub(super) fn renew_tokens(&mut self, tokens: &SessionTokens) {
         if let Some((_, token)) = &mut self.config.session {
             token.clone_from(&tokens.session_token);

@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 /// Maximum number of messages that wait for a reply, over all conversations.
-const MAX_IN_FLIGHT: usize = 64;
+const MAX_TOTAL_IN_FLIGHT: usize = 64;
 /// Minimum and maximum delay of a queue after a temporary refusal. The delay doubles with each
 /// [round](ConversationQueue::round) of refusals.
 const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
@@ -38,9 +38,10 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Makes a message of another store epoch valid in `epoch`: its conversation is addressed by
-    /// name again. Returns `false` if that is not possible, because the name is unknown or the
-    /// content has ids or message numbers; the message must then not be sent.
+    /// Makes the message valid in the store epoch `epoch`, and returns `true`. A message of another
+    /// epoch is then addressed by the name of its conversation. Returns `false` if that is not
+    /// possible, because the name is unknown or the content has ids or message numbers; the message
+    /// must then not be sent.
     pub(super) fn carry_over(&mut self, epoch: StoreEpoch) -> bool {
         if self.store_epoch == Some(epoch) {
             return true;
@@ -56,6 +57,7 @@ impl Outgoing {
     }
 }
 
+/// A message of the outbox, and its progress.
 #[derive(Debug)]
 struct Entry {
     message: Outgoing,
@@ -170,7 +172,7 @@ impl Outbox {
         });
     }
 
-    /// Returns the message with this id.
+    /// Returns the message with this id, or `None` if it is not in the outbox.
     pub(super) fn get(&self, id: &ClientMessageId) -> Option<&Outgoing> {
         let queue = self.queues.get(self.queue_of_message.get(id)?)?;
         let entry = queue.entries.iter().find(|entry| entry.message.id == *id)?;
@@ -229,7 +231,7 @@ impl Outbox {
 
     /// Makes all messages valid in the store epoch `epoch`, in the same order. `is_first` is true
     /// if no epoch was known before: messages without an epoch then belong to `epoch`. Returns the
-    /// messages that must not be sent.
+    /// ids of the messages that must not be sent, which stay in the outbox.
     pub(super) fn enter_epoch(&mut self, epoch: StoreEpoch, is_first: bool) -> Vec<ClientMessageId> {
         let mut all = self.queues.values().flat_map(|queue| &queue.entries);
         if all.all(|entry| entry.message.store_epoch == Some(epoch)) {
@@ -254,9 +256,9 @@ impl Outbox {
         invalid
     }
 
-    /// Forgets the names of messages to conversations that have another name now: another
-    /// conversation may have had the old name in the store epoch that follows. `name_of` returns
-    /// the present name of a known conversation.
+    /// Forgets the names of messages to conversations that have another name now: in the restored
+    /// store, another conversation may have the old name. `name_of` returns the present name of a
+    /// known conversation.
     pub(super) fn forget_old_names(&mut self, mut name_of: impl FnMut(ConversationId) -> Option<ConversationRef>) {
         let entries = self.queues.values_mut().flat_map(|queue| &mut queue.entries);
         for Entry { message, .. } in entries {
@@ -275,7 +277,7 @@ impl Outbox {
 
     /// Returns the next message that may be sent now, and counts it as in flight.
     pub(super) fn start_next(&mut self, now: Instant) -> Option<(ClientMessageId, Command)> {
-        if self.in_flight >= MAX_IN_FLIGHT {
+        if self.in_flight >= MAX_TOTAL_IN_FLIGHT {
             return None;
         }
         let max_in_flight = self.max_in_flight;
@@ -305,7 +307,8 @@ impl Outbox {
         Some((message.id, command))
     }
 
-    /// Removes a message that has its outcome. Returns `None` if it was removed before.
+    /// Removes and returns a message that has its outcome, and forgets the refusals of its queue.
+    /// Returns `None` if the message was removed before.
     pub(super) fn settle(&mut self, id: &ClientMessageId) -> Option<Outgoing> {
         let number = self.queue_of_message.remove(id)?;
         let queue = self.queues.get_mut(&number)?;
@@ -343,7 +346,8 @@ impl Outbox {
         queue.not_before = queue.not_before.max(Some(until));
     }
 
-    /// Makes all messages ready to be sent again, in the same order, after the connection was lost.
+    /// Makes all messages ready to be sent again, in the same order and without delay, after the
+    /// connection was lost.
     pub(super) fn disconnected(&mut self) {
         for queue in self.queues.values_mut() {
             queue.not_before = None;
@@ -352,7 +356,7 @@ impl Outbox {
         self.in_flight = 0;
     }
 
-    /// Returns a message whose deadline has passed.
+    /// Returns the id of a message whose deadline has passed.
     pub(super) fn expired(&self, now: Instant) -> Option<ClientMessageId> {
         let (deadline, id) = self.deadlines.first()?;
         (*deadline <= now).then_some(*id)

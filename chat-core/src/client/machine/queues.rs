@@ -1,4 +1,5 @@
-//! Queues of the machine: events for the application, acknowledgements for the server.
+//! What waits in the machine: events for the application, and acknowledgements to save and to
+//! report to the server.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -22,13 +23,13 @@ pub(super) struct Acks {
     pub(super) unreported: BTreeMap<ConversationId, Cursor>,
     /// Number of acknowledgements since the last flush.
     pub(super) unflushed: u32,
-    /// Time of the next flush; `None` if nothing was acknowledged since the last.
+    /// Time of the next flush; `None` if none is planned.
     pub(super) flush_at: Option<Instant>,
     /// Number of resets so far.
     resets: u64,
-    /// Number of the latest reset of each conversation.
+    /// Value of `resets` at the latest reset of each conversation.
     latest_reset: HashMap<ConversationId, u64>,
-    /// Number of the latest reset of all conversations.
+    /// Value of `resets` at the latest reset of all conversations at once; 0 before the first.
     latest_reset_of_all: u64,
 }
 
@@ -42,8 +43,8 @@ impl Acks {
     }
 
     /// Stores an acknowledgement. `resets` is the number of resets that the application had
-    /// received before it. Returns `false` if the position was acknowledged before, or a later
-    /// reset makes the acknowledgement void.
+    /// received before it. Returns `false` and stores nothing if this or a later position was
+    /// acknowledged before, or a later reset makes the acknowledgement void.
     pub(super) fn acknowledge(&mut self, id: ConversationId, cursor: Cursor, resets: u64) -> bool {
         let latest_reset = self
             .latest_reset
@@ -85,8 +86,9 @@ impl Acks {
     }
 }
 
-/// Events that wait for the application. While there is no room, the machine drops pushed events
-/// and requests no pages. It later reads the dropped events of conversations from their logs.
+/// Events that wait for the application. While there is [no room](Self::has_room), the machine
+/// drops pushed and best-effort events; it later reads the dropped events of conversations from
+/// their logs. It requests pages and look-ups only while [much is free](Self::has_room_for_page).
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
     queue: VecDeque<ClientEvent>,
@@ -99,7 +101,9 @@ pub(super) struct EventQueue {
 }
 
 impl EventQueue {
+    /// Number of queued events from which on there is no room.
     const MAX_EVENTS: usize = 1024;
+    /// Memory of the queued events from which on there is no room, in bytes.
     const MAX_BYTES: usize = 4 * 1024 * 1024;
 
     /// Returns whether there is room for a pushed event.
@@ -107,8 +111,9 @@ impl EventQueue {
         self.queue.len() < Self::MAX_EVENTS && self.bytes < Self::MAX_BYTES
     }
 
-    /// Returns whether there is room for another page: a quarter of the limits, because the events
-    /// of requested pages are added even if there is no room.
+    /// Returns whether another page or look-up may be requested: the queue is filled to less than a
+    /// quarter. The rest stays free for pages that were requested already, whose events are added
+    /// even if there is no room.
     pub(super) fn has_room_for_page(&self) -> bool {
         self.queue.len() < Self::MAX_EVENTS / 4 && self.bytes < Self::MAX_BYTES / 4
     }
@@ -118,7 +123,8 @@ impl EventQueue {
         self.queue.is_empty() && self.last.is_none()
     }
 
-    /// Adds an event, even if there is no room.
+    /// Adds an event, even if there is no room. Does nothing once the event that reports the end of
+    /// the client was taken.
     pub(super) fn put(&mut self, event: ClientEvent) {
         if self.has_ended {
             return;
@@ -139,6 +145,7 @@ impl EventQueue {
         self.last = Some(event);
     }
 
+    /// Removes and returns the next event.
     pub(super) fn take(&mut self) -> Option<ClientEvent> {
         let Some(event) = self.queue.pop_front() else {
             let last = self.last.take();

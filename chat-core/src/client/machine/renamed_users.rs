@@ -1,4 +1,5 @@
-//! Renamed users: answers of the server show that the known name of a peer is out of date.
+//! Renamed users: answers of the server show that the known name of a peer, the other user of a
+//! direct conversation, is out of date.
 //!
 //! No event reports that an operator renamed a user, and another user may take the old name. Direct
 //! conversations are found by the names of their peers, so a message to the new owner of a name
@@ -19,8 +20,8 @@ const MAX_USERS_PER_REQUEST: usize = 100;
 
 impl Machine {
     /// Compares the users in an answer with the peers of the known direct conversations. A peer
-    /// gets the name that the answer gives; a peer whose name belongs to another user now is called
-    /// by its id until the server has answered which name it has.
+    /// gets the name that the answer gives. A peer whose name belongs to another user now is called
+    /// by its id, and the server is asked for the name that the peer has.
     pub(super) fn compare_names(&mut self, now: Instant, outcome: &Outcome) {
         let users = users_in(outcome);
         if users.is_empty() {
@@ -48,8 +49,8 @@ impl Machine {
                 self.actions.push_back(Action::Conversation(Arc::clone(info)));
             }
         }
-        // A conversation that is reported already is not looked up: the answer could be older than
-        // events that were pushed since.
+        // Asks for the users only, and does not look up their conversations: the answer to a
+        // look-up could be older than events that were pushed since.
         for users in renamed.chunks(MAX_USERS_PER_REQUEST) {
             let command = Command::GetUsers(users.to_vec());
             self.request(now, RequestPurpose::Names, RequestKind::Command(command));
@@ -57,7 +58,8 @@ impl Machine {
     }
 
     /// Processes the answer to the question which names renamed users have. After a failure, they
-    /// are called by their ids until the next login.
+    /// are called by their ids until another answer, such as that to the next login, has their
+    /// names.
     pub(super) fn names_reply(&mut self, now: Instant, result: Result<Answer, Failure>) {
         if let Ok(Answer::Outcome(outcome)) = result {
             self.compare_names(now, &outcome);
@@ -65,7 +67,8 @@ impl Machine {
     }
 }
 
-/// Returns the users in an outcome.
+/// Returns the users in an outcome that is a list of users, contacts or members, or a direct
+/// conversation; no users for other outcomes.
 fn users_in(outcome: &Outcome) -> Vec<&UserInfo> {
     match outcome {
         Outcome::Users(users) => users.iter().collect(),

@@ -13,8 +13,9 @@ use crate::model::{
 
 use super::{Action, Machine, Phase};
 
-/// Maximum time that a request waits for its reply. Then the client reconnects. Servers promise a
-/// reply within 5 s.
+/// Maximum time that a request waits for its reply. Then the client reconnects. A server executes
+/// a request in at most about 5 s; the rest is for the network, and for requests that the server
+/// reads late because many are under way.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Number of internal server errors for one message after which its outcome is unknown.
 const MAX_INTERNAL_ERRORS: u32 = 3;
@@ -32,7 +33,9 @@ pub(super) enum RequestPurpose {
     /// A command of the application: its id, and the command if it is safe to repeat.
     Command(u64, Option<Command>),
     Send(ClientMessageId),
+    /// A page of the log of this conversation.
     Page(ConversationId),
+    /// The server's information about this conversation.
     Lookup(ConversationId),
     /// The page of the list of conversations after this id.
     List(ConversationId),
@@ -50,7 +53,8 @@ impl RequestPurpose {
 pub(super) struct Requests {
     last_id: u64,
     purposes: HashMap<RequestId, RequestPurpose>,
-    /// Deadlines, ordered by time, because every request has the same timeout.
+    /// Deadlines, ordered by time, because every request has the same timeout. Those of requests
+    /// that have ended are removed once they are first.
     deadlines: VecDeque<(Instant, RequestId)>,
     /// Number of internal server errors for each message.
     internal_errors: HashMap<ClientMessageId, u32>,
@@ -83,7 +87,7 @@ impl Requests {
         self.deadlines.front().map(|(at, _)| *at)
     }
 
-    pub(super) fn overdue(&self, now: Instant) -> bool {
+    pub(super) fn has_overdue(&self, now: Instant) -> bool {
         self.deadline().is_some_and(|at| at <= now)
     }
 
@@ -100,8 +104,8 @@ impl Requests {
         commands.count()
     }
 
-    /// Removes the repeatable commands of the `wanted` kind and returns their command ids. Their
-    /// replies are ignored.
+    /// Removes the repeatable commands for which `wanted` returns true, and returns their command
+    /// ids. Their replies are ignored.
     fn take_commands(&mut self, wanted: impl Fn(&Command) -> bool) -> Vec<u64> {
         let taken = self.purposes.extract_if(|_, purpose| match purpose {
             RequestPurpose::Command(_, Some(command)) => wanted(command),
@@ -114,7 +118,7 @@ impl Requests {
         taken.filter_map(|(_, purpose)| id(purpose)).collect()
     }
 
-    /// Removes all requests and returns them in the order in which they were sent.
+    /// Removes all requests and returns their purposes in the order in which they were sent.
     fn take_all(&mut self) -> Vec<RequestPurpose> {
         self.deadlines.clear();
         self.reads = 0;
@@ -146,9 +150,9 @@ fn is_repeatable(command: &Command) -> bool {
             | Command::Block(_)
             | Command::Unblock(_)
             | Command::Logout
-            // With the id of the group only: the first attempt may have renamed the group. A
-            // repetition by the old name would then fail, or change another group that has taken
-            // the name.
+            // With the id of the group only: the group may have another name by the time of the
+            // repetition, for example because the first attempt renamed it. A repetition by the
+            // old name would then fail, or change another group that has taken the name.
             | Command::UpdateGroup {
                 group: ConversationRef::Id(_),
                 ..
@@ -174,8 +178,8 @@ impl Machine {
         self.actions.push_back(Action::Send(request));
     }
 
-    /// Sends a command of the application. A command that the user runs as a member of a known
-    /// conversation names the conversation by its id.
+    /// Sends a command of the application. If the user runs the command as a member of a known
+    /// conversation, the command is sent with the id of that conversation.
     pub(super) fn command(&mut self, now: Instant, command_id: u64, mut command: Command) {
         if let Some(conversation) = ids::member_conversation_in(&mut command)
             && let Some(id) = self.conversations.find(conversation)
@@ -193,7 +197,7 @@ impl Machine {
     /// Reports an acknowledged position to the server, which sends no reply. Does nothing without a
     /// session.
     pub(super) fn report_acknowledged(&mut self, now: Instant, conversation: ConversationId, seq: Seq) {
-        if self.is_online() {
+        if self.has_session() {
             let kind = RequestKind::Command(Command::Acknowledge { conversation, seq });
             let id = RequestId::NONE;
             self.put_request(now, Request { id, kind });
@@ -247,11 +251,12 @@ impl Machine {
     fn finish(&mut self, command_id: u64, result: Result<Answer, Failure>) {
         let result = match result {
             Ok(Answer::Outcome(outcome)) => Ok(outcome),
-            // A registration contains a user, like `Outcome::User`.
+            // An answer of this kind, which belongs to a registration, contains a user like
+            // `Outcome::User`.
             Ok(Answer::Registered(user)) => Ok(Outcome::User(user)),
             Ok(other) => Err(ClientError::Protocol(format!(
                 "the server answered a command with {}",
-                name_of(&other)
+                kind_of(&other)
             ))),
             Err(failure) => Err(ClientError::Refused(failure)),
         };
@@ -262,15 +267,16 @@ impl Machine {
         match result {
             Ok(Answer::Outcome(Outcome::Appended(appended))) => self.settle(&id, SendOutcome::Stored(appended)),
             Ok(other) => {
-                let text = format!("the server answered a message with {}", name_of(&other));
+                let text = format!("the server answered a message with {}", kind_of(&other));
                 self.reconnect(ClientError::Protocol(text), None);
             }
             Err(failure) => self.send_refused(now, id, failure),
         }
     }
 
-    /// Handles a refusal. After a temporary refusal, the message may or may not be stored, so it is
-    /// sent again under the same id.
+    /// Handles the refusal of a message. After a temporary refusal, the message may or may not be
+    /// stored, so it is sent again under the same id. After a final one, or after
+    /// [`MAX_INTERNAL_ERRORS`], it gets its outcome.
     fn send_refused(&mut self, now: Instant, id: ClientMessageId, failure: Failure) {
         let internal_errors = match failure.code() {
             Some(ReplyCode::Internal) => self
@@ -297,7 +303,7 @@ impl Machine {
         }
     }
 
-    /// Gives a message that must not be sent its outcome.
+    /// Gives a message that must not be sent the outcome [`SendOutcome::NotStored`].
     pub fn reject(&mut self, id: &ClientMessageId, reason: ClientError) {
         self.settle(id, SendOutcome::NotStored(reason));
     }
@@ -324,7 +330,7 @@ impl Machine {
     }
 
     /// Treats the user's own event in the log like the reply to the message.
-    pub(super) fn seen_in_log(&mut self, id: &ClientMessageId, appended: Appended) {
+    pub(super) fn settle_from_log(&mut self, id: &ClientMessageId, appended: Appended) {
         self.settle(id, SendOutcome::Stored(appended));
     }
 
@@ -349,9 +355,9 @@ impl Machine {
         logouts
     }
 
-    /// Ends all running requests, because the connection is lost or the client has ended. Commands
-    /// that are safe to repeat are sent again, before the waiting ones, unless the client has
-    /// ended; other commands end as interrupted.
+    /// Ends all running requests, because the connection is lost or the client has ended. Unless
+    /// the client has ended, commands that are safe to repeat are sent again, before the waiting
+    /// ones. All other commands end as interrupted. Records whether a registration was running.
     pub(super) fn requests_lost(&mut self) {
         let mut again = Vec::new();
         for purpose in self.requests.take_all() {
@@ -374,7 +380,7 @@ impl Machine {
 }
 
 /// Returns the kind of an answer, for error texts.
-fn name_of(answer: &Answer) -> &'static str {
+fn kind_of(answer: &Answer) -> &'static str {
     match answer {
         Answer::Welcome(_) => "a welcome",
         Answer::Registered(_) => "a registration",

@@ -4,10 +4,11 @@
 //! ends at the cursor, and the time of its last event, if known, is that of the identity, it counts
 //! as the same log, and nothing is read. If the log is longer or the times differ, the client reads
 //! from the event at the cursor on, so that the first page contains both that event and new events.
-//! If another event is at the cursor, the server's operator restored a backup and the log continued
-//! differently. Events that were delivered may then no longer exist, and the log is delivered again
-//! from the last position that both logs are known to share. A cursor without an identity is
-//! trusted, unless the log ends before it.
+//! If another event is at the cursor, or the log ends before the cursor, the server's operator
+//! restored a backup, after which the log may have continued differently. Events that were
+//! delivered may then no longer exist, and the log is delivered again from the last position that
+//! both logs are known to share. A cursor without an identity is trusted, unless the log ends
+//! before it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -34,8 +35,9 @@ impl Machine {
         }
     }
 
-    /// Repeats the last acknowledgement, which the server may not have received. Does nothing while
-    /// the log is unverified; the check of the log calls this again.
+    /// Repeats the last acknowledgement if the server's cursor shows that the server has not
+    /// received it. Does nothing while the log is unverified; the check of the log calls this
+    /// again.
     fn reacknowledge(&mut self, now: Instant, id: ConversationId) {
         if let Some(ours) = self.acks.acknowledged.get(&id)
             && self.config.receive == Receive::FromCursor
@@ -50,7 +52,8 @@ impl Machine {
         }
     }
 
-    /// Processes the server's information about a conversation.
+    /// Processes the server's information about a conversation: starts or continues its delivery,
+    /// or restarts it if the log is shorter than what was delivered or acknowledged.
     pub(super) fn learn(&mut self, now: Instant, info: ConversationInfo) {
         for reference in references_to(&info) {
             self.outbox.learn(&reference, info.id);
@@ -68,7 +71,8 @@ impl Machine {
             .is_some_and(|sequencer| is_past_end(sequencer.head()))
             || acknowledged.is_some_and(|ours| is_past_end(ours.seq));
         // If the log is shorter than what was delivered, an older copy of it was restored. Of the
-        // known positions, only the server's cursor of this device is then part of both logs.
+        // known positions, only the server's cursor of this device is then known to be part of both
+        // logs.
         let acknowledged = acknowledged.filter(|_| !is_shorter);
         let start = delivery_start(
             &info,
@@ -108,8 +112,9 @@ impl Machine {
         }
     }
 
-    /// Checks a page of an unverified log. Returns `false` if the log differs from what was
-    /// delivered; it is then delivered again.
+    /// Checks an unverified log by a page of it. If the page shows another log than the one that
+    /// was delivered, restarts delivery and returns `false`. Otherwise repeats the acknowledgement
+    /// that may have waited for the check. Returns `true` also if there is nothing to check.
     pub(super) fn verify_log(&mut self, now: Instant, id: ConversationId, page: &HistoryPage) -> bool {
         let Some(sequencer) = self
             .conversations
@@ -137,8 +142,9 @@ impl Machine {
         let (Some(sequencer), Some(info)) = (&mut known.sequencer, &known.info) else {
             return;
         };
-        // The server's cursor was restored together with the log, so it is before the first
-        // position at which the logs differ.
+        // The server's cursor was restored together with the log, so it should be before the first
+        // position at which the logs differ. If it is not even before the position that differs,
+        // nothing is known to be shared, and delivery starts at the first readable event.
         let common = Some(info.cursor).filter(|cursor| *cursor < sequencer.head());
         let begin = common.unwrap_or(Seq::ZERO).max(info.first_seq.previous());
         let end = LogEnd::of(info).at_least(sequencer.known_last());
@@ -148,8 +154,8 @@ impl Machine {
     }
 
     /// Makes the acknowledgements of a conversation void, because its log differs from the
-    /// delivered events after `begin`. An application that receives events gets
-    /// [`ClientEvent::Rewound`].
+    /// delivered events after `begin`. Saves `begin` in place of a cursor without an identity. An
+    /// application that receives events gets [`ClientEvent::Rewound`].
     fn void_acknowledgements(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
         let id = conversation.id;
         // The saved cursor stays if it has an identity: until the application acknowledges another

@@ -28,12 +28,13 @@ const MAX_RUNNING_READS: usize = 4;
 const MAX_PAGE_EVENTS: u32 = 500;
 /// Maximum size of the event bodies in a page, in bytes.
 const MAX_PAGE_BYTES: u32 = 256 * 1024;
-/// Minimum delay before a failed request for a page, a look-up or a list is repeated.
+/// Minimum delay before a failed request for a page of a log, a look-up or a page of the list of
+/// conversations is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl ConversationState {
-    /// Forgets the pushes that wait for the sequencer, and schedules the look-up or page whose
-    /// request was lost with the connection.
+    /// Forgets that the server has reported the conversation, and the pushes that wait for that,
+    /// and schedules the look-up or page whose request was lost with the connection.
     pub(super) fn connection_lost(&mut self, now: Instant) {
         self.reported = false;
         // The server may have another log in the next session, and reports that log's end.
@@ -120,7 +121,7 @@ impl Machine {
     }
 
     /// Updates the read mark and the unread counts after another session of the user marked
-    /// events as read.
+    /// events as read, and informs the application.
     fn read_elsewhere(&mut self, now: Instant, id: ConversationId, read_seq: Seq, unread: u32, unread_mentions: u32) {
         let known = self.conversations.entry(id);
         known.early.read_seq = known.early.read_seq.max(read_seq);
@@ -160,7 +161,7 @@ impl Machine {
         if known_part != receipt {
             known.early.keep(receipt);
         }
-        self.peer_read(id, known_part.delivered_seq, known_part.read_seq);
+        self.advance_peer_positions(id, known_part.delivered_seq, known_part.read_seq);
         self.events.offer(ClientEvent::Receipt {
             conversation: id,
             user: receipt.user,
@@ -171,7 +172,7 @@ impl Machine {
 
     /// Advances the positions up to which the other user of a direct conversation has received and
     /// read. Those of the members of a group are not kept.
-    fn peer_read(&mut self, id: ConversationId, delivered: Seq, read: Seq) {
+    fn advance_peer_positions(&mut self, id: ConversationId, delivered: Seq, read: Seq) {
         let conversation = self.conversations.get_mut(id).and_then(|known| known.info.as_ref());
         if !conversation.is_some_and(|info| matches!(info.view, ConversationView::Direct(_))) {
             return;
@@ -195,7 +196,9 @@ impl Machine {
         Some(info)
     }
 
-    /// Delivers events of a conversation in the order of `found`.
+    /// Delivers events of a conversation in the order of `found`. Each event first settles the
+    /// message of this user that it stores, if any, and updates the known information about the
+    /// conversation.
     fn deliver(&mut self, now: Instant, me: UserId, id: ConversationId, found: Vec<HistoryEvent>) {
         let before = self
             .conversations
@@ -248,11 +251,12 @@ impl Machine {
                 time: event.time,
                 duplicate: true,
             };
-            self.seen_in_log(id, appended);
+            self.settle_from_log(id, appended);
         }
     }
 
-    /// Schedules the look-up of a direct conversation that an event of the inbox announces.
+    /// Schedules the look-up of a direct conversation that an event of the inbox announces, if the
+    /// conversation is unknown.
     fn look_up_opened(&mut self, now: Instant, body: &EventBody) {
         if let EventBody::ConversationOpened { conversation, .. } = body {
             let known = self.conversations.entry(*conversation);
@@ -268,7 +272,8 @@ impl Machine {
     }
 
     /// Requests the next page of the list if it is due, and the pages of logs and look-ups that are
-    /// due, as far as the limits permit. Reports once that the client has caught up.
+    /// due, as far as the limits permit. Reports, once per session, that the client is online and
+    /// that it has caught up, when that is so.
     pub(super) fn sync(&mut self, now: Instant) {
         self.list(now);
         while self.may_request_read() {
@@ -391,7 +396,8 @@ fn is_gone(failure: &Failure) -> bool {
     )
 }
 
-/// Returns the delay before a failed request for a page, a look-up or a list is repeated.
+/// Returns the delay before a failed request for a page of a log, a look-up or a page of the list
+/// of conversations is repeated: [`RETRY_DELAY`], or the server's delay if that is longer.
 pub(super) fn retry_delay(failure: &Failure) -> Duration {
     Duration::from_millis(u64::from(failure.retry_after_ms)).max(RETRY_DELAY)
 }

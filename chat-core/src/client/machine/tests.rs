@@ -1,4 +1,5 @@
-//! Tests of the machine by scripts of packets and times, without sockets, runtime and clock.
+//! Tests of the machine by scripts of packets and times, without sockets, an async runtime or the
+//! passing of real time.
 
 mod ends;
 mod epoch;

@@ -11,8 +11,8 @@ use crate::sync::Mutex;
 
 use super::{AccountState, ClientStore, ClientStoreError, KnownGroups, OutboxEntry, SavedState};
 
-/// [`ClientStore`] in memory. Keeps its state until it is dropped, so that a test can restart a
-/// client on it.
+/// [`ClientStore`] in memory. Nothing in it survives the process. It keeps its state until it is
+/// dropped, so that a test can restart a client on it.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     saved: Mutex<SavedState>,

@@ -1,5 +1,5 @@
-//! Port for the state that a client keeps between runs. Implemented in memory and in the files of a
-//! profile.
+//! [`ClientStore`], the port (an interface that the application may implement) for the state that a
+//! client keeps between runs. Implemented here in memory and in the files of a profile.
 
 #[cfg(feature = "client")]
 mod file;
@@ -49,7 +49,8 @@ pub enum ClientStoreError {
         /// Description of the problem.
         problem: String,
     },
-    /// The pinned keys could not be read or written.
+    /// The pinned keys could not be read or written, or they forbid to pin the key: another key of
+    /// the server is pinned, or the server has proved itself by a certificate before.
     #[error("known hosts: {0}")]
     KnownHosts(String),
 }
@@ -67,7 +68,7 @@ pub struct AccountState {
     pub device_token: Option<Secret>,
     /// True if the tokens were obtained over `plain://`. Other tokens are never sent over it.
     pub tokens_are_from_plain: bool,
-    /// Store epoch that the cursors belong to.
+    /// Store epoch of the last login, which the cursors belong to; `None` before the first login.
     pub store_epoch: Option<StoreEpoch>,
 }
 
@@ -197,7 +198,7 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     /// The proof cannot be recorded. The client must send nothing to the server.
     async fn record_authority(&self, host: &str) -> Result<(), ClientStoreError>;
 
-    /// Pins the key of a server on first contact.
+    /// Pins the key of a server. Does nothing if the key is pinned already.
     ///
     /// # Errors
     /// Another key is pinned, the server has proved itself by a certificate before, or the key

@@ -235,6 +235,7 @@ async fn truncated_tail_loses_only_messages_whose_queueing_was_not_confirmed() {
         store.queue(&entries[1..]).await.unwrap();
         whole = fs::read(&path).unwrap();
     }
+    // A crash while the second message is written may leave each beginning of the file.
     for cut in usize::try_from(first_end).unwrap()..whole.len() {
         fs::write(&path, &whole[..cut]).unwrap();
         let store = open(directory.path());
@@ -361,6 +362,7 @@ async fn torn_cursors_are_not_used() {
         beginning[..=cut].fill(0);
         for torn in [&whole[..cut], &end, &beginning] {
             fs::write(&path, torn).unwrap();
+            // The names are torn too, which must not make the load fail.
             fs::write(directory.path().join("names"), b"1 alice\n2 \xff\0").unwrap();
             let kept = store.load().await.unwrap();
             assert!(

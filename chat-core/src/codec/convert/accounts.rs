@@ -1,4 +1,4 @@
-//! Conversion of a user's own account and devices.
+//! Conversion of the profiles of users, and of a user's own presence and devices.
 
 use super::{enums, parts};
 use crate::codec::error::{InvalidRequest, Malformed};
@@ -14,8 +14,8 @@ pub(super) fn to_update_profile(update: proto::UpdateProfile) -> Result<Command,
     }))
 }
 
-pub(super) fn to_set_presence(status: &proto::SetPresence) -> Result<Command, InvalidRequest> {
-    match enums::to_presence(status.presence) {
+pub(super) fn to_set_presence(set: &proto::SetPresence) -> Result<Command, InvalidRequest> {
+    match enums::to_presence(set.presence) {
         Some(state @ (PresenceState::Online | PresenceState::Idle)) => Ok(Command::SetPresence(state)),
         Some(PresenceState::Offline) | None => Err(InvalidRequest::argument("presence must be ONLINE or IDLE")),
     }

@@ -70,6 +70,7 @@ pub(super) fn list_conversations(query: ConversationQuery) -> proto::ListConvers
     proto::ListConversations {
         after: query.after.0,
         limit: match query.limit {
+            // 0 stands for the default, and takes no bytes.
             ConversationQuery::DEFAULT_LIMIT => 0,
             limit => limit,
         },

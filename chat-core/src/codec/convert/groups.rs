@@ -98,7 +98,7 @@ pub(super) fn group_info(group: &GroupInfo) -> proto::GroupInfo {
     }
 }
 
-/// Decodes a group. The key and the skeleton of its name, which only stores need, are not
+/// Decodes a group. The key and the skeleton of its name, which only servers need, are not
 /// transmitted and become empty.
 pub(super) fn to_group_info(group: proto::GroupInfo) -> Result<GroupInfo, Malformed> {
     if group.id == 0 {

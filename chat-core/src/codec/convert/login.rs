@@ -1,4 +1,5 @@
-//! Conversion of the requests before login (hello, register, login, resume) and of their answers.
+//! Conversion of the requests before login (hello, register, login, resume) and of their answers,
+//! and of passwords and tokens.
 
 use bytes::Bytes;
 
@@ -140,7 +141,7 @@ pub(in crate::codec) fn to_password(password: String) -> Result<Secret, InvalidR
 }
 
 /// Encodes a password as protobuf text. Bytes that are not UTF-8 cannot be transmitted: they are
-/// replaced, so that the server gets another password.
+/// replaced, and the server gets another password.
 pub(in crate::codec) fn password(secret: &Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
 }
@@ -160,6 +161,7 @@ pub(super) fn to_new_token(bytes: &[u8], field: &'static str) -> Result<Secret, 
     to_token(bytes, field).map_err(|_| Malformed::Field(field))
 }
 
+/// Encodes a token; no bytes stand for `None`.
 pub(super) fn token(secret: Option<&Secret>) -> Bytes {
     secret.map_or_else(Bytes::new, |secret| Bytes::copy_from_slice(secret.expose()))
 }
@@ -230,11 +232,11 @@ pub(in crate::codec) fn logged_in(logged_in: &LoggedIn) -> proto::LoggedIn {
 }
 
 pub(in crate::codec) fn to_logged_in(logged_in: proto::LoggedIn) -> Result<LoggedIn, Malformed> {
-    let token = |bytes: Bytes| (!bytes.is_empty()).then(|| Secret::new(&bytes[..]));
+    let to_optional_token = |bytes: Bytes| (!bytes.is_empty()).then(|| Secret::new(&bytes[..]));
     Ok(LoggedIn {
         user: to_user_info(parts::required(logged_in.user, "user")?)?,
-        session_token: token(logged_in.session_token),
-        device_token: token(logged_in.device_token),
+        session_token: to_optional_token(logged_in.session_token),
+        device_token: to_optional_token(logged_in.device_token),
         store_epoch: parts::to_store_epoch(&logged_in.store_epoch)?,
         conversations: parts::decode_list(logged_in.conversations, to_conversation_info)?,
         server_time: Timestamp(logged_in.server_time_ms),

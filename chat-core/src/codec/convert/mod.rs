@@ -1,5 +1,6 @@
 //! Conversion between the model and the generated messages. Functions whose names begin with `to_`
-//! decode into the model; the others encode.
+//! decode into the model; those whose names are only the name of a part, such as `user_info`,
+//! encode it.
 //!
 //! `requests` decodes every request, `commands` encodes every command, and `results` converts every
 //! answer in both directions, except that it does not encode appended drafts and pages of history.

@@ -19,8 +19,9 @@ pub(super) fn to_search_users(search: proto::SearchUsers) -> Result<Command, Inv
     })
 }
 
-/// Decodes a search query. A query that is a valid name is converted to its canonical form. Any
-/// other query, such as the beginning of a name, is converted to lower case.
+/// Decodes a search query, without white space at its ends. A query that is a valid name is
+/// converted to its canonical form. Any other query, such as the beginning of a name, is converted
+/// to lower case.
 pub(super) fn to_query<E>(
     query: &str,
     canonical: impl Fn(&str) -> Result<String, E>,
@@ -63,7 +64,8 @@ pub(super) fn to_list_contacts(list: proto::ListContacts) -> Result<Command, Inv
             0 => UserId(0),
             user => parts::to_user_id(user)?,
         },
-        // A client that knows no pages sends neither, and gets as many contacts as possible.
+        // A client that does not know pages sends neither `after_user` nor `limit`, and gets as
+        // many contacts as one page can have.
         limit: parts::to_limit(list.limit, ContactPage::MAX_LIMIT, ContactPage::MAX_LIMIT)?,
     })
 }

@@ -37,7 +37,7 @@ fn to_command(wire: WireCommand, max_text_bytes: usize) -> Result<Command, Inval
         WireCommand::ListDevices(proto::ListDevices {}) => ListDevices,
         WireCommand::RevokeDevice(revoke) => RevokeDevice(parts::to_device(&revoke.device)?),
         WireCommand::UpdateProfile(update) => accounts::to_update_profile(update)?,
-        WireCommand::SetPresence(status) => accounts::to_set_presence(&status)?,
+        WireCommand::SetPresence(set) => accounts::to_set_presence(&set)?,
 
         WireCommand::SearchUsers(search) => people::to_search_users(search)?,
         WireCommand::GetUsers(get) => people::to_get_users(get)?,

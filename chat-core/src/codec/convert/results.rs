@@ -1,4 +1,4 @@
-//! Encoding and decoding of the results of all replies.
+//! Encoding and decoding of the results of replies.
 
 use super::accounts::{device_info, to_device_info, to_user_info, user_info};
 use super::conversations::{
@@ -74,7 +74,8 @@ fn outcome_result(outcome: &Outcome) -> Option<WireResult> {
     })
 }
 
-/// Decodes the result of a reply. No result means [`Outcome::Done`].
+/// Decodes the result of a reply. No result means [`Outcome::Done`], and so does a result that this
+/// version does not know, which the generated decoder leaves out.
 pub(in crate::codec) fn to_answer(result: Option<WireResult>) -> Result<Answer, Malformed> {
     let outcome = match result {
         None => Outcome::Done,

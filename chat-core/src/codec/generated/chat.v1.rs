@@ -153,7 +153,8 @@ pub struct Reply {
     /// A ReplyCode; 0 is success. A plain integer, so that an old client can show a new code.
     #[prost(uint32, tag = "2")]
     pub code: u32,
-    /// Text for people, in English; empty on success. Programs use the code.
+    /// Text for people, in English unless the application behind the server gave it; empty on success.
+    /// Programs use the code.
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
     /// Minimum delay before a retry, in milliseconds; 0: the server gives none.
@@ -224,7 +225,7 @@ pub struct Welcome {
     pub server: ::prost::alloc::string::String,
     #[prost(int64, tag = "3")]
     pub server_time_ms: i64,
-    /// Maximum size of a packet after login, in bytes. Before login, the server accepts 4 KiB.
+    /// Maximum size of a packet of the client after login, in bytes; 4 KiB before login.
     #[prost(uint32, tag = "4")]
     pub max_packet_bytes: u32,
     /// Maximum size of the text of a message, in bytes.
@@ -357,7 +358,7 @@ pub struct Pong {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Logout {
 }
-/// Voids the session tokens of the user's other devices and closes their sessions.
+/// Changes the password, voids the tokens of the user's other devices and closes their sessions.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChangePassword {
     #[prost(string, tag = "1")]
@@ -511,12 +512,13 @@ pub struct ContactInfo {
     pub user: ::core::option::Option<UserInfo>,
     #[prost(enumeration = "ContactState", tag = "2")]
     pub state: i32,
+    /// This user has blocked the other user.
     #[prost(bool, tag = "3")]
     pub blocked: bool,
     /// Text of the friend request.
     #[prost(string, tag = "4")]
     pub note: ::prost::alloc::string::String,
-    /// Time of the last change.
+    /// Time at which the state changed last or, if it never did, the user was blocked.
     #[prost(int64, tag = "5")]
     pub since_ms: i64,
     /// Presence, for friends only.
@@ -614,7 +616,8 @@ pub struct ConversationInfo {
     pub peer_delivered_seq: u64,
     #[prost(uint64, tag = "13")]
     pub peer_read_seq: u64,
-    /// Time of the last event that this user may read; 0 if it is not known.
+    /// Time of the last event that this user may read, or of the creation if there is none; 0 if it is
+    /// not known.
     #[prost(int64, tag = "14")]
     pub last_time_ms: i64,
     /// True if the user is a member and the group is not deleted. Otherwise the user may read up to
@@ -815,7 +818,7 @@ pub struct MemberList {
 // ---------------------------------------------------------------- messages
 
 /// Sends a message, which is stored once per (user, client_message_id), however often it is sent.
-/// The same id with other content, or for another conversation, is a CONFLICT.
+/// The same id with other content, or for another conversation that is given by id, is a CONFLICT.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SendMessage {
     #[prost(message, optional, tag = "1")]
@@ -1207,7 +1210,8 @@ pub struct ReceiptNotice {
     #[prost(uint64, tag = "4")]
     pub read_seq: u64,
 }
-/// The user's own read mark moved on another device.
+/// The user's own read mark moved on another device, or because the application or an operator moved
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadNotice {
     #[prost(uint64, tag = "1")]

@@ -1,4 +1,5 @@
-//! Tests of framing: reads of any size yield the same packets, and limits bound size and memory.
+//! Tests of framing: reads of any size yield the same packets, limits bound size and memory, and
+//! packets are intact when the decoder wipes its buffer.
 
 use bytes::BytesMut;
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! Golden files: the encoded bytes of samples of every kind of packet and body. A difference means
-//! that the protocol or the stored format has changed. If that is intended, run the tests with
-//! `UPDATE_GOLDEN=1`, which rewrites the files.
+//! that a sample, the protocol or the stored format has changed. If that is intended, run the tests
+//! with `UPDATE_GOLDEN=1`, which rewrites the files.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,11 +17,11 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Compares encoded samples with the file `name` in `tests/golden`, whose lines contain the name of
-/// a sample and its bytes in hex.
-fn check(name: &str, lines: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
+/// Compares encoded samples with the file `name` in `tests/golden`, each line of which contains the
+/// name of a sample and its bytes in hex.
+fn check(name: &str, encoded_samples: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    let encoded: String = lines
+    let encoded: String = encoded_samples
         .into_iter()
         .map(|(name, bytes)| format!("{name} {}\n", hex(&bytes)))
         .collect();

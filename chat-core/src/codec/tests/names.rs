@@ -80,7 +80,7 @@ fn event_kinds_are_those_of_the_proto() {
 }
 
 #[test]
-fn protocol_document_mentions_every_name() {
+fn protocol_document_mentions_every_code_command_packet_result_and_body() {
     let document = protocol_document();
     let reply_codes = numbers("enum ReplyCode {")
         .into_iter()

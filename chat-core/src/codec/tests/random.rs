@@ -26,7 +26,7 @@ fn integer() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..300, any::<u64>(), Just(0), Just(i64::MAX as u64)]
 }
 
-/// Generates the bytes of an id: mostly 16, and sometimes an invalid number of them.
+/// Generates the bytes of an id: mostly 16, and sometimes up to 39 of them.
 fn id_bytes() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         8 => prop::collection::vec(any::<u8>(), 16),

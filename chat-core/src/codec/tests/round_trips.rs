@@ -1,5 +1,5 @@
-//! Tests that each sample is encoded and decoded to an equal value, that the bytes are those of
-//! prost, and that encoded pushes waste no memory.
+//! Tests that each sample is encoded and decoded to an equal value, that prost encodes bodies and
+//! replies to the same bytes, and that encoded pushes waste no memory.
 
 use bytes::BytesMut;
 use prost::Message as _;

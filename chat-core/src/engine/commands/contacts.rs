@@ -173,7 +173,7 @@ impl ContactCommands {
     }
 
     /// Publishes the events of a friend request or of its answer. If the two users became friends,
-    /// sends each of them the presence of the other, as far as the other has sessions on this node.
+    /// sends each of them the presence of the other, if the other has sessions on this node.
     fn publish(&self, user: UserId, peer: UserId, events: Vec<Event>) {
         let became_friends = events.iter().any(is_friend_acceptance);
         self.publisher.publish(events);

@@ -38,7 +38,8 @@ pub(in crate::engine) struct LoginOptions {
     session_policy: SessionPolicy,
     max_devices: u32,
     default_direct_policy: DirectPolicy,
-    timeout: Duration,
+    /// Maximum time for which a login or resume waits for the authenticator.
+    authenticator_timeout: Duration,
     session_idle_timeout: Duration,
     session_rotation_interval: Duration,
 }
@@ -50,7 +51,7 @@ impl From<&EngineConfig> for LoginOptions {
             session_policy: config.session_policy,
             max_devices: config.max_devices,
             default_direct_policy: config.default_direct_policy,
-            timeout: config.request_timeout,
+            authenticator_timeout: config.request_timeout,
             session_idle_timeout: config.session_idle_timeout,
             session_rotation_interval: config.session_rotation_interval,
         }
@@ -142,12 +143,12 @@ impl Logins {
     ) -> Result<LoginGrant, CommandError> {
         check_device(login.device, &login.device_name)?;
         let (user, proof, expires) = self.authenticate(source, &login).await?;
-        let session = SessionToken::generate().map_err(no_entropy)?;
-        let device = DeviceToken::generate().map_err(no_entropy)?;
+        let session_token = SessionToken::generate().map_err(no_entropy)?;
+        let device_token = DeviceToken::generate().map_err(no_entropy)?;
         let presented = login.device_token.as_ref().map(DeviceToken::from_secret);
         let tokens = Tokens {
-            session: session.hash(),
-            device: device.hash(),
+            session: session_token.hash(),
+            device: device_token.hash(),
             presented_device: presented.and_then(Result::ok).map(|token| token.hash()),
         };
         let method = LoginMethod::Login {
@@ -162,8 +163,8 @@ impl Logins {
         Ok(LoginGrant {
             caller: logged_in.caller,
             user: logged_in.user,
-            session_token: Some(session.to_secret()),
-            device_token: (!logged_in.kept_device_token).then(|| device.to_secret()),
+            session_token: Some(session_token.to_secret()),
+            device_token: (!logged_in.kept_device_token).then(|| device_token.to_secret()),
         })
     }
 
@@ -176,7 +177,7 @@ impl Logins {
         login: &Login,
     ) -> Result<(UserId, Proof, Option<Timestamp>), CommandError> {
         let verdict = self.authenticator.authenticate(source, login);
-        let verdict = tokio::time::timeout(self.options.timeout, verdict).await;
+        let verdict = tokio::time::timeout(self.options.authenticator_timeout, verdict).await;
         let verdict = verdict.map_err(|_| CommandError::logins_unavailable())??;
         let expires = match &verdict {
             AuthVerdict::Account(login) => login.expires_at,
@@ -230,7 +231,7 @@ impl Logins {
         let account = self.access.read(self.access.store().account(user)).await?;
         let account = account.ok_or_else(session_expired)?;
         let verdict = self.authenticator.reauthenticate(source, &account);
-        let verdict = tokio::time::timeout(self.options.timeout, verdict).await;
+        let verdict = tokio::time::timeout(self.options.authenticator_timeout, verdict).await;
         match verdict.map_err(|_| CommandError::logins_unavailable())?? {
             Reauthentication::Accepted => Ok(()),
             Reauthentication::Denied => Err(session_expired()),

@@ -1,8 +1,9 @@
 //! Commands by family, and the dispatcher that passes each command to its family.
 //!
 //! A family is a small struct that owns the parts that its commands use. A command changes the
-//! store with a unit of work from [`operations`](super::operations). The family checks limits
-//! before the unit of work and starts deliveries after it.
+//! store with a unit of work from [`operations`](super::operations), except for acknowledgements
+//! and read marks, which are queued and written together. The family checks limits before the unit
+//! of work and starts deliveries after it.
 
 mod account;
 mod charges;
@@ -229,7 +230,8 @@ impl Dispatcher {
     }
 
     /// Runs a query of a family, as [`query`](Self::query) does, after the queued acknowledgements
-    /// and read marks of the user have been written, because the answer contains them.
+    /// and read marks of the user have been written, because the answer contains them. If their
+    /// write fails or takes long, the answer contains the earlier ones.
     fn query_after_marks<C, F>(
         &self,
         caller: Caller,

@@ -1,4 +1,4 @@
-//! Commands that change what other users see of the caller: status and typing.
+//! Commands that change what other users see of the caller: presence and typing.
 
 use std::sync::Arc;
 

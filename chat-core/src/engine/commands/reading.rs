@@ -120,8 +120,9 @@ impl ReadingCommands {
         }))
     }
 
-    /// Charges a page of history to the user's rate of pages when the future is polled, and waits
-    /// until the user may read it, which can take long.
+    /// Charges a page of history to the user's rate of pages when the future is first polled, and
+    /// waits until the user may read it, which can take long. Fails with `ShuttingDown` if the
+    /// engine drains during the wait.
     pub(super) fn wait_for_page(
         self: &Arc<Self>,
         user: UserId,
@@ -141,7 +142,8 @@ impl ReadingCommands {
 
     /// Records that the caller's device has received every event up to `seq`. Returns `None`, and
     /// records nothing, if the caller has no session on this node, or these events were not all
-    /// delivered to it; then call [`acknowledge_checked`](Self::acknowledge_checked).
+    /// delivered to it; then call [`acknowledge_checked`](Self::acknowledge_checked). Reports an
+    /// acknowledgement as done, and records nothing, if the session ends during this call.
     pub(super) fn acknowledge(
         &self,
         caller: Caller,
@@ -155,8 +157,8 @@ impl ReadingCommands {
         if !self.router.has_session(caller) {
             return None;
         }
-        // The acknowledgement of a session that has ended (`None`) is dropped: the device logged in
-        // again, or was revoked.
+        // `None`: the session has ended since the check above, for example because the device
+        // logged in again or was revoked. Its acknowledgement is dropped.
         match self.router.has_delivered(caller, conversation, seq) {
             Some(false) => return None,
             Some(true) => {
@@ -227,7 +229,7 @@ impl ReadingCommands {
     ///
     /// # Errors
     /// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of the
-    /// conversation.
+    /// conversation. Otherwise the errors of [`StoreAccess::read`].
     async fn last_readable(&self, caller: Caller, conversation: ConversationId) -> Result<Seq, CommandError> {
         let store = self.access.store();
         self.limits.charge_read(caller.user, ROWS_PER_QUERY);

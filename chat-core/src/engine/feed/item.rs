@@ -12,7 +12,7 @@ use crate::model::Event;
 /// Call [`done`](Self::done) or [`acknowledge`](Self::acknowledge) once the event is processed. The
 /// cursor of a conversation passes an event when that event and all earlier ones were acknowledged.
 /// If an item is dropped without acknowledgement, the cursor of its conversation stops, and the
-/// item counts as in flight until the feed is closed or this node loses the lease of the
+/// event counts as in flight until the feed is closed or this node loses the lease of the
 /// conversation's shard. Then the event is handed out again, by this or another node that has the
 /// feed open.
 #[derive(Debug)]
@@ -50,7 +50,8 @@ impl FeedItem {
     /// acknowledged too, the acknowledgement is written to the store together with others: see
     /// [`flush_interval`](super::FeedOptions::flush_interval). After a crash before that, the event
     /// is handed out again. Closing the feed or the engine writes the outstanding acknowledgements,
-    /// if the store is available.
+    /// if the store is available. If this node has lost the lease of the conversation's shard, the
+    /// acknowledgement has no effect.
     pub fn done(self) {
         self.shared
             .acknowledge(self.event.conversation, self.event.seq, self.term);

@@ -39,7 +39,7 @@ pub(super) struct Leases {
     pub(super) ttl: Duration,
     /// Lease in the registry by which this node is registered; `None` if it is not registered.
     pub(super) registration: Mutex<Option<FeedLease>>,
-    /// True if the last write has failed.
+    /// True if the last write that the store answered has failed.
     pub(super) is_failing: AtomicBool,
 }
 
@@ -139,8 +139,8 @@ impl Leases {
         self.write_logged(self.access.store().run(ReleaseLeases(leases))).await
     }
 
-    /// Writes to the store. Logs the first of consecutive errors, because the feed repeats a write
-    /// that failed until it succeeds.
+    /// Writes to the store. Logs only the first of consecutive errors, because the feed repeats a
+    /// write that failed until it succeeds. A write that the circuit breaker refuses is not logged.
     async fn write_logged<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
         let result = self.access.write(Scope::NoSharedRows, work).await;
         // While the circuit breaker of writes is open, nothing is written; the breaker has logged

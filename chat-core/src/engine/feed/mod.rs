@@ -8,14 +8,17 @@
 //!
 //! A feed has a name, and the store keeps a cursor per conversation under that name. Conversations
 //! are divided into 16 shards ([`FeedShard`]). Each node that has the feed open works on the shards
-//! whose leases it holds. `split` computes the number of shards that each node may hold.
+//! whose leases it holds. `split` computes which shards a node may claim, and how many it has to
+//! give up.
 //!
 //! A feed reads events from the logs of conversations, whose pages are in order and without gaps. A
-//! commit on this node, an announcement of another node, or a scan for conversations in which the
-//! feed is behind only tells the feed that a log has grown. If a consumer falls behind, the machine
-//! stops reading, so that the consumer costs a bounded amount of memory and delays no sender.
+//! commit on this node, an announcement of another node, or a scan for logs with events after the
+//! feed's cursors only tells the feed that a log has grown. The machine stops reading while
+//! [`max_in_flight`] events were read and not acknowledged, so a slow consumer costs a bounded
+//! amount of memory and delays no sender.
 //!
 //! [`FeedShard`]: crate::store::FeedShard
+//! [`max_in_flight`]: FeedOptions::max_in_flight
 
 mod driver;
 mod handle;

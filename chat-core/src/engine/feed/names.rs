@@ -1,4 +1,4 @@
-//! [`OpenNames`]: names of the feeds that are open on an engine. Each feed can be open once.
+//! [`OpenNames`]: names of the feeds that are in use on an engine, each by one feed at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::options::FeedError;
 use crate::sync::Mutex;
 
-/// Names of the feeds that are open on one engine. Clones share them.
+/// Names of the feeds that are open on one engine, or are being opened, closed or deleted. Clones
+/// share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenNames(Arc<Mutex<HashSet<String>>>);
 

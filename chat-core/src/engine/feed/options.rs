@@ -7,8 +7,8 @@ use thiserror::Error;
 use crate::engine::error::CommandError;
 use crate::model::UserId;
 
-/// Maximum length of a feed's name, in bytes. The store allows 255; the other bytes are for the
-/// suffix that `leases.rs` appends to name the feed's registry of nodes.
+/// Maximum length of a feed's name, in bytes. The store allows 255; the difference leaves room for
+/// the suffix that `leases.rs` appends to name the feed's registry of nodes.
 const MAX_NAME_BYTES: usize = 240;
 const MAX_IN_FLIGHT: usize = 65_536;
 const LEASE_TTL_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
@@ -24,13 +24,13 @@ pub enum FeedScope {
     /// The conversations and the inbox of one user, from the first to the last event that the
     /// user's memberships allow. Joining a conversation adds it to the feed.
     ///
-    /// While an operator has disabled the account, the feed waits. The feed of a deleted account
-    /// hands out events up to the end of the user's memberships, and then stays open without
-    /// further events until it is closed.
+    /// While an operator has disabled the account, the feed reads no events; it still hands out
+    /// those that it read before. The feed of a deleted account hands out events up to the end of
+    /// the user's memberships, and then stays open without further events until it is closed.
     User(UserId),
 }
 
-/// Start of a feed that was never opened before.
+/// Start of a feed that was never opened before, or was deleted since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FeedStart {
@@ -38,9 +38,9 @@ pub enum FeedStart {
     #[default]
     Beginning,
     /// The feed starts with the first event that is committed after the feed was opened for the
-    /// first time. The first opening writes one cursor per existing conversation of the scope, in
-    /// one transaction. A conversation that a user joins later is read from the first event that
-    /// the user may read.
+    /// first time. The first opening writes one cursor per conversation of the scope that has
+    /// events to skip, in one transaction. In the feed of a user, a conversation that the user
+    /// joins for the first time later is read from the first event that the user may read.
     Now,
 }
 
@@ -53,7 +53,8 @@ pub struct FeedOptions {
     pub name: String,
     /// The conversations of the feed.
     pub scope: FeedScope,
-    /// Start of a feed that was never opened before. Default: the first event of each conversation.
+    /// Start of a feed that was never opened before, or was deleted since. Default: the first event
+    /// of each conversation.
     pub start: FeedStart,
     /// Maximum number of events that were read from the store and not acknowledged, 1 to 65 536.
     /// Each takes up to 64 KiB. The maximum for one conversation is a quarter of this number, and
@@ -159,7 +160,8 @@ pub enum FeedError {
     /// The engine is shutting down.
     #[error("this node is shutting down")]
     ShuttingDown,
-    /// A read or write of the store failed.
+    /// A read or write of the store failed; the source says why. After a panic, it is an internal
+    /// error.
     #[error("the store failed")]
     Store(#[source] CommandError),
 }

@@ -12,11 +12,12 @@ use crate::store::{FeedPosition, FeedShard};
 
 /// Maximum number of conversations that one page of a scan examines.
 const PAGE_SIZE: u32 = 500;
-/// Maximum size of the bodies in one read, in bytes.
+/// Maximum size of the bodies in one read, in bytes. A larger first event is read alone.
 const MAX_READ_BYTES: u32 = 1024 * 1024;
 
 /// Reads the events that a feed hands out, and finds the conversations in which the feed is behind:
-/// those with events after the feed's cursor.
+/// those with events after the feed's cursor, in the feed of a user only with events that the user
+/// may read.
 #[derive(Debug)]
 pub(super) struct FeedReader {
     pub(super) access: Arc<StoreAccess>,
@@ -93,7 +94,7 @@ impl FeedReader {
     }
 
     /// Scans all conversations of the scope. Returns those that belong to one of `shards` and in
-    /// which the feed is behind, each with the `Seq` of its last event.
+    /// which the feed is behind, each with the `Seq` of the last event of its log.
     pub(super) async fn log_ends(&self, shards: &[FeedShard]) -> Result<Vec<(ConversationId, Seq)>, CommandError> {
         let mut ends = Vec::new();
         let mut after = ConversationId(0);

@@ -47,7 +47,7 @@ impl Shared {
         Some(taken)
     }
 
-    /// Acknowledges an event that was handed out under the lease with this term. Does nothing if
+    /// Acknowledges an event that was handed out under the lease with this term. Changes nothing if
     /// the lease is lost.
     pub(super) fn acknowledge(&self, conversation: ConversationId, seq: Seq, term: u64) {
         self.machine.lock().acknowledge(now(), conversation, seq, term);
@@ -55,7 +55,8 @@ impl Shared {
     }
 
     /// Acknowledges an event. Returns a receiver that completes when the store has recorded the
-    /// acknowledgement, or `None` if the lease is lost.
+    /// acknowledgement, and fails if the lease is lost or the driver ends first; or `None` if that
+    /// has happened already.
     pub(super) fn acknowledge_durably(
         &self,
         conversation: ConversationId,
@@ -67,7 +68,8 @@ impl Shared {
         recorded
     }
 
-    /// Records that the consumer acknowledged or dropped an item.
+    /// Records that the consumer acknowledged or dropped an item. Notifies the driver if the feed
+    /// is closing, because the driver may wait for this item.
     pub(super) fn item_returned(&self) {
         if self.machine.lock().item_returned() {
             self.work.notify_one();

@@ -16,9 +16,9 @@ pub(super) struct Plan {
 
 /// Returns the plan of `node`. `nodes` are the registered nodes of the feed; a node that is not
 /// among them has a share of 0. `leases` are the unexpired leases of the feed; `held` are the
-/// shards whose leases the node keeps. If the node has a lease for a shard that is not in `held`,
-/// it claimed the shard before it restarted or opened the feed again, or releases it now, so that
-/// shard counts as free.
+/// shards whose leases the node keeps. A shard that is not in `held` but leased to the node counts
+/// as free: the node claimed it before it restarted or opened the feed again, got no answer to the
+/// claim, or releases it now.
 pub(super) fn plan(node: NodeId, nodes: &BTreeSet<NodeId>, leases: &[FeedLease], held: &BTreeSet<FeedShard>) -> Plan {
     let share = share(node, nodes);
     let taken: BTreeSet<_> = leases
@@ -34,8 +34,8 @@ pub(super) fn plan(node: NodeId, nodes: &BTreeSet<NodeId>, leases: &[FeedLease],
 }
 
 /// Returns the number of shards that a node is entitled to; 0 if it is not among `nodes`. The
-/// shares of all nodes add up to all shards. A node beyond the sixteenth gets none until another
-/// node leaves.
+/// shares of all nodes add up to all shards. Nodes after the sixteenth, in the order of their ids,
+/// get none.
 fn share(node: NodeId, nodes: &BTreeSet<NodeId>) -> usize {
     let Some(rank) = nodes.iter().position(|other| *other == node) else {
         return 0;
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn node_claims_free_shards_up_to_its_share_and_gives_up_the_rest() {
+    fn node_claims_free_shards_up_to_its_share_and_gives_up_its_surplus() {
         let nodes = BTreeSet::from([node(1), node(2)]);
         let all: BTreeSet<_> = FeedShard::all().collect();
         let leases: Vec<_> = all.iter().map(|shard| lease(*shard, 1)).collect();

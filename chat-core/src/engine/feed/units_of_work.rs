@@ -14,7 +14,8 @@ use crate::store::{FeedLease, FeedShard, FeedTxExt, StoreError, Transaction, Typ
 /// Maximum number of cursors in one statement.
 const MAX_CURSORS_PER_STATEMENT: usize = 512;
 
-/// The `Seq` of the last event of each log, by the shards of the conversations.
+/// Conversations in which the feed is behind, each with the `Seq` of the last event of its log, by
+/// shard.
 pub(super) type LogEnds = BTreeMap<FeedShard, Vec<(ConversationId, Seq)>>;
 
 /// A change of the lease of one shard.
@@ -49,7 +50,7 @@ impl LeaseChange {
 pub(super) struct Round {
     pub(super) feed: String,
     /// Name of a second feed, without cursors, of which each node of the feed leases one shard: its
-    /// slot. So the nodes that read the feed are counted.
+    /// slot. These leases show which nodes have the feed open.
     pub(super) registry: String,
     pub(super) node: NodeId,
     pub(super) ttl: Duration,
@@ -130,8 +131,8 @@ impl TypedUnit for Round {
 }
 
 impl Round {
-    /// Skips the events before the start of the feed if a shard is claimed for the first time ever.
-    /// The cursors are committed together with that claim, so they are set once.
+    /// Skips the events before the start of the feed if a shard of the feed is claimed for the
+    /// first time. The cursors are committed together with that claim, so they are set once.
     async fn skip_to_start(&self, tx: &mut dyn Transaction, lease: &FeedLease) -> Result<(), RoundRejection> {
         if lease.term > 1 {
             return Ok(());
@@ -151,6 +152,8 @@ pub(super) struct RecordCursors(pub(super) Vec<CursorMoves>);
 
 #[async_trait]
 impl TypedUnit for RecordCursors {
+    /// For each of the moves, `true` if the node still held the lease, so that its cursors were
+    /// recorded.
     type Output = Vec<bool>;
     type Rejection = StoreError;
 

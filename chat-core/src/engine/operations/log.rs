@@ -17,15 +17,15 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// The sender of an event, with the idempotency key of the draft.
+/// The sender of an event, with the idempotency key by which the sender requested it, if any.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Author {
     pub(crate) user: UserId,
     /// Device of the sender; `None` if the event is not from a session.
     pub(crate) device: Option<DeviceId>,
-    /// Idempotency key, and the fingerprint of the draft that was sent with it; `None` if the event
-    /// does not stem from a draft.
-    pub(crate) draft_key: Option<(ClientMessageId, u64)>,
+    /// Idempotency key, and the fingerprint of what was sent with it: a draft, a new group or a
+    /// message of the system. `None` if the event was requested without a key.
+    pub(crate) idempotency_key: Option<(ClientMessageId, u64)>,
 }
 
 impl From<Caller> for Author {
@@ -33,7 +33,7 @@ impl From<Caller> for Author {
         Self {
             user: caller.user,
             device: caller.device(),
-            draft_key: None,
+            idempotency_key: None,
         }
     }
 }
@@ -85,8 +85,8 @@ impl Log {
             id: self.ids.next(),
             sender: author.user,
             device: author.device,
-            client_message_id: author.draft_key.map(|(id, _)| id),
-            fingerprint: author.draft_key.map_or(0, |(_, fingerprint)| fingerprint),
+            client_message_id: author.idempotency_key.map(|(id, _)| id),
+            fingerprint: author.idempotency_key.map_or(0, |(_, fingerprint)| fingerprint),
             time: row.last_time,
             kind,
             target,
@@ -182,8 +182,9 @@ impl Logs {
         Ok(log.append(now, author, body).seq)
     }
 
-    /// Writes the appended events and the changed rows. Returns `false` if a group's new name is
-    /// taken (then the transaction must be aborted), and the events.
+    /// Records the appended events in `intents`, and writes them and the changed rows. Returns
+    /// whether the new names of groups are free (if not, the transaction must be aborted), and the
+    /// events.
     pub(crate) async fn write(
         self,
         tx: &mut dyn Transaction,
@@ -207,8 +208,8 @@ impl Logs {
 }
 
 /// Generator of the ids of the events that one transaction appends to a log: the first id is a new
-/// UUIDv7, and the random part of each further one is that of the previous one plus 1 (RFC 9562
-/// §6.2, method 2). A batch thus needs random bytes only once.
+/// UUIDv7, and the last 62 bits of each further one are those of the previous one plus 1, similar
+/// to method 2 in RFC 9562 §6.2. A batch thus needs random bytes only once.
 #[derive(Debug, Default)]
 struct EventIds {
     last: Option<u128>,
@@ -216,11 +217,11 @@ struct EventIds {
 
 impl EventIds {
     fn next(&mut self) -> EventId {
-        /// Bits of a UUIDv7 after its variant: 62 random bits.
-        const RANDOM: u128 = (1 << 62) - 1;
+        /// The 62 bits of a UUIDv7 after its variant.
+        const LAST_BITS: u128 = (1 << 62) - 1;
         let id = match self.last {
             None => u128::from_be_bytes(EventId::random().0),
-            Some(last) => (last & !RANDOM) | (last.wrapping_add(1) & RANDOM),
+            Some(last) => (last & !LAST_BITS) | (last.wrapping_add(1) & LAST_BITS),
         };
         self.last = Some(id);
         EventId(id.to_be_bytes())

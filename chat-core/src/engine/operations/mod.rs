@@ -1,5 +1,5 @@
-//! Units of work of commands and operators. They do all I/O through their
-//! [`Transaction`](crate::store::Transaction).
+//! Units of work of commands and operators, and the rules that they share. They do all I/O through
+//! their [`Transaction`](crate::store::Transaction).
 
 pub(super) mod account;
 pub(super) mod contact;

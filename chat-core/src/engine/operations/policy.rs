@@ -1,7 +1,7 @@
-//! Authorization: pure functions of the requested permission and the caller's relation to the group
-//! or user. What they do not explicitly allow is refused. Units of work call them inside
-//! their transactions, after taking the locks; commands without a unit of work call them after
-//! reading the rows.
+//! Authorization: pure functions of the requested permission, the caller's relation to the group or
+//! user, and the policies of that group or user. What they do not explicitly allow is refused.
+//! Units of work call them inside their transactions, after taking the locks; commands without a
+//! unit of work call them after reading the rows.
 
 use super::contact::Relation;
 use crate::engine::error::CommandError;
@@ -12,7 +12,7 @@ use crate::model::{
 /// Relation of a user to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Membership {
-    /// The user never was a member, and has no invitation or request to join.
+    /// The user never was a member, is not banned, and has no invitation or request to join.
     Outsider,
     /// The user was a member, and is not one now, nor banned, invited or asking to join.
     Former,
@@ -33,7 +33,8 @@ pub(crate) enum Membership {
 }
 
 impl Membership {
-    /// Returns the membership of the user with this row.
+    /// Returns the membership of the user with this row at the time `now`, at which a mute may have
+    /// ended.
     pub(crate) fn of(member: Option<&Member>, now: Timestamp) -> Self {
         let Some(member) = member else { return Self::Outsider };
         match (member.state, member.role) {
@@ -85,7 +86,7 @@ pub(crate) enum GroupPermission {
     AskToJoin,
     /// Accept and decline requests to join.
     AnswerJoin,
-    /// Remove, ban, unban and mute members.
+    /// Remove, ban, mute and unmute members, and unban users.
     Moderate,
     /// Change name, description and policies.
     Update,
@@ -95,7 +96,7 @@ pub(crate) enum GroupPermission {
     Delete,
     /// Leave the group.
     Leave,
-    /// Show the members that the user is typing or has read messages.
+    /// Show the members that the user is typing. Receipts in groups need no permission.
     Signal,
 }
 
@@ -147,7 +148,8 @@ fn allows(permission: GroupPermission, membership: Membership, profile: &GroupPr
 }
 
 /// Returns the error for a missing permission. It does not reveal to outsiders that an unlisted
-/// group exists.
+/// group exists. Users who are invited or have asked to join get the same `NotFound` as outsiders,
+/// except for joining.
 fn denial(permission: GroupPermission, membership: Membership, profile: &GroupProfile) -> CommandError {
     let is_joining = matches!(permission, GroupPermission::Join | GroupPermission::AskToJoin);
     match membership {
@@ -163,7 +165,7 @@ fn denial(permission: GroupPermission, membership: Membership, profile: &GroupPr
     }
 }
 
-/// Checks that a member with the role `actor` may remove, ban or mute a user with the role
+/// Checks that a member with the role `actor` may remove, ban, mute or unmute a user with the role
 /// `target`, which has to be a lower one.
 pub(crate) fn check_rank(actor: Role, target: Role) -> Result<(), CommandError> {
     if actor > target {
@@ -180,7 +182,7 @@ pub(crate) enum DirectPermission {
     Send,
     /// Recall an own message.
     RecallOwn,
-    /// Show the peer that the user is typing or has read messages.
+    /// Show the peer that the user is typing, and which messages the user has received and read.
     Signal,
     /// See whether the peer is online.
     SeePresence,
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn disabled_user_accepts_no_stranger() {
+    fn enabled_users_accept_strangers_by_policy_and_disabled_or_missing_users_none() {
         for (policy, without_message, with_message) in [
             (DirectPolicy::Everyone, true, true),
             (DirectPolicy::Replies, false, true),

@@ -10,8 +10,8 @@ use crate::engine::operations::operator::{AccountChange, ChangeAccount, CreateBy
 use crate::model::{Account, Device, DeviceInfo, ReplyCode, Secret, UserName, UserRef};
 use crate::router::SessionSelector;
 
-/// Maximum number of entries in a page: accounts, groups, members, memberships, sessions or audit
-/// records.
+/// Maximum number of entries in a page: accounts, contacts, groups, members, memberships, sessions
+/// or audit records.
 pub(super) const MAX_PAGE: u32 = 500;
 
 impl Operator {
@@ -58,7 +58,7 @@ impl Operator {
         Ok(account.into())
     }
 
-    /// Hashes a password. Fails if the engine stores no passwords.
+    /// Hashes a password. Fails if the engine stores no passwords, or the password is not valid.
     async fn hash(&self, password: Secret) -> Result<PhcString, CommandError> {
         let hash = self.passwords()?.hash(Password::normalized(&password)?).await?;
         Ok(PhcString(hash))
@@ -73,7 +73,7 @@ impl Operator {
         })
     }
 
-    /// Returns up to `limit` accounts (at most 500), ordered by name, whose name starts with
+    /// Returns up to `limit` accounts (1 to 500), ordered by name, whose name starts with
     /// `prefix` and is greater than `after`. `prefix` may have any case and character width;
     /// `after` is a canonical name, usually the last one of the previous page. Disabled and deleted
     /// accounts are included. With an empty `prefix` and `after`, the page starts with the first
@@ -95,7 +95,7 @@ impl Operator {
         ))
     }
 
-    /// Returns an account with its devices.
+    /// Returns an account, deleted or not, with its devices.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
@@ -105,7 +105,8 @@ impl Operator {
         Ok(AccountDetails::new(account.into(), devices))
     }
 
-    /// Returns the devices of an account. A device is online if it has a session on any node.
+    /// Returns the devices of an account. A device is online if it has a session on any node; while
+    /// the sessions of other nodes cannot be read, on this node.
     pub(super) async fn devices(&self, account: &Account) -> Result<Vec<DeviceInfo>, CommandError> {
         let access = &self.parts.access;
         let devices = access.read(access.store().devices(account.id)).await?;
@@ -134,12 +135,15 @@ impl Operator {
     ///
     /// Each group that the user owns passes to the longest-standing admin whose account is not
     /// disabled, or if there is none, to the longest-standing such member; the user becomes an
-    /// admin of it. A group without such members keeps its owner, and is
+    /// admin of it. The longest-standing one is the one whose first readable event is the earliest.
+    /// If several have the same one, as in a group whose new members may read earlier events, it is
+    /// the one with the smallest id. A group without such members keeps its owner, and is
     /// [listed](Self::list_groups) as orphaned.
     ///
     /// # Errors
-    /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted. `TryAgain`: the
-    /// account may be disabled, and the user may still own groups; call this method again.
+    /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted. After any other
+    /// error, the account may be disabled, and the user may still own groups; call this method
+    /// again.
     pub async fn disable(&self, user: impl Into<UserRef>) -> Result<AccountInfo, CommandError> {
         self.change_account(user, AccountChange::Disable).await
     }
@@ -165,7 +169,7 @@ impl Operator {
         self.change_account(user, AccountChange::SetPassword(hash)).await
     }
 
-    /// Ends all sessions of an account, on every node. Its devices have to log in again.
+    /// Ends all sessions of an account, on every node. The account's devices have to log in again.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted.

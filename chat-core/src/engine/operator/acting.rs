@@ -67,7 +67,8 @@ impl Commands for OperatorActingAs {
     }
 }
 
-/// Returns the name of a command in the audit log, or `None` if the log does not record it.
+/// Returns the kind under which the audit log records a command, or `None` if it does not record
+/// the command.
 const fn recorded_kind(command: &Command) -> Option<&'static str> {
     Some(match command {
         Command::SearchUsers { .. }

@@ -6,8 +6,8 @@ use crate::engine::error::CommandError;
 use crate::store::{AuditPage, AuditRecord};
 
 impl Operator {
-    /// Returns up to `limit` records (at most 500) of the audit log, from the position that `page`
-    /// names. Reading the audit log is not recorded in it.
+    /// Returns up to `limit` records (1 to 500) of the audit log, from the start and in the
+    /// direction that `page` names. Reading the audit log is not recorded in it.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.

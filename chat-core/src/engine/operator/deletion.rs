@@ -13,9 +13,10 @@ use crate::engine::operations::operator::{
 use crate::model::{CloseCode, Conversation, ConversationId, ConversationKind, Event, EventKind, Seq, UserId, UserRef};
 use crate::router::SessionSelector;
 
-/// Maximum number of contacts that one unit of work deletes, and of events whose texts it erases.
+/// Maximum number of users with whom one unit of work deletes the contacts, and maximum number of
+/// events whose texts one unit of work erases.
 const BATCH: usize = 100;
-/// Number of positions in the range of a log that one read covers.
+/// Maximum number of positions in the range of a log that one read covers.
 pub(super) const RANGE_EVENTS: u64 = 2_000;
 
 /// Treatment of the texts that a deleted user wrote.
@@ -91,20 +92,19 @@ impl Operator {
     /// Deletes an account permanently. Its sessions end. Its display name, password, devices and
     /// contacts (on both sides) are deleted, its name and subject are treated as `options` say, and
     /// the notes and messages in its inbox are erased. The user leaves all groups. A group that the
-    /// user owns goes to the longest-standing admin whose account is not disabled, or if there is
-    /// none, to the longest-standing such member. The group is deleted if it has no other member,
-    /// and stays without an owner if all other members are disabled;
-    /// [`list_groups`](Self::list_groups) finds such orphaned groups. Messages of the user in other
-    /// conversations remain, without their texts if [`DeletedTexts::Erase`] is chosen, and show the
-    /// user as "deleted user".
+    /// user owns passes to the member whom [`disable`](Self::disable) would choose. The group is
+    /// deleted if it has no other member, and stays without an owner if all other members are
+    /// disabled; [`list_groups`](Self::list_groups) finds such orphaned groups. Messages of the
+    /// user in direct conversations and groups remain, without their texts if
+    /// [`DeletedTexts::Erase`] is chosen, and show the user as "deleted user".
     ///
     /// The user's reactions stay, as do the names and descriptions of groups that the user wrote,
     /// and the notes of the user's friend requests and requests to join, in the inboxes of their
     /// receivers.
     ///
     /// The deletion takes many transactions: the first one locks the user out. If a later one
-    /// fails, delete the account again, by its id: the deletion continues where it stopped.
-    /// Deleting again also applies options that erase or free more.
+    /// fails, delete the account again, by its id and with the same options: this completes the
+    /// deletion. Deleting again also applies options that erase or free more.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
@@ -164,7 +164,7 @@ impl Operator {
         .await
     }
 
-    /// Deletes the user's contacts. Returns whether there were any.
+    /// Deletes the user's contacts, on both sides. Returns whether there were any.
     async fn end_contacts(&self, user: UserId) -> Result<bool, CommandError> {
         let access = &self.parts.access;
         let mut last = UserId(0);
@@ -181,8 +181,8 @@ impl Operator {
         }
     }
 
-    /// Ends the user's memberships and records them in `ended`. Returns whether there was one that
-    /// `ended` did not contain yet.
+    /// Calls [`end_membership`](Self::end_membership) for each membership of the user. Returns
+    /// whether any of the calls found something new.
     async fn end_memberships(
         &self,
         user: UserId,
@@ -204,8 +204,10 @@ impl Operator {
         }
     }
 
-    /// Ends the user's membership of a conversation, if `ended` does not contain it yet, and erases
-    /// texts as the options of the deletion say. Returns whether this found anything new.
+    /// Unless `ended` contains the conversation already, runs [`EndMembership`] for it, and erases
+    /// the user's messages in it if `texts` says so. In the user's inbox, erases the texts that
+    /// were not erased yet. Records in `ended` what was done. Returns whether the conversation was
+    /// new or, for the inbox, whether it had new events.
     async fn end_membership(
         &self,
         user: UserId,
@@ -265,7 +267,7 @@ impl Operator {
         Ok(())
     }
 
-    /// Erases the texts in the user's inbox from `from` on.
+    /// Erases the texts in the user's inbox from `from` up to the last event that `row` states.
     async fn erase_inbox(&self, row: &Conversation, from: Seq) -> Result<(), CommandError> {
         let (access, store) = (&self.parts.access, self.parts.access.store());
         let max = u32::try_from(RANGE_EVENTS).unwrap_or(u32::MAX);
@@ -289,16 +291,17 @@ impl Operator {
     }
 }
 
-/// Memberships that a deletion has ended so far.
+/// What a deletion has done so far.
 #[derive(Debug)]
 struct Ended {
+    /// Conversations in which the user's membership was ended.
     conversations: HashSet<ConversationId>,
     /// Position up to which the user's inbox was erased.
     inbox_erased_to: Seq,
 }
 
 /// Splits the positions of a log, from `from` up to `last_seq`, into ranges of at most
-/// [`RANGE_EVENTS`], given by their first and last positions.
+/// [`RANGE_EVENTS`] positions, given by their first and last positions.
 pub(super) fn ranges(from: Seq, last_seq: Seq) -> impl Iterator<Item = (Seq, Seq)> {
     let starts = (from.0..=last_seq.0).step_by(usize::try_from(RANGE_EVENTS).unwrap_or(usize::MAX));
     starts.map(move |first| (Seq(first), Seq((first + RANGE_EVENTS - 1).min(last_seq.0))))

@@ -12,13 +12,13 @@ use crate::model::{Account, ContactInfo, ConversationId, ConversationKind, Seq, 
 
 /// An export of one account, read page by page: the profile, the devices, the contacts, the
 /// memberships, and everything that the user wrote in conversations: messages, edits, reactions,
-/// and names and descriptions of groups. The export contains the whole inbox, including events from
-/// other users and the system.
+/// and names and descriptions of groups. The export also contains the inbox, including events from
+/// other users and the system, but not recalls of messages in it.
 ///
 /// It does not contain messages of other users, the notes of the user's requests in the inboxes of
 /// other users, or the records about the user in the audit log.
 ///
-/// The pages are read one after the other, so messages that the user writes during the export may
+/// The pages are read one after the other, so what the user writes or changes during the export may
 /// be missing.
 #[derive(Debug)]
 pub struct AccountExport {
@@ -28,7 +28,7 @@ pub struct AccountExport {
     /// Last contact that was read.
     last_contact: UserId,
     /// Last conversation whose membership was read.
-    last: ConversationId,
+    last_conversation: ConversationId,
     /// Ranges of logs that are still to be read, in order.
     ranges: VecDeque<LogRange>,
 }
@@ -52,8 +52,8 @@ enum Part {
 }
 
 impl Operator {
-    /// Starts an export of the data that the store holds about an account, and records it in the
-    /// audit log; see [`AccountExport`].
+    /// Starts an export of an account, deleted or not, and records it in the audit log.
+    /// [`AccountExport`] lists what the export contains.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
@@ -75,7 +75,7 @@ impl Operator {
             account,
             next: Part::Account,
             last_contact: UserId(0),
-            last: ConversationId(0),
+            last_conversation: ConversationId(0),
             ranges: VecDeque::new(),
         })
     }
@@ -85,7 +85,7 @@ impl AccountExport {
     /// Returns the next records, or `None` after the last one. A page is never empty.
     ///
     /// # Errors
-    /// [`CommandError`]: the store failed. Call it again to continue.
+    /// [`CommandError`]: the store failed. Call this method again to continue.
     pub async fn next_page(&mut self) -> Result<Option<Vec<ExportRecord>>, CommandError> {
         loop {
             let page = match self.next {
@@ -143,7 +143,9 @@ impl AccountExport {
             self.ranges.pop_front();
             return Ok(records);
         }
-        let members = access.read(store.members_of_user(user, self.last, MAX_PAGE)).await?;
+        let members = access
+            .read(store.members_of_user(user, self.last_conversation, MAX_PAGE))
+            .await?;
         let Some(end) = members.last().map(|member| member.conversation) else {
             self.next = Part::Done;
             return Ok(Vec::new());
@@ -161,7 +163,7 @@ impl AccountExport {
                 }));
             }
         }
-        self.last = end;
+        self.last_conversation = end;
         self.ranges = logs;
         Ok(page)
     }

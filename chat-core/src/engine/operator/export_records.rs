@@ -145,8 +145,8 @@ pub struct InboxEntry {
 }
 
 impl InboxEntry {
-    /// Returns the entry of an event, or `None` if inboxes hold no events of its kind or the event
-    /// cannot be decoded.
+    /// Returns the entry of an event, or `None` for the recall of a message, an event of a kind
+    /// that inboxes do not contain, and an event that cannot be decoded.
     pub(super) fn of(event: &Event) -> Option<Self> {
         let (kind, user, group, text) = match event.body().ok()? {
             EventBody::Message(message) => ("message", None, None, message.text),

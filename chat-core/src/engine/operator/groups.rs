@@ -9,10 +9,10 @@ use crate::model::{ConversationId, ConversationRef, Member, MemberInfo, Role, Ti
 use crate::store::ListedGroup;
 
 impl Operator {
-    /// Examines up to `limit` groups (at most 500) whose id is greater than `after`, and returns
-    /// them, including deleted groups. If `orphaned` is true, returns only the orphaned ones among
-    /// them: existing groups without an owner, or with an owner whose account is disabled. The
-    /// first page starts after `ConversationId(0)`.
+    /// Examines up to `limit` groups (1 to 500) whose id is greater than `after`, in the order of
+    /// their ids, and returns them, including deleted groups. If `orphaned` is true, returns only
+    /// the orphaned ones among them: existing groups without an owner, or with an owner whose
+    /// account is disabled. The first page starts after `ConversationId(0)`.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.
@@ -36,7 +36,8 @@ impl Operator {
     /// deleted group is found only by its id.
     ///
     /// # Errors
-    /// [`CommandError`]. `NotFound`: there is no such group.
+    /// [`CommandError`]. `NotFound`: there is no such group. `InvalidArgument`: `group` refers to a
+    /// direct conversation.
     pub async fn group(&self, group: impl Into<ConversationRef>) -> Result<GroupDetails, CommandError> {
         let row = self.find_group(&group.into()).await?;
         let id = row.id;
@@ -65,6 +66,7 @@ impl Operator {
         Ok(accounts.iter().any(|account| !account.disabled))
     }
 
+    /// Returns all memberships of a group, in every state but `Left`.
     async fn memberships(&self, group: ConversationId) -> Result<Vec<Member>, CommandError> {
         let access = &self.parts.access;
         let mut members: Vec<Member> = Vec::new();
@@ -79,12 +81,15 @@ impl Operator {
         }
     }
 
-    /// Makes a member the owner of a group. The former owner, if there is one, becomes an admin.
+    /// Makes a member the owner of a group. The former owner, if there is one, becomes an admin. If
+    /// the member was muted, the mute ends. If the member is the owner already, only the audit log
+    /// changes.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group or user, the user's account is deleted,
     /// or the user is not a member of the group. `AccountDisabled`: the user's account is disabled.
-    /// `GroupDeleted`: the group is deleted.
+    /// `GroupDeleted`: the group is deleted. `InvalidArgument`: `group` refers to a direct
+    /// conversation.
     pub async fn transfer_group(
         &self,
         group: impl Into<ConversationRef>,
@@ -104,7 +109,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is deleted
-    /// already.
+    /// already. `InvalidArgument`: `group` refers to a direct conversation.
     pub async fn delete_group(&self, group: impl Into<ConversationRef>) -> Result<(), CommandError> {
         let group = self.find_group(&group.into()).await?.id;
         self.spawn(|this| async move {

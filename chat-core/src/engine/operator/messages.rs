@@ -37,7 +37,8 @@ impl Operator {
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is deleted.
-    /// `Conflict`: the id was used for another message.
+    /// `Conflict`: the id was used for another message. `InvalidArgument`: `group` refers to a
+    /// direct conversation.
     pub async fn post_to_group(
         &self,
         group: impl Into<ConversationRef>,
@@ -64,6 +65,7 @@ impl Operator {
         self.post(inbox, text, id).await
     }
 
+    /// Returns the id of a user's inbox.
     async fn inbox(&self, user: &UserRef) -> Result<ConversationId, CommandError> {
         let kind = ConversationKind::Inbox {
             owner: self.find_user(user).await?,
@@ -73,9 +75,9 @@ impl Operator {
         inbox.ok_or_else(|| CommandError::defect("a user has no inbox"))
     }
 
-    /// Posts a message to a conversation. If the conversation was not found, looks for the message
-    /// among those posted before, because the group or account may have been renamed or deleted
-    /// since, and fails with `NotFound` only if the message is not found either.
+    /// Posts a message to a conversation. If the conversation was not found, the group or account
+    /// may have been renamed or deleted since an earlier call, so looks for the message among those
+    /// posted before, and fails with `NotFound` only if the message is not found either.
     async fn post(
         &self,
         conversation: Result<ConversationId, CommandError>,
@@ -108,8 +110,8 @@ impl Operator {
         .await
     }
 
-    /// Returns the message that was posted before with this id and fingerprint, if `error` is
-    /// `NotFound`. Otherwise, or if there is no such message, fails with `error`.
+    /// Returns the position of the message that was posted before with this id and fingerprint, if
+    /// `error` is `NotFound`. Otherwise, or if there is no such message, fails with `error`.
     async fn posted_before(
         &self,
         id: ClientMessageId,
@@ -125,15 +127,16 @@ impl Operator {
         same.map(|sent| appended(&sent.event, true)).ok_or(error)
     }
 
-    /// Returns the row of a group, deleted or not. A deleted group is found only by its id.
+    /// Returns the row of a group, deleted or not. A deleted group is found only by its id. Fails
+    /// with `NotFound` if there is no such group.
     pub(super) async fn find_group(&self, group: &ConversationRef) -> Result<crate::model::Conversation, CommandError> {
         let (access, store) = (&self.parts.access, self.parts.access.store());
         let id = match group {
             ConversationRef::Id(id) => *id,
             ConversationRef::Group(name) => {
                 let id = access.read(store.group_by_key(&name.key())).await?;
-                let no_group = || CommandError::new(ReplyCode::NotFound, format!("group {name} does not exist"));
-                id.ok_or_else(no_group)?
+                let unknown_name = || CommandError::new(ReplyCode::NotFound, format!("group {name} does not exist"));
+                id.ok_or_else(unknown_name)?
             }
             ConversationRef::Direct(_) => return Err(CommandError::invalid("a direct conversation is not a group")),
         };

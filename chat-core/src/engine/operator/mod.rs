@@ -8,8 +8,9 @@
 //! not asked before an operator's actions; observing hooks see the events that the actions append,
 //! and the accounts that they create.
 //!
-//! [`Operator::acting_as`] executes commands for a user, under that user's rights and limits; see
-//! [`OperatorActingAs`].
+//! [`Operator::acting_as`] returns a handle that executes commands for a user, under that user's
+//! rights and limits. Deciding hooks are asked about these commands, and the audit log records
+//! them, also some that only read; see [`OperatorActingAs`].
 
 mod accounts;
 mod acting;
@@ -83,7 +84,7 @@ pub struct Operator {
 /// Parts of the engine that the actions of operators use.
 #[derive(Debug)]
 pub(super) struct OperatorParts {
-    /// Commands of the users for whom operators act.
+    /// Executes the commands of users for whom operators act.
     pub(super) commands: Arc<Dispatcher>,
     pub(super) access: Arc<StoreAccess>,
     pub(super) directory: Arc<Directory>,
@@ -125,7 +126,7 @@ impl Operator {
         }
     }
 
-    /// Returns an account that exists, deleted or not.
+    /// Returns an account, deleted or not. Fails with `NotFound` if it does not exist.
     async fn find_account(&self, user: &UserRef) -> Result<Account, CommandError> {
         let (access, store) = (&self.parts.access, self.parts.access.store());
         let account = match user {
@@ -135,19 +136,19 @@ impl Operator {
         account.ok_or_else(|| no_account(user.clone()))
     }
 
-    /// Returns the id of an account that exists, deleted or not.
+    /// Returns the id of an account, deleted or not. Fails with `NotFound` if it does not exist.
     async fn find_user(&self, user: &UserRef) -> Result<UserId, CommandError> {
         Ok(self.find_account(user).await?.id)
     }
 
-    /// Runs a change in a separate task, so that a caller that drops the future does not cancel the
-    /// change.
-    async fn spawn<T, F>(&self, change: impl FnOnce(Self) -> F) -> Result<T, CommandError>
+    /// Runs an action in a separate task, so that a caller that drops the future does not cancel
+    /// the action. Refuses it like [`Lifecycle::spawn_command`].
+    async fn spawn<T, F>(&self, action: impl FnOnce(Self) -> F) -> Result<T, CommandError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, CommandError>> + Send + 'static,
     {
-        self.parts.lifecycle.spawn_command(change(self.clone())).await
+        self.parts.lifecycle.spawn_command(action(self.clone())).await
     }
 
     /// Runs a unit of work on a conversation and publishes its events.

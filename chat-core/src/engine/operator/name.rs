@@ -2,14 +2,14 @@
 
 use thiserror::Error;
 
-/// Name of an operator, as the audit log shows it: 1 to 64 bytes, not only spaces, and without
+/// Name of an operator, as the audit log shows it: 1 to 64 bytes, not only white space, and without
 /// control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OperatorName(String);
 
 /// Error of creating an [`OperatorName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the name of an operator must have 1 to 64 bytes, not only spaces, and no control characters")]
+#[error("the name of an operator must have 1 to 64 bytes, not only white space, and no control characters")]
 pub struct OperatorNameError;
 
 impl OperatorName {

@@ -14,10 +14,11 @@ pub struct CreateAccount {
     pub name: UserName,
     /// Name that other users see. Default: `name`.
     pub display_name: Option<DisplayName>,
-    /// Password of the account. Default: none; then the user can only log in through the
-    /// application's authenticator.
+    /// Password of the account. Default: none; then, until the account gets a password, the user
+    /// can only log in through the application's authenticator.
     pub password: Option<Secret>,
     /// Identifier by which the application knows the user; see [`Subject`](crate::auth::Subject).
+    /// Default: none.
     pub subject: Option<String>,
 }
 
@@ -71,7 +72,8 @@ impl From<Account> for AccountInfo {
             name: account.name,
             display_name: account.display_name,
             direct_policy: account.direct_policy,
-            // A deleted account keeps a digest of its subject, the tombstone, in its place.
+            // The field `subject` of a deleted account contains a digest of the subject (the
+            // tombstone) if the subject is reserved, and nothing otherwise.
             subject_reserved: account.deleted.is_some() && account.subject.is_some(),
             subject: account.subject.filter(|_| account.deleted.is_none()),
             has_password: account.password_hash.is_some(),

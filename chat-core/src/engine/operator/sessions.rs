@@ -23,8 +23,8 @@ pub struct SessionListing {
     pub user: UserId,
     /// Unique name of the user; `None` if the store does not contain the account.
     pub name: Option<String>,
-    /// Device of the session. Every session has one, because a caller without a device cannot start
-    /// a session.
+    /// Device of the session. Never `None`, because a caller without a device cannot start a
+    /// session.
     pub device: Option<DeviceId>,
     /// Presence that the session reports.
     pub state: PresenceState,
@@ -40,16 +40,17 @@ pub struct SessionListing {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SessionListPage {
-    /// Sessions of the page.
+    /// Sessions of the page. May be empty although more follow, because sessions that are just
+    /// starting are left out.
     pub sessions: Vec<SessionListing>,
     /// Id after which the next page starts; absent on the last page.
     pub next: Option<SessionId>,
 }
 
 impl Operator {
-    /// Returns up to `limit` sessions (at most 500) on this node whose id is greater than `after`.
-    /// The first page starts after `SessionId(0)`. In a cluster, each node knows only its own
-    /// sessions.
+    /// Returns up to `limit` sessions (1 to 500) on this node whose id is greater than `after`,
+    /// without those that are just starting. The first page starts after `SessionId(0)`. In a
+    /// cluster, each node knows only its own sessions.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.
@@ -62,7 +63,8 @@ impl Operator {
         Ok(SessionListPage { sessions, next })
     }
 
-    /// Returns the sessions of a user on this node.
+    /// Returns the sessions of a user on this node, ordered by id, without those that are just
+    /// starting.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
@@ -82,6 +84,7 @@ impl Operator {
         access.read(access.store().stats()).await
     }
 
+    /// Describes these sessions, without those that are just starting.
     async fn listings(&self, sessions: &[Arc<SessionHandle>]) -> Result<Vec<SessionListing>, CommandError> {
         let access = &self.parts.access;
         let mut users: Vec<UserId> = sessions.iter().map(|session| session.caller.user).collect();

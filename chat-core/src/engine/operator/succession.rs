@@ -7,8 +7,8 @@ use crate::engine::operations::operator::PassGroup;
 use crate::model::{ConversationId, Role, UserId};
 
 impl Operator {
-    /// Passes the ownership of each of the user's groups to another member, if there is one whose
-    /// account is not disabled.
+    /// Passes the ownership of each group that the user owns to another member, if there is one
+    /// whose account is not disabled.
     pub(super) async fn pass_groups(&self, user: UserId) -> Result<(), CommandError> {
         let access = &self.parts.access;
         let mut last = ConversationId(0);

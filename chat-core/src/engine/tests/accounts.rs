@@ -93,10 +93,14 @@ async fn password_is_the_same_however_its_accents_are_composed() {
         .login(Source::Local, attempt(Secret::new("second pa\u{308}ss")))
         .await
         .unwrap();
+}
 
+#[tokio::test]
+async fn password_with_a_tab_is_refused() {
+    let engine = engine().await;
     let invalid = Registration {
         password: Secret::new("with a\ttab"),
-        ..self::registration("bob")
+        ..registration("bob")
     };
     let refused = engine.register(Source::Local, invalid).await;
     assert_eq!(error_code(refused), ReplyCode::InvalidPassword);
@@ -262,6 +266,7 @@ async fn profile_changes_are_stored_and_users_are_found() {
         ["Alice A.", "bob"]
     );
     assert_eq!(users[0].direct_policy, None, "only the user sees the user's own policy");
+    // A query finds users by the beginnings of their names, and by id: 2 is the id of bob.
     for (query, expected) in [
         ("al", 1),
         ("Alice", 1),

@@ -63,8 +63,8 @@ impl Presence for CountingPresence {
     }
 }
 
-/// Sends `count` numbered messages as a user without a session. Returns the sequence number of the
-/// first one.
+/// Sends `count` numbered messages as a user without a session, up to 128 of them at the same time.
+/// Returns the sequence number of the first one.
 async fn send_numbers(acting: &ActingAs, group: ConversationId, count: usize) -> Seq {
     let mut sends = Vec::with_capacity(128);
     let mut seqs = Vec::with_capacity(count);
@@ -88,7 +88,7 @@ async fn send_numbers(acting: &ActingAs, group: ConversationId, count: usize) ->
 #[tokio::test]
 async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged() {
     const MESSAGES: usize = 10_000;
-    for is_online in [true, false] {
+    for is_connected in [true, false] {
         let presence = Arc::new(CountingPresence::default());
         let engine = builder().presence(presence.clone()).build().await.unwrap();
         let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
@@ -98,17 +98,17 @@ async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged()
         let user = id(&alice);
         alice.set_presence(PresenceState::Idle).await.unwrap();
         wait_for_presence(&bob, PresenceState::Idle).await;
-        let alice = is_online.then_some(alice);
-        if !is_online {
+        let alice = is_connected.then_some(alice);
+        if !is_connected {
             wait_for_presence(&bob, PresenceState::Offline).await;
         }
         let acting = engine.acting_as(user);
         let state = async || {
             let devices = acting.devices().await.unwrap();
-            let claims = presence.devices(&[user]).await.unwrap();
+            let reported = presence.devices(&[user]).await.unwrap();
             let changes = presence.changes.load(Ordering::SeqCst);
             let sessions = engine.router().local_sessions(user);
-            (devices, claims, changes, sessions, engine.stats().router.sessions)
+            (devices, reported, changes, sessions, engine.stats().router.sessions)
         };
         let before = state().await;
         let first = send_numbers(&acting, group, MESSAGES).await;
@@ -187,7 +187,7 @@ async fn acting_caller_has_the_rights_of_the_user() {
 }
 
 #[tokio::test]
-async fn acting_caller_marks_as_read_on_all_devices() {
+async fn read_mark_of_an_acting_caller_reaches_the_session_of_the_user() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = create_group(&alice, "crowd").await;
@@ -294,6 +294,7 @@ async fn sends_without_a_session_wait_for_the_message_rate() {
     let engine = builder().config(config).build().await.unwrap();
     let alice = register(&engine, "alice").await;
     let started = tokio::time::Instant::now();
+    // The rate allows two messages at once, and each further one after half a second.
     for _ in 0..4 {
         let acting = engine.acting_as(alice);
         acting

@@ -1,8 +1,8 @@
-//! Tests of the rate at which a user may change contacts, groups and memberships.
+//! Tests of the rate at which a user may change contacts, groups, memberships and their profile.
 
 use std::time::Duration;
 
-use super::repeated_requests::{ask_to_join, request, set_policy};
+use super::repeated_requests::{friend_request, join_command, set_join_policy};
 use super::support::*;
 use crate::engine::EngineConfig;
 use crate::model::*;
@@ -60,11 +60,11 @@ async fn every_change_is_charged_to_its_user() {
         Command::RemoveFriend(member.clone()),
         Command::Block(member.clone()),
         Command::Unblock(member.clone()),
-        ask_to_join(&group),
+        join_command(&group),
         Command::DeclineInvitation(group.clone()),
         Command::LeaveGroup(group.clone()),
         Command::DeleteGroup(group.clone()),
-        set_policy(&group, JoinPolicy::Approval),
+        set_join_policy(&group, JoinPolicy::Approval),
         mute,
         Command::UpdateProfile(ProfileChanges::default()),
     ];
@@ -99,9 +99,11 @@ async fn every_change_is_charged_to_its_user() {
             ReplyCode::LimitExceeded,
             "{change:?}: one rate for all"
         );
+        // Queries and logging out are not charged.
         session.execute(list_contacts()).await.unwrap();
         session.execute(Command::Logout).await.unwrap();
     }
+    // The changes are not charged to bob, whom they concern.
     bob.execute(Command::Block(user(&owner))).await.unwrap();
 }
 
@@ -128,8 +130,8 @@ async fn repeated_change_that_took_effect_succeeds_beyond_the_rate() {
             (Command::Unblock(bob.clone()), Command::Block(bob.clone())),
             (set_role(group, &bob, Role::Admin), set_role(group, &bob, Role::Member)),
             (
-                set_policy(group, JoinPolicy::Approval),
-                set_policy(group, JoinPolicy::Invite),
+                set_join_policy(group, JoinPolicy::Approval),
+                set_join_policy(group, JoinPolicy::Invite),
             ),
             (rename("Olga"), rename("Olga the second")),
         ]
@@ -148,7 +150,7 @@ async fn repeated_change_that_took_effect_succeeds_beyond_the_rate() {
     }
 }
 
-/// A command is not charged if it was not executed, or if nobody knows whether it was.
+/// A command that is answered with `TryAgain` is not charged, because the client may repeat it.
 #[tokio::test]
 async fn change_that_is_to_be_tried_again_is_not_charged() {
     let mut config = two_changes();
@@ -201,7 +203,7 @@ async fn attempts_that_are_refunded_are_limited() {
             create_group_command("rust"),
         ),
         ("the right is missing", &new_user(&engine, "mallory").await, invite),
-        ("the user is a friend already", &friend, request(&olga)),
+        ("the user is a friend already", &friend, friend_request(&olga)),
     ] {
         let mut codes = Vec::new();
         for _ in 0..3 {

@@ -54,7 +54,8 @@ async fn node_with_a_wrong_clock_stamps_with_the_time_of_the_store() {
         let session = wrong.session(olga.user().id, DeviceId::random()).await.unwrap();
         let stamped = session.send_text(ConversationRef::Id(group), "stamped").await.unwrap();
         assert!(is_now(stamped.time), "{ahead_ms}");
-        // The windows of edits and recalls end a day after the message.
+        // Messages can be edited and recalled for a day, so a node that used its own clock, a day
+        // ahead, would refuse this.
         let edit = Draft::edit(sent.seq, text("edited"));
         session.send(ConversationRef::Id(group), edit).await.unwrap();
         let mute = Command::MuteMember {
@@ -87,7 +88,10 @@ async fn node_whose_clock_changes_keeps_the_time_of_the_store() {
         "before the next heartbeat"
     );
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!((engine.now().0 - start.0).abs() < TOLERANCE_MS, "after it");
+    assert!(
+        (engine.now().0 - start.0).abs() < TOLERANCE_MS,
+        "after the next heartbeat"
+    );
 }
 
 #[tokio::test]

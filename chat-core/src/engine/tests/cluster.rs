@@ -1,4 +1,4 @@
-//! Tests of two nodes of a cluster: two engines on one store and one bus.
+//! Tests of two nodes of a cluster: two engines on one store, one bus and one presence service.
 
 use std::sync::Arc;
 
@@ -142,6 +142,6 @@ async fn presence_crosses_nodes() {
     bob_is(PresenceState::Offline).await;
     let bob = other.session(user, DeviceId::random()).await.unwrap();
     bob_is(PresenceState::Online).await;
-    // The new session is the device's current one, so its commands are accepted.
+    // The session that made bob online is not fenced, so its commands are executed.
     assert!(other.execute(bob.caller(), Command::ListDevices).await.is_ok());
 }

@@ -120,7 +120,8 @@ async fn friend_request_of_a_blocked_user_stays_hidden() {
     assert!(inbox(&bob).await.is_empty());
 }
 
-/// A user with the maximum number of open requests refuses a stranger and a blocked user alike.
+/// While a user has the maximum number of unanswered friend requests from others, the requests of
+/// a stranger and of a blocked user are refused alike.
 #[tokio::test]
 async fn limit_of_incoming_requests_does_not_reveal_a_block() {
     let mut config = config();
@@ -192,7 +193,7 @@ async fn friend_requests_are_limited_per_day() {
 }
 
 #[tokio::test]
-async fn friends_see_each_others_presence() {
+async fn user_sees_the_presence_of_a_friend() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;

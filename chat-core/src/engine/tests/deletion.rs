@@ -100,7 +100,7 @@ const FREE_SUBJECT: DeletionOptions = DeletionOptions {
 async fn subject_of_a_deleted_account_gets_no_other_account_until_it_is_freed() {
     let (engine, operator) = engine_with_operator().await;
     let first = log_in(&engine).await.unwrap().user.id;
-    // A repeated deletion with the same options changes nothing.
+    // A repeated deletion with the same options keeps the subject reserved.
     for _ in 0..2 {
         operator
             .delete_account(first, DeletionOptions::default())

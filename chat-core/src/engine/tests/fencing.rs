@@ -1,5 +1,5 @@
 //! Tests that each device has at most one live session, also under concurrent logins, that the
-//! `Reject` policy admits one session of a user, and that ended sessions execute no new commands.
+//! `Reject` policy leaves a user one session, and that ended sessions execute no new commands.
 
 use std::time::Duration;
 
@@ -92,9 +92,10 @@ async fn reject_policy_keeps_the_live_session() {
     next.send_text(direct(&next), "x").await.unwrap();
 }
 
-/// Concurrent logins do not see each other's session yet; the store admits one of them.
+/// Concurrent logins may not see each other's session yet, so that several are admitted. Then the
+/// one that commits last ends the sessions of the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn reject_policy_admits_one_of_several_racing_logins() {
+async fn reject_policy_leaves_one_session_of_several_racing_logins() {
     let mut config = config();
     config.session_policy = SessionPolicy::Reject;
     let engine = builder().config(config).build().await.unwrap();
@@ -246,7 +247,7 @@ fn assert_fenced(answer: Result<Outcome, CommandError>, how: Ended, command: &Co
 }
 
 #[tokio::test]
-async fn ended_session_cannot_read() {
+async fn ended_session_can_run_no_command_without_unit_of_work() {
     for how in [Ended::Disabled, Ended::Deleted, Ended::Revoked, Ended::Replaced] {
         let engine = engine().await;
         let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
@@ -295,7 +296,8 @@ async fn login_without_a_session_reads_until_it_is_revoked() {
     assert_eq!(error_code(answer), ReplyCode::Fenced);
 }
 
-/// A command that waits for its user's rate, or for the store, may outlast its session.
+/// A command that waits for its user's rate may outlast its session. That of an application, which
+/// has no session, is executed unless the account was disabled or deleted.
 #[tokio::test(start_paused = true)]
 async fn page_that_waits_is_not_read_after_the_session_ended() {
     for how in [Ended::Disabled, Ended::Deleted, Ended::Revoked, Ended::Replaced] {

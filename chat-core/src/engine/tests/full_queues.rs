@@ -25,7 +25,7 @@ async fn mark_that_finds_no_room_is_answered_with_busy() {
     alice
         .execute(read(one, Seq(2)))
         .await
-        .expect("a later mark replaces the queued one");
+        .expect("a further read mark of the conversation needs no more room");
     // The list of conversations waits until the queued marks are written.
     alice.conversations().await.unwrap();
     alice

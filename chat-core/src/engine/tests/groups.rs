@@ -87,7 +87,8 @@ async fn former_member_reads_events_up_to_leaving() {
     );
     assert_eq!(
         info(&olga, group_ref(group)).await.view,
-        info(&bob, group_ref(group)).await.view
+        info(&bob, group_ref(group)).await.view,
+        "a returning member sees the group as it is now"
     );
 }
 
@@ -104,7 +105,7 @@ async fn new_member_reads_older_messages_if_the_group_allows_it() {
 }
 
 #[tokio::test]
-async fn join_request_is_answered_by_an_admin() {
+async fn join_requests_are_accepted_and_declined() {
     let engine = engine().await;
     let (olga, bob, eve) = (
         new_user(&engine, "olga").await,
@@ -364,7 +365,7 @@ async fn group_limits_are_enforced() {
 }
 
 #[tokio::test]
-async fn members_are_listed_in_pages() {
+async fn members_are_listed_in_pages_and_banned_users_to_the_owner_only() {
     let engine = engine().await;
     let olga = new_user(&engine, "olga").await;
     let group = create_group(&olga, "crowd").await;
@@ -408,7 +409,8 @@ async fn members_are_listed_in_pages() {
     }
 }
 
-/// An admin cannot tell from the list of members whether an invited user has blocked the admin.
+/// A user who invites another one cannot tell from the answers or from the list of members whether
+/// the other one has blocked the user.
 #[tokio::test]
 async fn invitation_to_a_blocker_looks_like_any_other() {
     let mut seen = Vec::new();

@@ -11,8 +11,9 @@ use crate::model::*;
 use crate::store::MemoryStore;
 use crate::testkit::store::FaultyStore;
 
-/// Returns a configuration with which repeated invitations are announced at once.
-fn every_invitation_announced() -> EngineConfig {
+/// Returns a configuration with short timeouts, and without a minimum interval between the
+/// announcements of repeated invitations.
+fn without_repeat_interval() -> EngineConfig {
     let mut config = short_timeouts();
     config.repeated_request_interval = Duration::ZERO;
     config
@@ -32,7 +33,7 @@ impl Fixture {
     async fn build(policy: JoinPolicy) -> Self {
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
         let engine = Engine::builder(store.clone())
-            .config(every_invitation_announced())
+            .config(without_repeat_interval())
             .build()
             .await
             .unwrap();
@@ -194,7 +195,7 @@ async fn deleted_inviter_is_not_notified() {
     assert_eq!(fixture.state().await, Some(MemberState::Left));
 }
 
-/// Invitations that two nodes handle at the same time are announced once.
+/// Of two invitations of one user that two nodes handle at the same time, only one is announced.
 #[tokio::test]
 async fn simultaneous_invitations_are_announced_once() {
     let fixture = Fixture::build(JoinPolicy::Invite).await;
@@ -219,10 +220,10 @@ async fn simultaneous_invitations_are_announced_once() {
     assert_eq!(fixture.announced().await.len(), 1);
 }
 
-/// Neither an invitation nor a decline reads the inbox of a user before its unit of work. A caller
-/// without the right to invite thus causes no such read.
+/// Neither an invitation nor a decline reads the log of the invited user's inbox outside of its
+/// unit of work. A caller without the right to invite thus causes no such read.
 #[tokio::test]
-async fn invitation_reads_no_inbox() {
+async fn invitation_and_decline_do_not_read_the_inbox_outside_of_their_units_of_work() {
     let fixture = Fixture::build(JoinPolicy::Invite).await;
     let eve = new_user(&fixture.engine, "eve").await;
     fixture.invite(&fixture.anna).await.unwrap();
@@ -233,7 +234,8 @@ async fn invitation_reads_no_inbox() {
     assert_eq!(fixture.state().await, Some(MemberState::Left));
 }
 
-/// A member whom the user has blocked cannot end the user's request to join.
+/// The invitation of a member whom the user has blocked, and who may not answer requests to join,
+/// does not end the user's own request.
 #[tokio::test]
 async fn blocked_inviter_leaves_a_request_to_join_as_it_is() {
     let fixture = Fixture::build(JoinPolicy::Approval).await;

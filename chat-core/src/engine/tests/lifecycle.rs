@@ -144,8 +144,8 @@ async fn node_is_advertised_and_withdrawn() {
     assert_eq!(nodes.borrow_and_update().len(), 1);
 }
 
-/// A node whose store does not answer is advertised as accepting no sessions, so that clients
-/// choose other nodes, until the store answers again.
+/// A node whose store fails or does not answer is advertised as accepting no sessions, so that
+/// clients choose other nodes, until the store answers again.
 #[tokio::test(start_paused = true)]
 async fn node_without_its_store_is_advertised_as_accepting_no_sessions() {
     let discovery = Arc::new(MemoryDiscovery::new());
@@ -167,6 +167,7 @@ async fn node_without_its_store_is_advertised_as_accepting_no_sessions() {
                 .unwrap()
                 .unwrap(),
         );
+        // The engine probes the store every two seconds, and more often during an outage.
         assert!(started.elapsed() <= Duration::from_secs(5), "{:?}", started.elapsed());
     }
     let held = store.hold();

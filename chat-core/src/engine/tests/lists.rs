@@ -1,4 +1,4 @@
-//! Tests of the lists of conversations, at login and on request.
+//! Tests of the lists of conversations, at login and on request, and of the list of contacts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,7 +22,7 @@ impl Clock for AdvancingClock {
     }
 }
 
-/// Returns an engine whose lists have at most three conversations.
+/// Returns an engine whose lists have at most three conversations or contacts.
 async fn engine_with_short_lists() -> Engine {
     let mut config = config();
     config.max_list_length = 3;
@@ -37,7 +37,8 @@ async fn described_group(owner: &LocalSession, name: &str) -> ConversationId {
     conversation(owner.execute(Command::CreateGroup(new)).await).id
 }
 
-/// Starts a session of a device, and returns what the login lists.
+/// Logs a device in and starts its session. Returns the session, with the conversations that the
+/// login lists.
 async fn attach(engine: &Engine, user: UserId, device: DeviceId) -> AttachedSession {
     let grant = engine.login(Source::Local, login(user, device)).await.unwrap();
     let outbox = Outbox::new(OutboxLimits::default());
@@ -123,7 +124,8 @@ async fn contacts_come_in_pages_and_all_are_listed() {
     assert!(all.iter().map(|contact| contact.user.id).eq(blocked));
 }
 
-/// A device learns how a conversation ended, and then the lists for it leave the conversation out.
+/// A device learns how a conversation ended. Then the lists for this device leave the conversation
+/// out, unless they include ended ones.
 #[tokio::test]
 async fn ended_conversation_is_listed_until_the_device_has_acknowledged_it() {
     let engine = engine().await;

@@ -26,6 +26,7 @@ async fn close_code(session: &LocalSession) -> CloseCode {
         .expect("the session was not closed")
 }
 
+/// Asserts that the closed session `thief` receives no push when its user sends a message.
 async fn assert_receives_nothing(thief: &LocalSession, alice: &LocalSession) {
     alice.send_text(direct(alice), "secret").await.unwrap();
     assert!(thief.next_push().await.is_none(), "the closed session received a push");
@@ -103,7 +104,7 @@ async fn late_commit_ends_sessions() {
 #[tokio::test]
 async fn retry_of_a_committed_change_ends_sessions() {
     let (engine, store, alice) = engine_on_faulty_store(config()).await;
-    // Another node without a bus, so its changes are not announced.
+    // The other node has no bus, so its changes are not announced.
     let other = Engine::builder(store.clone()).config(config()).build().await.unwrap();
     let (phone, laptop) = (DeviceId::random(), DeviceId::random());
     let phone = engine.session(id(&alice), phone).await.unwrap();

@@ -260,7 +260,7 @@ async fn views_do_not_wait_again_for_marks_that_cannot_be_written() {
 }
 
 #[tokio::test]
-async fn view_waits_for_the_marks_of_its_user_although_others_fail() {
+async fn view_waits_for_the_marks_of_its_user_although_those_of_another_are_stuck() {
     let mut config = config();
     config.max_mark_batch = 1;
     config.request_timeout = Duration::from_millis(50);

@@ -14,7 +14,7 @@ pub(super) fn acknowledge(conversation: ConversationId, seq: Seq) -> Command {
 }
 
 /// Waits for a receipt with these delivered and read marks.
-async fn receipt(session: &LocalSession, wanted: (Seq, Seq)) {
+async fn wait_for_receipt(session: &LocalSession, wanted: (Seq, Seq)) {
     wait_for_push(session, |push| match push {
         Push::Receipt {
             delivered_seq,
@@ -33,10 +33,10 @@ async fn sender_receives_delivery_and_read_receipts() {
     befriend(&alice, &bob).await;
     let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
     bob.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
-    receipt(&alice, (Seq(1), Seq(0))).await;
+    wait_for_receipt(&alice, (Seq(1), Seq(0))).await;
     let laptop = engine.session(id(&bob), DeviceId::random()).await.unwrap();
     bob.execute(mark_read(sent.conversation, sent.seq)).await.unwrap();
-    receipt(&alice, (Seq(1), Seq(1))).await;
+    wait_for_receipt(&alice, (Seq(1), Seq(1))).await;
     let own = wait_for_push(&laptop, |push| match push {
         Push::Read {
             read_seq,
@@ -59,7 +59,7 @@ async fn sender_receives_delivery_and_read_receipts() {
 }
 
 #[tokio::test]
-async fn marks_only_grow_and_stay_in_range() {
+async fn read_mark_only_grows_and_stays_in_range() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
@@ -75,7 +75,7 @@ async fn marks_only_grow_and_stay_in_range() {
         bob.execute(mark_read(conversation, Seq(seq))).await.unwrap();
         bob.execute(acknowledge(conversation, Seq(seq))).await.unwrap();
     }
-    receipt(&alice, (Seq(3), Seq(3))).await;
+    wait_for_receipt(&alice, (Seq(3), Seq(3))).await;
     bob.execute(mark_read(conversation, Seq(1_000))).await.unwrap();
     let eve = new_user(&engine, "eve").await;
     let refused = eve.execute(mark_read(conversation, Seq(1))).await;
@@ -109,7 +109,7 @@ async fn receipts_and_typing_notices_are_not_sent_in_large_groups() {
         eve.execute(typing).await.unwrap();
         bob.execute(mark_read(group, sent.seq)).await.unwrap();
         engine.shutdown().await;
-        // Receipts and typing notices.
+        // Numbers of receipts and of typing notices.
         let mut received = (0, 0);
         while let Some(push) = olga.try_next_push() {
             match push {
@@ -133,9 +133,9 @@ async fn receipts_in_a_group_go_to_the_other_members_only() {
     let read = info(&phone, ConversationRef::Id(group)).await.read_seq;
     assert!(read < sent.seq);
     phone.execute(acknowledge(group, sent.seq)).await.unwrap();
-    receipt(&olga, (sent.seq, read)).await;
+    wait_for_receipt(&olga, (sent.seq, read)).await;
     phone.execute(mark_read(group, sent.seq)).await.unwrap();
-    receipt(&olga, (sent.seq, sent.seq)).await;
+    wait_for_receipt(&olga, (sent.seq, sent.seq)).await;
     engine.shutdown().await;
     for session in [&phone, &laptop] {
         while let Some(push) = session.try_next_push() {
@@ -182,7 +182,7 @@ async fn ended_relation_hides_marks_from_every_view() {
         let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
         bob.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
         bob.execute(mark_read(sent.conversation, sent.seq)).await.unwrap();
-        receipt(&alice, (Seq(1), Seq(1))).await;
+        wait_for_receipt(&alice, (Seq(1), Seq(1))).await;
         match case {
             "alice unfriends" => drop(alice.execute(Command::RemoveFriend(user(&bob))).await.unwrap()),
             "bob unfriends" => drop(bob.execute(Command::RemoveFriend(user(&alice))).await.unwrap()),
@@ -264,7 +264,7 @@ async fn mark_beyond_the_end_marks_everything() {
 }
 
 #[tokio::test]
-async fn marks_for_unknown_conversations_are_refused() {
+async fn marks_for_unknown_and_foreign_conversations_are_refused() {
     let engine = engine().await;
     let (alice, eve) = (new_user(&engine, "alice").await, new_user(&engine, "eve").await);
     let foreign = alice.send_text(direct(&alice), "mine").await.unwrap().conversation;

@@ -1,6 +1,6 @@
 //! Tests of the maximum numbers of blocked users, incoming friend requests and former groups.
 
-use super::repeated_requests::{ask_to_join, set_policy};
+use super::repeated_requests::{join_command, set_join_policy};
 use super::support::*;
 use crate::commands::Commands;
 use crate::engine::LocalSession;
@@ -27,8 +27,8 @@ async fn number_of_blocked_users_is_limited() {
     alice.execute(Command::Block(dora)).await.unwrap();
 }
 
-/// A friend request that accepts an open request of the other user does not count towards the limit
-/// on open requests.
+/// A friend request that accepts a request of the other user is not refused, even if that user has
+/// the maximum number of incoming requests.
 #[tokio::test]
 async fn number_of_incoming_friend_requests_is_limited() {
     let mut config = config();
@@ -78,7 +78,8 @@ async fn number_of_incoming_friend_requests_is_limited() {
 }
 
 /// A user who has left the maximum number of groups cannot enter further groups, whether by joining
-/// one, by an invitation or by creating one, but can return to a group.
+/// one, by asking to join one, by an invitation or by creating one. The user can return to one of
+/// the left groups, and then enter another one.
 #[tokio::test]
 async fn number_of_former_groups_is_limited() {
     let mut config = config();
@@ -90,20 +91,20 @@ async fn number_of_former_groups_is_limited() {
         groups.push(ConversationRef::Id(create_group(&olga, name).await));
     }
     for group in &groups[..2] {
-        bob.execute(ask_to_join(group)).await.unwrap();
+        bob.execute(join_command(group)).await.unwrap();
         bob.execute(Command::LeaveGroup(group.clone())).await.unwrap();
     }
     let refused = async |command| error_code(bob.execute(command).await) == ReplyCode::LimitExceeded;
-    assert!(refused(ask_to_join(&groups[2])).await);
+    assert!(refused(join_command(&groups[2])).await);
     assert!(refused(create_group_command("four")).await);
-    olga.execute(set_policy(&groups[2], JoinPolicy::Approval))
+    olga.execute(set_join_policy(&groups[2], JoinPolicy::Approval))
         .await
         .unwrap();
-    assert!(refused(ask_to_join(&groups[2])).await, "a request to join");
+    assert!(refused(join_command(&groups[2])).await, "a request to join");
     let (group, member) = (groups[2].clone(), user(&bob));
     let invite = Command::InviteMember { group, user: member };
     olga.execute(invite).await.unwrap();
-    assert!(refused(ask_to_join(&groups[2])).await, "an invitation");
-    conversation(bob.execute(ask_to_join(&groups[0])).await);
-    conversation(bob.execute(ask_to_join(&groups[2])).await);
+    assert!(refused(join_command(&groups[2])).await, "an invitation");
+    conversation(bob.execute(join_command(&groups[0])).await);
+    conversation(bob.execute(join_command(&groups[2])).await);
 }

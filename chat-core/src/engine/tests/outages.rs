@@ -71,7 +71,7 @@ async fn batch_is_retried_while_other_transactions_use_its_keys() {
 }
 
 #[tokio::test]
-async fn full_store_is_answered_try_again() {
+async fn send_to_a_full_store_is_answered_try_again() {
     let (_engine, store, alice) = engine_on_faulty_store(config()).await;
     store.fail_full();
     let draft = draft("x");
@@ -81,7 +81,7 @@ async fn full_store_is_answered_try_again() {
 }
 
 #[tokio::test]
-async fn outage_is_answered_in_time_and_engine_recovers() {
+async fn commands_during_an_outage_are_answered_in_time_and_the_engine_recovers() {
     let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     store.set_unavailable(true);
     let started = Instant::now();
@@ -99,7 +99,7 @@ async fn outage_is_answered_in_time_and_engine_recovers() {
 }
 
 #[tokio::test]
-async fn hanging_store_times_out() {
+async fn sends_time_out_while_the_store_hangs() {
     let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let held = store.hold();
     let sends = (0..20).map(|n| {
@@ -210,6 +210,7 @@ async fn possibly_stored_draft_is_never_answered_busy() {
     let (_engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let unclear = draft("stored without an answer");
     store.fail_after_commit();
+    // More faults than there are attempts before the deadline.
     (0..64).for_each(|_| store.fail_overloaded());
     let answer = alice.send(direct(&alice), unclear.clone()).await;
     assert_eq!(error_code(answer), ReplyCode::TryAgain);
@@ -249,6 +250,7 @@ async fn reads_and_sends_continue_while_marks_cannot_be_written() {
 async fn stuck_conversation_does_not_block_others() {
     let mut config = short_timeouts();
     config.request_timeout = Duration::from_millis(30);
+    // If the breaker opened, it would refuse the sends of bob for longer than this test waits.
     config.breaker_probe_interval = Duration::from_secs(60);
     let (engine, store, alice) = engine_on_faulty_store(config).await;
     let bob = new_user(&engine, "bob").await;
@@ -266,7 +268,7 @@ async fn stuck_conversation_does_not_block_others() {
     sent.await.expect("the stuck conversation of alice blocks bob");
 }
 
-/// Returns the kinds of the events that `session` receives until three seconds pass without one.
+/// Returns the kinds of the events that `session` receives until three seconds pass without a push.
 async fn received_kinds(session: &LocalSession) -> Vec<EventKind> {
     let mut kinds = Vec::new();
     while let Ok(push) = tokio::time::timeout(Duration::from_secs(3), session.next_push()).await {
@@ -359,7 +361,8 @@ async fn conversation_opened_without_an_answer_is_delivered_after_a_slow_lookup(
     tokio::time::sleep(Duration::from_millis(150)).await;
     drop(held);
     assert_eq!(error_code(sending.await.unwrap()), ReplyCode::TryAgain);
-    // The conversation was committed nevertheless. Before the next sweep, only the tracking of
+    // The conversation was committed nevertheless. Before the router's next sweep, in which it
+    // compares the conversations and users that it serves with the store, only the tracking of
     // unconfirmed commits finds it.
     let opened = wait_for_event(&bob, EventKind::ConversationOpened);
     let opened = tokio::time::timeout(Duration::from_secs(5), opened).await;
@@ -374,6 +377,7 @@ async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
     befriend(&alice, &bob).await;
     alice.send_text(direct(&bob), "hello").await.unwrap();
     while message(&wait_for_event(&bob, EventKind::Message).await).as_deref() != Some("hello") {}
+    // More faults than there are attempts before the deadline.
     for _ in 0..64 {
         store.fail_after_commit();
     }
@@ -385,7 +389,7 @@ async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn node_with_a_wrong_clock_refuses_logins() {
+async fn node_with_a_wrong_clock_refuses_logins_and_registrations() {
     let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let (user, device) = (id(&alice), DeviceId::random());
     engine.login(Source::Local, login(user, device)).await.unwrap();
@@ -399,7 +403,6 @@ async fn node_with_a_wrong_clock_refuses_logins() {
         .send_text(direct(&alice), "existing sessions continue")
         .await
         .unwrap();
-    store.set_time(None);
     store.set_time(Some(SystemClock.now()));
     tokio::time::sleep(Duration::from_secs(3)).await;
     engine.login(Source::Local, login(user, device)).await.unwrap();
@@ -415,6 +418,7 @@ async fn group_creation_is_answered_in_time_during_an_outage() {
     let answer = alice.execute(create_group_command("rust")).await;
     assert_eq!(error_code(answer), ReplyCode::TryAgain);
     let took = started.elapsed();
+    // The default of `request_timeout` is 5 s.
     assert!(took < Duration::from_millis(5100), "{took:?}");
     drop(held);
     alice.execute(create_group_command("rust")).await.unwrap();

@@ -149,8 +149,8 @@ impl Hooks for RefuseOrWait {
 }
 
 /// A refused draft that is found among the stored events is published. A panic of a recipient's
-/// waker does not affect the drafts of other senders. Time is paused, so that no sweep delivers the
-/// event before.
+/// waker does not affect the drafts of other senders. Time is paused, so that no sweep of the
+/// router delivers the event earlier.
 #[tokio::test(start_paused = true)]
 async fn panic_while_a_found_draft_is_published_does_not_affect_others() {
     let (_first_engine, store, _) = engine_on_faulty_store(config()).await;

@@ -33,6 +33,6 @@ pub(super) async fn codes(answers: Vec<Answer>) -> Vec<u32> {
 }
 
 /// Creates drafts whose texts are these numbers.
-pub(super) fn drafts(texts: RangeInclusive<u32>) -> Vec<Draft> {
-    texts.map(|n| draft(&n.to_string())).collect()
+pub(super) fn drafts(numbers: RangeInclusive<u32>) -> Vec<Draft> {
+    numbers.map(|n| draft(&n.to_string())).collect()
 }

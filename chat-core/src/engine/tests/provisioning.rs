@@ -108,7 +108,7 @@ async fn provisioned_account_is_found_by_a_later_login() {
         ("alice-smith", "Alice S.")
     );
     assert_eq!(log_in(&engine, "x/auth0|64f1").await.user, provisioned);
-    assert_eq!(engine.stats().router.sessions, 0);
+    assert_eq!(engine.stats().router.sessions, 0, "neither call attaches a session");
 }
 
 #[test]
@@ -222,7 +222,7 @@ async fn local_session_does_not_extend_a_login_that_expires() {
     let device = grant.caller.device().unwrap();
     let local = engine.session(grant.user.id, device).await.unwrap();
     // The local session has replaced the login, and does not expire. If it kept the token of the
-    // login, that token would be valid forever.
+    // login, that token would stay valid after the login's expiry.
     assert_eq!(error_code(resume(&engine, &grant).await), ReplyCode::SessionExpired);
     local.send_text(direct(&local), "still here").await.unwrap();
 }

@@ -25,6 +25,7 @@ async fn time_of(session: &LocalSession, command: Command) -> Duration {
     started.elapsed()
 }
 
+/// Returns a command that looks up this number of names that no account has.
 fn get_users(count: usize) -> Command {
     let name = |n| UserRef::Name(UserName::parse(&format!("nobody-{n}")).unwrap());
     Command::GetUsers((0..count).map(name).collect())
@@ -142,7 +143,7 @@ async fn queries_are_answered_in_time_while_the_store_hangs() {
         alice.execute(command).await.unwrap();
     }
     assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
-    // This query waits until the marks are written.
+    // Before its turn, this query waits for the marks to be written, for at most a second.
     let after_marks = alice.execute(Command::ListConversations(ConversationQuery::default()));
     let (answers, after_marks) = tokio::join!(queries, after_marks);
     assert!(started.elapsed() <= timeout + SECOND / 10, "{:?}", started.elapsed());
@@ -217,14 +218,16 @@ async fn read_rate_delays_the_heavy_reader_only() {
     let last = started.elapsed();
     assert!((SECOND..13 * SECOND / 10).contains(&last), "{last:?}");
     assert!(time_of(&bob, get_users(200)).await < SECOND / 100);
-    // Beyond the rate, a typing notice is dropped.
+    // Beyond the rate, a typing notice is dropped: that the conversation does not exist remains
+    // unnoticed.
     let conversation = ConversationId(0);
     phone.execute(get_users(200)).await.unwrap();
     let stopped = false;
     phone.execute(Command::Typing { conversation, stopped }).await.unwrap();
 }
 
-/// A login reads all conversations of the user, which delays the user's next login, and no other.
+/// A login reads all conversations of the user, which delays the next logins of this user, and not
+/// those of other users.
 #[tokio::test(start_paused = true)]
 async fn logins_cost_the_rows_that_they_read() {
     let mut config = config();
@@ -298,7 +301,7 @@ async fn list_of_contacts_costs_its_rows() {
 #[tokio::test(start_paused = true)]
 async fn greedy_session_does_not_lock_out_the_other_devices() {
     let mut config = config();
-    // Each of the queries costs far more than the rate allows.
+    // Each of the queries costs 5 + 200 x 6 rows, more than the whole burst.
     config.read_rate = Rate::new(100, SECOND).with_burst(1000);
     let engine = builder().config(config).build().await.unwrap();
     let thief = Arc::new(new_user(&engine, "alice").await);

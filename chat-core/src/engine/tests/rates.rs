@@ -1,4 +1,5 @@
-//! Tests of per-user rate limits, which delay requests before they refuse any.
+//! Tests of the rates of history pages and of messages, which apply to all sessions of a user
+//! together and slow the user down.
 
 use std::time::Duration;
 
@@ -75,8 +76,8 @@ async fn local_sessions_share_the_rate_of_their_user() {
     }
     assert!(started.elapsed() < second);
 
-    // A caller that awaits each answer is delayed. A caller that does not await answers soon
-    // exceeds the maximum delay and is refused.
+    // The answers to drafts 4 and 5 are delayed by 1 s and 2 s. Those to drafts 6 and 7 would be
+    // delayed by more than the maximum, 2 s (`MAX_LOCAL_DELAY`), so these drafts are refused.
     let sends = ["4", "5", "6", "7"].map(|text| laptop.send(notes.clone(), draft(text)));
     let answers = join_all(sends).await;
     let took = started.elapsed();

@@ -1,4 +1,5 @@
-//! Tests of requests that a user repeats: the inbox of the other user announces them once a day.
+//! Tests of requests that a user repeats: the inbox of the other user announces them at most once
+//! in 24 hours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,49 +21,50 @@ impl Clock for FakeClock {
     }
 }
 
-/// Returns an engine whose time is that of the clock.
+/// Returns an engine, and the clock from which it takes the time.
 async fn engine_with_clock() -> (crate::engine::Engine, Arc<FakeClock>) {
     let clock = Arc::new(FakeClock(1_000_000_000_000.into()));
     let engine = builder().clock(clock.clone()).build().await.unwrap();
     (engine, clock)
 }
 
-pub(super) fn request(to: &LocalSession) -> Command {
+pub(super) fn friend_request(to: &LocalSession) -> Command {
     Command::RequestFriend {
         user: user(to),
         note: Note::new("it is me").unwrap(),
     }
 }
 
-/// After a request was accepted and the friendship has ended, a further request is a new one.
+/// After a request was accepted and the friendship has ended, a further request is announced at
+/// once: it is no repetition.
 #[tokio::test]
 async fn request_after_the_end_of_a_friendship_is_announced() {
     let (engine, _clock) = engine_with_clock().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     for count in 1..=2 {
-        alice.execute(request(&bob)).await.unwrap();
+        alice.execute(friend_request(&bob)).await.unwrap();
         assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, count);
         let user = user(&alice);
         // The second request is accepted by a request in the other direction.
         let accept = match count {
             1 => Command::AnswerFriend { user, accept: true },
-            _ => request(&alice),
+            _ => friend_request(&alice),
         };
         bob.execute(accept).await.unwrap();
         bob.execute(Command::RemoveFriend(self::user(&alice))).await.unwrap();
     }
-    alice.execute(request(&bob)).await.unwrap();
+    alice.execute(friend_request(&bob)).await.unwrap();
     assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, 3);
 }
 
-pub(super) fn ask_to_join(group: &ConversationRef) -> Command {
+pub(super) fn join_command(group: &ConversationRef) -> Command {
     Command::JoinGroup {
         group: group.clone(),
         note: Note::new("let me in").unwrap(),
     }
 }
 
-pub(super) fn set_policy(group: &ConversationRef, policy: JoinPolicy) -> Command {
+pub(super) fn set_join_policy(group: &ConversationRef, policy: JoinPolicy) -> Command {
     let changes = GroupChanges {
         join_policy: Some(policy),
         ..GroupChanges::default()
@@ -93,21 +95,21 @@ async fn repeated_friend_request_is_announced_once_a_day() {
     let carol = new_user(&engine, "carol").await;
     for day in 1..=2 {
         for _ in 0..3 {
-            alice.execute(request(&bob)).await.unwrap();
+            alice.execute(friend_request(&bob)).await.unwrap();
             alice.execute(Command::RemoveFriend(user(&bob))).await.unwrap();
         }
         assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, day);
         clock.0.fetch_add(DAY_MS + 1, Ordering::SeqCst);
     }
-    carol.execute(request(&bob)).await.unwrap();
-    alice.execute(request(&bob)).await.unwrap();
-    alice.execute(request(&carol)).await.unwrap();
+    carol.execute(friend_request(&bob)).await.unwrap();
+    alice.execute(friend_request(&bob)).await.unwrap();
+    alice.execute(friend_request(&carol)).await.unwrap();
     assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, 4);
     assert_eq!(count_in_inbox(&carol, EventKind::FriendRequested).await, 1);
 
     // A request that is not announced can still be answered.
     alice.execute(Command::RemoveFriend(user(&bob))).await.unwrap();
-    alice.execute(request(&bob)).await.unwrap();
+    alice.execute(friend_request(&bob)).await.unwrap();
     assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, 4);
     let (user, accept) = (user(&alice), true);
     bob.execute(Command::AnswerFriend { user, accept }).await.unwrap();
@@ -118,10 +120,12 @@ async fn repeated_request_to_join_is_announced_once_a_day() {
     let (engine, clock) = engine_with_clock().await;
     let (olga, eve) = (new_user(&engine, "olga").await, new_user(&engine, "eve").await);
     let group = ConversationRef::Id(create_group(&olga, "rust").await);
-    olga.execute(set_policy(&group, JoinPolicy::Approval)).await.unwrap();
+    olga.execute(set_join_policy(&group, JoinPolicy::Approval))
+        .await
+        .unwrap();
     for day in 1..=2 {
         for _ in 0..3 {
-            eve.execute(ask_to_join(&group)).await.unwrap();
+            eve.execute(join_command(&group)).await.unwrap();
             eve.execute(Command::LeaveGroup(group.clone())).await.unwrap();
         }
         assert_eq!(count_in_inbox(&olga, EventKind::JoinRequested).await, day);
@@ -129,10 +133,12 @@ async fn repeated_request_to_join_is_announced_once_a_day() {
     }
     // Another group of the same owner has announcements of its own, and so has another user.
     let other = ConversationRef::Id(create_group(&olga, "go").await);
-    olga.execute(set_policy(&other, JoinPolicy::Approval)).await.unwrap();
-    eve.execute(ask_to_join(&other)).await.unwrap();
+    olga.execute(set_join_policy(&other, JoinPolicy::Approval))
+        .await
+        .unwrap();
+    eve.execute(join_command(&other)).await.unwrap();
     let dora = new_user(&engine, "dora").await;
-    dora.execute(ask_to_join(&other)).await.unwrap();
+    dora.execute(join_command(&other)).await.unwrap();
     assert_eq!(count_in_inbox(&olga, EventKind::JoinRequested).await, 4);
 }
 
@@ -167,8 +173,8 @@ async fn repeated_invitation_is_announced_once_a_day() {
     );
     // An invitation that is not announced can be accepted.
     bob.execute(Command::DeclineInvitation(group.clone())).await.unwrap();
-    olga.execute(set_policy(&group, JoinPolicy::Invite)).await.unwrap();
+    olga.execute(set_join_policy(&group, JoinPolicy::Invite)).await.unwrap();
     anna.execute(invite()).await.unwrap();
     assert_eq!(count_in_inbox(&bob, EventKind::GroupInvited).await, 4);
-    conversation(bob.execute(ask_to_join(&group)).await);
+    conversation(bob.execute(join_command(&group)).await);
 }

@@ -8,21 +8,20 @@ use super::support::*;
 use crate::model::*;
 use crate::testkit::store::FaultyStore;
 
-/// Makes the store fail for longer than the engine retries a request, or until
-/// `clear_commit_faults`.
+/// Makes commits fail for longer than the engine retries one, or until `clear_commit_faults`.
 fn fail_commits(store: &FaultyStore) {
     (0..32).for_each(|_| store.fail_before_commit());
 }
 
 #[tokio::test]
-async fn draft_in_flight_does_not_overtake_an_unanswered_draft() {
+async fn draft_in_flight_does_not_overtake_a_refused_draft() {
     let (_engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let (notes, drafts) = (direct(&alice), drafts(1..=6));
     fail_commits(&store);
     assert_eq!(codes(send(&alice, &notes, &drafts[..2])).await, [TRY_AGAIN; 2]);
     store.clear_commit_faults();
     // The client sends more drafts before it receives the refusals, with another reference to the
-    // same conversation. Then it resends all drafts.
+    // same conversation. It resends draft 2 too early, and in the end all drafts in order.
     let same = ConversationRef::Id(info(&alice, notes.clone()).await.id);
     assert_eq!(codes(send(&alice, &same, &drafts[2..4])).await, [TRY_AGAIN; 2]);
     assert_eq!(
@@ -45,7 +44,7 @@ async fn pipelining_client_keeps_its_order_while_the_store_fails() {
     const DRAFTS: usize = 400;
     const MAX_IN_FLIGHT: usize = 24;
     let mut config = short_timeouts();
-    // An injected failure is answered without a retry.
+    // Shorter than the pause before a retry, so that an injected failure is answered at once.
     config.request_timeout = Duration::from_millis(20);
     // The circuit breaker stays closed.
     config.breaker_threshold = 1000;

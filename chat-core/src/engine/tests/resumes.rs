@@ -10,6 +10,8 @@ use crate::engine::{CommandError, Engine};
 use crate::model::*;
 use crate::rate::Rate;
 
+/// Resumes the session of a device. Returns the token that replaces `token`, and panics if the
+/// resume does not replace it.
 async fn resume(engine: &Engine, user: UserId, device: DeviceId, token: &Secret) -> Result<Secret, CommandError> {
     let resume = Resume::new(user, device, token.clone());
     let grant = engine.resume(Source::Local, resume).await?;
@@ -58,7 +60,8 @@ async fn late_execution_of_an_earlier_resume_does_not_end_the_session() {
     let second = resume(&engine, alice, device, &first).await.unwrap();
     let late = resume(&engine, alice, device, &first).await.unwrap();
     let third = resume(&engine, alice, device, &second).await.unwrap();
-    // If a thief has used the first token, the client's next resume ends the thief's session.
+    // The late request may also be that of a thief who has copied the first token. The client's
+    // next resume has ended the thief's session.
     for old in [&first, &late] {
         assert_eq!(
             error_code(resume(&engine, alice, device, old).await),
@@ -203,5 +206,9 @@ async fn wrong_tokens_are_limited_in_ipv6_networks_of_48_bits() {
         assert_eq!(attempt(0, network).await, ReplyCode::Throttled, "a network of 64 bits");
     }
     assert_eq!(attempt(0, 8).await, ReplyCode::Throttled, "the network of 48 bits");
-    assert_eq!(attempt(1, 0).await, ReplyCode::SessionExpired, "another one");
+    assert_eq!(
+        attempt(1, 0).await,
+        ReplyCode::SessionExpired,
+        "another network of 48 bits"
+    );
 }

@@ -169,7 +169,7 @@ pub(super) fn everything() -> Page {
     }
 }
 
-/// Reads the events of a conversation that the user of this session may read.
+/// Reads the events of a test conversation that the user of this session may read.
 pub(super) async fn history(session: &LocalSession, conversation: ConversationRef) -> HistoryPage {
     let page = everything();
     match session.execute(Command::ReadHistory { conversation, page }).await {
@@ -188,7 +188,7 @@ pub(super) fn body(event: &Event) -> EventBody {
     crate::codec::body::decode(event.kind, &event.body).unwrap()
 }
 
-/// Returns the text of an event that is a message.
+/// Returns the text of an event that is a message, and `None` for other events.
 pub(super) fn message(event: &Event) -> Option<String> {
     match body(event) {
         EventBody::Message(message) => Some(message.text),

@@ -14,7 +14,8 @@ use crate::cluster::{ClusterError, Discovery, NodeInfo, Nodes};
 use crate::panics;
 use crate::sync::Mutex;
 
-/// Maximum interval between two updates of the entry, which keep its number of sessions recent.
+/// Maximum pause between two updates of the entry. Regular updates keep its number of sessions
+/// recent.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// This node's entry in the cluster's discovery, and the nodes that the discovery reports.
@@ -30,7 +31,7 @@ impl NodeAdvertiser {
     /// Joins the cluster.
     ///
     /// # Errors
-    /// The discovery cannot be reached; the node did not join.
+    /// [`Discovery::join`] failed.
     pub(in crate::engine) async fn join(discovery: Arc<dyn Discovery>, me: NodeInfo) -> Result<Self, ClusterError> {
         let nodes = discovery.join(me.clone()).await?;
         Ok(Self {
@@ -47,12 +48,13 @@ impl NodeAdvertiser {
         self.request_update();
     }
 
-    /// Requests that this node's entry is published, because readiness may have changed.
+    /// Requests that this node's entry is published, because the entry or the node's readiness may
+    /// have changed.
     pub(in crate::engine) fn request_update(&self) {
         self.changed.notify_one();
     }
 
-    /// Returns the nodes of the cluster.
+    /// Returns the nodes of the cluster, including this one, as the discovery reported them last.
     pub(in crate::engine) fn nodes(&self) -> Nodes {
         self.nodes.borrow().clone()
     }
@@ -72,8 +74,8 @@ impl NodeAdvertiser {
         Some(others.any(|node| !node.accepts_no_sessions))
     }
 
-    /// Publishes this node's entry. Its `accepts_no_sessions` is set if `accepts_sessions` is
-    /// false.
+    /// Publishes this node's entry with this number of sessions. Its `accepts_no_sessions` is also
+    /// set if `accepts_sessions` is false. A failure is only logged.
     async fn publish(&self, sessions: usize, accepts_sessions: bool) {
         let me = {
             let mut me = self.me.lock();

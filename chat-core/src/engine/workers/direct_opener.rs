@@ -38,8 +38,8 @@ impl DirectOpener {
     }
 
     /// Returns the conversation that a caller refers to. If it is a direct conversation that does
-    /// not exist, its opening is charged to the caller's rate; the charge is refunded if the
-    /// conversation is not opened. The conversation is not opened yet, because the hooks decide
+    /// not exist, its opening is charged to the caller's rate; the charge is refunded unless
+    /// [`open`](Self::open) succeeds. The conversation is not opened yet, because the hooks decide
     /// first.
     pub(in crate::engine) async fn find(
         &self,
@@ -64,8 +64,9 @@ impl DirectOpener {
         }))
     }
 
-    /// Opens the conversation if it does not exist. Fails with `TryAgain` at the deadline; the
-    /// conversation may then be opened nevertheless.
+    /// Opens the conversation if it does not exist, and publishes the events about that in the
+    /// inboxes of both users. Fails with `TryAgain` at the deadline; the conversation may then be
+    /// opened nevertheless.
     pub(in crate::engine) async fn open(
         &self,
         caller: Caller,

@@ -76,8 +76,8 @@ impl ObserverQueue {
     fn push(&self, observation: Observation) {
         let Some(sender) = &self.sender else { return };
         match sender.try_send(observation) {
-            // The worker has ended, because the engine has shut down: nobody observes what happens
-            // after that, and it is not counted.
+            // The worker has ended, because the engine drains: nobody observes what happens after
+            // that, and it is not counted.
             Ok(()) | Err(TrySendError::Closed(_)) => return,
             Err(TrySendError::Full(_)) => {}
         }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn queue_drops_and_counts_items_beyond_its_bound() {
+    fn queue_counts_observations_beyond_its_bound_and_none_without_hooks() {
         let (queue, _worker) = observers(Arc::new([Arc::new(Registrations::default()) as Arc<dyn Hooks>]), 2);
         (1..=5).for_each(|user| queue.registered(UserId(user)));
         assert_eq!(queue.dropped(), 3);

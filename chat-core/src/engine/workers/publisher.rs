@@ -30,8 +30,8 @@ impl Publisher {
     }
 
     /// Delivers events that a retry found in the store to the sessions that may have missed them.
-    /// Does not pass them to the observing hooks, because that was done when the events were first
-    /// published. The order of the events is as for [`publish`](Self::publish).
+    /// Does not pass them to the observing hooks, which would observe events twice that were
+    /// published before. The order of the events is as for [`publish`](Self::publish).
     pub(in crate::engine) fn deliver(&self, found: &[Event]) {
         self.router.committed(found);
     }

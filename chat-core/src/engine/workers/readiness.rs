@@ -13,11 +13,11 @@ use crate::panics;
 use crate::service::Readiness;
 use crate::store::Store;
 
-/// Interval between probes of the store, and timeout of each probe. A node whose store is
+/// Pause between probes of the store, and timeout of each probe. A node whose store is
 /// unavailable keeps its sessions but cannot start new ones. It notices the outage within twice
 /// this time, and then publishes in discovery that it takes no sessions.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// Interval between probes while the store is unavailable.
+/// Pause between probes while the store is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// Number of consecutive answered probes after which the store counts as available again.
 const MIN_ANSWERS: u32 = 2;

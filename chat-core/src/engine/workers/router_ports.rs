@@ -46,13 +46,15 @@ impl LocalSessions for Router {
 
 /// Closer of sessions that a change in the store has ended, or may have ended.
 pub(in crate::engine) trait SessionCloser: Debug + Send + Sync + 'static {
-    /// Closes sessions of a user that a committed change has ended, on all nodes.
+    /// Closes sessions of a user that a committed change has ended: on this node at once, and on
+    /// the others by making them compare the user's sessions with the store.
     fn close(&self, user: UserId, sessions: SessionSelector, code: CloseCode);
 
     /// Closes sessions of a user that a committed change has ended, on this node.
     fn close_here(&self, user: UserId, sessions: SessionSelector, code: CloseCode);
 
-    /// Compares a user's sessions with the store on every node, and closes those that have ended.
+    /// Makes every node compare a user's sessions with the store, and close those that have ended.
+    /// Does not wait for that.
     fn recheck(&self, user: UserId, code: CloseCode);
 }
 

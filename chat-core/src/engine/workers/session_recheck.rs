@@ -111,7 +111,7 @@ impl SessionEnder {
         changed
     }
 
-    /// Closes sessions that a committed change has ended.
+    /// Closes sessions that a committed change has ended, on all nodes.
     pub(in crate::engine) fn close(&self, user: UserId, sessions: SessionSelector, code: CloseCode) {
         self.closer.close(user, sessions, code);
     }
@@ -122,13 +122,13 @@ impl SessionEnder {
         self.closer.close_here(user, sessions, code);
     }
 
-    /// Compares a user's sessions with the store on every node, and closes those that have ended.
+    /// Makes every node compare a user's sessions with the store, and close those that have ended.
     pub(in crate::engine) fn recheck(&self, user: UserId, code: CloseCode) {
         self.closer.recheck(user, code);
     }
 
-    /// Compares a user's sessions with the store after a change failed with `error`: at once, and
-    /// several times more if the outcome of the change is unknown.
+    /// Has a user's sessions [rechecked](Self::recheck) after a change failed with `error`: at
+    /// once, and several times more if the outcome of the change is unknown.
     pub(in crate::engine) fn recheck_after_failure(&self, user: UserId, code: CloseCode, error: &CommandError) {
         self.recheck(user, code);
         if matches!(error.code, ReplyCode::TryAgain | ReplyCode::Internal) {
@@ -138,7 +138,7 @@ impl SessionEnder {
     }
 }
 
-/// Worker that makes the delayed checks.
+/// Worker that makes the scheduled checks.
 #[derive(Debug)]
 pub(in crate::engine) struct SessionRecheckWorker(Arc<SessionEnder>);
 

@@ -70,7 +70,7 @@ impl LocalSessions for FakeSessions {
     }
 }
 
-/// Users whose sessions were rechecked. Closes no sessions.
+/// List of the users whose sessions were rechecked. A call to close sessions fails the test.
 #[derive(Debug, Default)]
 struct Rechecked(Mutex<Vec<(UserId, CloseCode)>>);
 

@@ -19,9 +19,9 @@ const DOT_ABOVE: char = '\u{307}';
 
 /// Rules for one kind of name, such as user names.
 pub(super) struct Rules {
-    /// Maximum length of the canonical spelling in code points.
+    /// Maximum length of the name, and of its canonical spelling, in code points.
     pub(super) max_chars: usize,
-    /// Maximum length of the canonical spelling in bytes of UTF-8.
+    /// Maximum length of the name, and of its canonical spelling, in bytes of UTF-8.
     pub(super) max_bytes: usize,
     /// Punctuation that is allowed besides letters, marks and digits.
     pub(super) punctuation: &'static [char],
@@ -41,7 +41,7 @@ impl Rules {
         }
     }
 
-    /// Checks that the canonical spelling is neither empty nor too long.
+    /// Checks that a spelling of the name is neither empty nor too long.
     pub(super) fn check_length(&self, name: &str) -> Result<(), NameError> {
         if name.is_empty() {
             Err(NameError::Empty)
@@ -188,8 +188,8 @@ fn check_digits(word: &str) -> Result<(), NameError> {
     }
 }
 
-/// Returns whether a word satisfies the Bidi Rule of RFC 5893 §2, as every word without
-/// right-to-left characters does.
+/// Returns whether a word has no right-to-left characters, or satisfies the Bidi Rule of RFC 5893
+/// §2.
 fn satisfies_bidi_rule(word: &str) -> bool {
     use BidiClass::{AL, AN, BN, CS, EN, ES, ET, L, NSM, ON, R};
 
@@ -221,7 +221,7 @@ fn satisfies_bidi_rule(word: &str) -> bool {
 /// case.
 ///
 /// Not for display: `0` becomes `o`, `1` becomes `l`, `m` becomes `rn`. A newer Unicode version can
-/// change skeletons, so a store that upgrades recomputes them.
+/// change skeletons, and nothing recomputes those that a store contains.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Skeleton(Box<str>);
 
@@ -230,7 +230,8 @@ impl Skeleton {
     pub(super) fn of(canonical: &str) -> Self {
         // The character that UTS #39 puts in place of a look-alike may be a capital whose small
         // letter is a look-alike too (`በ` → `Ո`, in lower case `ո`, → `n`). So the step is repeated
-        // until nothing changes; two steps suffice for every single character of Unicode today.
+        // until nothing changes, but at most four times; two steps suffice for every single
+        // character of Unicode today.
         let mut skeleton = Cow::Borrowed(canonical);
         for _ in 0..4 {
             let next = fold_confusables(&skeleton);
@@ -249,7 +250,8 @@ impl Skeleton {
     }
 }
 
-/// Replaces each look-alike by its representative, in lower case.
+/// Replaces each look-alike by its representative, in lower case, and a final sigma by the ordinary
+/// one. Drops dots above an `i` or `j`.
 fn fold_confusables(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in unicode_security::skeleton(text).flat_map(char::to_lowercase) {

@@ -33,7 +33,8 @@ impl GroupName {
     pub(crate) const MAX_BYTES: usize = 256;
 
     /// Parses the name of a new group. Removes spaces at its ends, and collapses those inside to
-    /// single spaces. Other white space, such as tabs, is not allowed.
+    /// single spaces. An ideographic space counts as a space; other white space, such as a tab, is
+    /// not allowed.
     ///
     /// # Errors
     /// A [`NameError`] that says what to change.
@@ -78,15 +79,15 @@ impl GroupName {
         Ok(Self(name.into()))
     }
 
-    /// Returns the canonical spelling, which is unique in a store. Names with the same key denote
-    /// the same group.
+    /// Returns the canonical spelling, which is unique among the groups of a store that are not
+    /// deleted. Names with the same key denote the same group.
     #[must_use]
     pub fn key(&self) -> String {
         canonical::fold_case(&self.0)
     }
 
-    /// Returns the form that is equal for all group names that look like this one. It is also
-    /// unique in a store.
+    /// Returns the form that is equal for all group names that look like this one. It is unique
+    /// like [`key`](Self::key).
     #[must_use]
     pub(crate) fn skeleton(&self) -> Skeleton {
         Skeleton::of(&self.key())

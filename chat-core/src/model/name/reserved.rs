@@ -5,10 +5,9 @@ use std::sync::LazyLock;
 
 use super::canonical::Skeleton;
 
-/// Names that only an operator can assign to users and groups. They could be taken for the server
-/// or one of its operators, for a role or for a mention, or programs print them for a missing name
-/// or do not take them for one. Names that look like a reserved name (see [`Skeleton`]) are
-/// reserved too.
+/// Names that only an operator can assign to users and groups. People could take them for the
+/// server, one of its operators, a role or a mention, and programs for a missing name or another
+/// value that is no name. Names that look like a reserved name (see [`Skeleton`]) are reserved too.
 pub(super) const RESERVED_NAMES: &[&str] = &[
     // the server, its programs, its operators, their addresses and roles
     "admin",
@@ -52,7 +51,7 @@ pub(super) const RESERVED_NAMES: &[&str] = &[
     "me",
     "self",
     "you",
-    // what programs print for a missing name, or do not take for a name
+    // what programs print for a missing name, or read as a value that is no name
     "anonymous",
     "guest",
     "nobody",

@@ -19,7 +19,7 @@ fn user_names_of_many_scripts_are_accepted() {
     for (typed, canonical) in [
         ("alice", "alice"),
         ("Alice", "alice"),
-        // Begins like a look-alike of the reserved name "all".
+        // Has digits that look like letters, but looks like no reserved name.
         ("al06492", "al06492"),
         ("a", "a"),
         ("_x_", "_x_"),
@@ -173,7 +173,7 @@ fn error_texts_are_printable_and_say_what_to_change() {
 }
 
 #[test]
-fn name_limits_count_code_points_and_bytes() {
+fn user_name_limits_count_code_points_bytes_and_marks() {
     assert!(user(&"a".repeat(32)).is_ok());
     assert!(user(&"ж".repeat(32)).is_ok());
     assert!(user(&"王".repeat(21)).is_ok());

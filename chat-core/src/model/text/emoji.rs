@@ -17,9 +17,10 @@ const TEXT_VARIATION: char = '\u{fe0e}';
 /// Turns a digit, `#` or `*` into a key.
 const KEYCAP: char = '\u{20e3}';
 
-/// Reaction: one emoji, or a short word such as `+1` or `赞`. It is normalised, so that reactions
-/// which look alike are equal: to NFC, and to the variation selectors that Unicode recommends
-/// (fully-qualified emoji). Cloning is cheap.
+/// Reaction: at most 8 characters (grapheme clusters) and 40 bytes without white space and
+/// controls, meant for one emoji or a short word such as `+1` or `赞`. It is normalised, so that all
+/// spellings of a reaction are equal: to NFC, and to the variation selectors that Unicode
+/// recommends (fully-qualified emoji). Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Emoji(Arc<str>);
 

@@ -51,7 +51,7 @@ fn char_boundary(text: &str, at: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// Returns whether `c` changes the direction of text around it (UAX #9 §2).
+/// Returns whether `c` is an invisible character that controls the direction of text (UAX #9 §2).
 pub(in crate::model) fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

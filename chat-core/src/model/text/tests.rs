@@ -29,7 +29,7 @@ fn message_text_refuses_invalid_text_with_the_reason() {
     let marks = MessageText::new("\u{301}".repeat(32 * 1024)).unwrap_err();
     assert_eq!(
         marks.to_string(),
-        "the text has 65536 bytes, more than the 16384 allowed; shorten it or send it in parts"
+        "the text has 65536 bytes, more than the 16384 allowed; shorten it, or send a message in parts"
     );
     assert_eq!(
         MessageText::with_limit("abc", 2),
@@ -38,7 +38,7 @@ fn message_text_refuses_invalid_text_with_the_reason() {
 }
 
 #[test]
-fn debug_output_hides_message_text() {
+fn debug_output_hides_texts_of_messages_and_notes() {
     assert_eq!(
         format!("{:?}", MessageText::new("secret").unwrap()),
         "MessageText(6 bytes)"
@@ -62,7 +62,7 @@ fn notes_and_descriptions_limit_characters_and_refuse_controls() {
 }
 
 #[test]
-fn reactions_that_look_alike_are_equal() {
+fn all_spellings_of_a_reaction_have_one_normal_form() {
     for (form, normal) in [
         ("\u{2764}", "\u{2764}\u{fe0f}"),
         ("\u{2764}\u{fe0e}", "\u{2764}\u{fe0f}"),
@@ -80,7 +80,7 @@ fn reactions_that_look_alike_are_equal() {
 }
 
 #[test]
-fn reaction_accepts_only_an_emoji_or_a_short_word() {
+fn reactions_are_short_and_visible_without_white_space_or_controls() {
     for good in [
         "👍",
         "❤️",

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{Device, Timestamp};
 use crate::testkit::store::{new_account, transact};
 
-/// Number of users whose sessions the node serves.
+/// Number of users that a test creates, each with a session on one node.
 const USERS: usize = 10_000;
 
 /// Creates a user with one device, which is device 1 of [`caller`].
@@ -49,8 +49,8 @@ async fn changes_of_users_are_found_among_ten_thousand_within_three_seconds() {
     leave(&world, &there, bob, EventBody::MemberLeft { user: bob }).await;
     let mut reader_of_bob = Reader::attach(&here, bob, 1).await;
     let mut reader_of_carol = Reader::attach(&here, carol, 1).await;
-    // The nodes have found each other, have read the users that were created above, at most 800 a
-    // second, and are reading all users, which takes 100 s.
+    // After this time, the nodes have found each other, have read the users that were created above
+    // (at most 800 a second), and are still reading all users, which takes 100 s.
     tokio::time::sleep(Duration::from_secs(20)).await;
 
     // `Reader::next` fails after three seconds.
@@ -86,7 +86,7 @@ async fn sessions_of_ten_thousand_users_are_closed_within_three_seconds() {
 
 /// The node knows no other node, and polls nothing. An operator's command has changed the store.
 #[tokio::test(start_paused = true)]
-async fn single_node_notices_changes_of_the_store_within_a_minute() {
+async fn single_node_notices_a_replaced_login_within_a_minute() {
     let world = world().await;
     let here = node_with(&world, Arc::clone(&world.store), None, RouterConfig::default()).await;
     let carol = Reader::attach(&here, world.carol, 1).await;

@@ -1,4 +1,4 @@
-//! Tests of several nodes on one store, with a faulty bus.
+//! Tests of nodes on one store, most of them connected by a bus that can inject faults.
 
 use tokio::sync::watch;
 
@@ -23,7 +23,8 @@ fn faultless() -> LossyBus {
     lossy(0, Faults::default())
 }
 
-/// Checks that the events `1..=last` arrive once and in order, and no push after them.
+/// Checks that the events `1..=last` arrive once and in order, and no push after them. Other pushes
+/// may arrive between them.
 async fn expect_exactly(reader: &mut Reader, last: u64) {
     assert_eq!(
         reader.seqs(usize::try_from(last).unwrap()).await,
@@ -128,7 +129,7 @@ async fn new_group_reaches_its_creators_other_device_on_another_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unannounced_join_is_found_after_a_gap_of_the_bus() {
+async fn unannounced_join_is_found_after_an_outage_of_the_bus() {
     let world = world().await;
     let user = world.bob;
     let bus = faultless();
@@ -139,7 +140,8 @@ async fn unannounced_join_is_found_after_a_gap_of_the_bus() {
     bus.set_silent(true);
     join(&world, &here, user).await;
     send_message(&world, &here, "welcome").await;
-    // Longer than the time for which nodes repeat their announcements.
+    // Longer than the time for which nodes repeat their announcements, so that no announcement of
+    // the join arrives.
     tokio::time::sleep(Duration::from_secs(60)).await;
     bus.set_silent(false);
     bus.send_gap();
@@ -252,7 +254,7 @@ async fn listed_node_without_heartbeats_makes_peers_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn heartbeat_repeats_all_announcements_in_several_envelopes() {
+async fn heartbeat_of_several_envelopes_repeats_a_lost_announcement() {
     let world = world().await;
     let bus = faultless();
     let (here, there) = pair(&world, &bus).await;
@@ -280,7 +282,7 @@ async fn heartbeat_repeats_all_announcements_in_several_envelopes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn node_sweeps_every_thirty_seconds_without_requests() {
+async fn node_sweeps_about_every_thirty_seconds_without_requests() {
     let world = world().await;
     let bus = faultless();
     let here = node(&world, Some(Arc::new(bus.clone()))).await;

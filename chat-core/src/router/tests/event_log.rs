@@ -12,7 +12,7 @@ async fn filled(world: &World, sizes: &[usize]) -> StoreEventLog {
 }
 
 /// Reads a page with at most `limit.0` events and `limit.1` bytes. Returns its sequence numbers,
-/// and whether it ends the log.
+/// and its [`LogPage::is_end`].
 async fn page(log: &StoreEventLog, world: &World, after: u64, limit: (u32, u32)) -> (Vec<u64>, bool) {
     let limit = ReadLimit {
         max_events: limit.0,

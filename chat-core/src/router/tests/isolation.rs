@@ -1,4 +1,5 @@
-//! Tests that the router continues while one session, log, store or bus is slow or fails.
+//! Tests that the router continues while one session, log, store or bus is slow or fails, and that
+//! many sessions share one encoding of a push.
 
 use std::collections::HashSet;
 
@@ -117,7 +118,7 @@ async fn hanging_bus_neither_blocks_sessions_nor_loses_events() {
     assert!(started.elapsed() <= Duration::from_secs(3), "{:?}", started.elapsed());
     send_message(&world, &here, "here").await;
     assert_eq!(bob.event().await.seq, Seq(1));
-    // Another node commits; this one finds it in the store.
+    // Another node commits an event; this node finds it in the store.
     let elsewhere = append(&*world.store, world.group, world.alice, vec![NewEvent::message("x")]);
     elsewhere.await.unwrap();
     let sent = tokio::time::Instant::now();
@@ -126,7 +127,7 @@ async fn hanging_bus_neither_blocks_sessions_nor_loses_events() {
     here.shutdown().await;
 }
 
-/// A bus that never answers.
+/// A bus whose publications and changes of subscriptions never return, and which delivers nothing.
 #[derive(Clone, Debug)]
 struct HangingBus;
 

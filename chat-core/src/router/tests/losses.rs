@@ -158,7 +158,7 @@ async fn nodes_without_a_bus_find_each_others_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn store_peers_are_kept_during_an_outage_of_the_store() {
+async fn events_of_another_node_arrive_soon_after_an_outage_of_the_store() {
     let world = world().await;
     let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
     let here = node(&world, None).await;
@@ -275,7 +275,7 @@ async fn unconfirmed_commit_is_tracked_until_the_store_has_answered() {
     here.track_unconfirmed([unconfirmed(2)]);
     tokio::time::sleep(Duration::from_secs(15)).await;
     assert_eq!(
-        here.unconfirmed.count(),
+        here.unconfirmed.conversation_count(),
         0,
         "the commit was not written, and is no longer tracked"
     );

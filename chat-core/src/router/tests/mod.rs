@@ -108,8 +108,8 @@ fn caller(user: UserId, device: u8) -> Caller {
     Caller::login(user, DeviceId([device; 16]), SessionEpoch(0))
 }
 
-/// A session that reads its outbox. Its methods fail the test if a push takes longer than
-/// `timeout`.
+/// A session that reads its outbox. The methods that wait for a push fail the test if it takes
+/// longer than `timeout`.
 struct Reader {
     guard: SubscriptionGuard,
     taken: std::collections::VecDeque<SharedPush>,
@@ -151,6 +151,7 @@ impl Reader {
         }
     }
 
+    /// Returns the next event. Skips other pushes.
     async fn event(&mut self) -> Event {
         loop {
             if let Push::Event(event) = self.next().await {
@@ -159,6 +160,7 @@ impl Reader {
         }
     }
 
+    /// Returns the `Seq`s of the next `count` events. Skips other pushes.
     async fn seqs(&mut self, count: usize) -> Vec<u64> {
         let mut seqs = Vec::new();
         for _ in 0..count {
@@ -194,6 +196,7 @@ async fn send_message(world: &World, router: &Router, text: &str) -> Vec<Event> 
 }
 
 /// Commits an event of Alice to the group, and passes it to `router` for delivery and announcement.
+/// An event that changes members does not change the memberships in the store.
 async fn append_event(world: &World, router: &Router, event: EventBody) {
     let mut new_event = NewEvent::of(event.kind(), None);
     new_event.body = body::encode(&event);
@@ -239,7 +242,7 @@ async fn commits_out_of_order_are_delivered_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn full_outbox_is_dropped_and_reports_behind_once() {
+async fn full_outbox_is_dropped_and_reported_as_behind() {
     let world = world().await;
     let router = node(&world, None).await;
     let mut slow = Reader::attach(&router, world.bob, 1).await;
@@ -259,7 +262,7 @@ async fn full_outbox_is_dropped_and_reports_behind_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn push_is_encoded_once_for_all_recipients() {
+async fn clones_of_a_push_share_one_encoding() {
     let push = SharedPush::new(Push::Behind {
         conversation: ConversationId(1),
         last_seq: Seq(2),
@@ -309,7 +312,7 @@ async fn deleted_group_loses_its_feed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ended_sessions_leave_no_registry_entries() {
+async fn ended_sessions_and_their_feeds_are_not_counted() {
     let world = world().await;
     let router = node(&world, Some(Arc::new(MemoryBus::new()))).await;
     for device in 0..50 {
@@ -337,7 +340,7 @@ async fn close_sessions_ends_only_selected_sessions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_nodes_deliver_each_others_events_and_notices() {
+async fn node_delivers_events_and_notices_of_another_node() {
     let world = world().await;
     let bus: Arc<dyn MessageBus> = Arc::new(MemoryBus::new());
     let (here, there) = (
@@ -367,7 +370,7 @@ async fn events_arrive_once_over_a_lossy_bus() {
     let mut bob = Reader::attach(&there, world.bob, 1).await.with_settle_timeout();
     for _ in 0..200 {
         send_message(&world, &here, "x").await;
-        // Doorbells that are queued together merge.
+        // Doorbells that are queued together merge, so each one gets the time to be published.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut seqs = Vec::new();

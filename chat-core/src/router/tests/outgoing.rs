@@ -1,5 +1,5 @@
-//! Tests that envelopes are published concurrently, that queued doorbells merge, and that
-//! heartbeats have priority.
+//! Tests that envelopes are published concurrently, that queued doorbells merge, and that other
+//! envelopes do not delay heartbeats.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,4 +1,5 @@
-//! Tests that a panic in a port ends no worker, and that the router works again once the port does.
+//! Tests that a panic in a port (the event log or the bus) ends no worker, and that the router
+//! works again once the port does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -160,10 +161,10 @@ async fn workers_continue_after_their_log_and_bus_panicked() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         // The panic of a read during `subscribe` reaches the caller.
-        let (router, user) = (there.clone(), caller(world.carol, 9));
+        let (router, carol) = (there.clone(), caller(world.carol, 9));
         let started = tokio::spawn(async move {
             let outbox = Outbox::new(OutboxLimits::default());
-            router.subscribe(user, outbox).await.map(drop)
+            router.subscribe(carol, outbox).await.map(drop)
         });
         assert!(started.await.unwrap_err().is_panic());
         panics.set(false);

@@ -22,13 +22,13 @@ pub(super) async fn commit_change(world: &World, user: UserId, change: EventBody
     let (group, alice) = (world.group, world.alice);
     let mut new_event = NewEvent::of(change.kind(), None);
     new_event.body = body::encode(&change);
-    let joins = change.kind() == EventKind::MemberJoined;
+    let is_join = change.kind() == EventKind::MemberJoined;
     let unit = transact(&*world.store, move |tx| {
         let new_event = new_event.clone();
         Box::pin(async move {
             let event = append_to(tx, group, alice, &[new_event]).await?.remove(0);
             let mut member = Member::active(group, user, Role::Member, event.seq);
-            if !joins {
+            if !is_join {
                 member = tx.members_in(group, &[user]).await?.remove(0);
                 member.state = MemberState::Left;
                 member.until_seq = Some(event.seq);
@@ -54,7 +54,8 @@ pub(super) async fn join(world: &World, router: &Router, user: UserId) {
     router.committed(&[commit_change(world, user, change).await]);
 }
 
-/// Starts a session of Bob, and runs `meanwhile` between the read of its memberships and their use.
+/// Starts a session of Bob, and runs `meanwhile` between the read of his memberships and their use.
+/// `slow` is the store that `router` reads.
 async fn subscribe_while<F: Future<Output = ()>>(
     world: &World,
     router: &Router,
@@ -115,7 +116,7 @@ async fn commit_after_the_memberships_were_read_is_pushed_to_the_first_session()
 }
 
 #[tokio::test(start_paused = true)]
-async fn member_kicked_during_subscribe_gets_the_kick_and_nothing_after() {
+async fn member_kicked_during_subscribe_learns_of_the_kick_and_gets_nothing_after() {
     for has_other_session in [false, true] {
         let world = world().await;
         let slow = faulty_store(&world);
@@ -232,8 +233,8 @@ async fn joined_user_gets_the_conversations_events_in_order() {
     let user = world.bob;
     leave(&world, &router, user, EventBody::MemberLeft { user }).await;
     let mut bob = Reader::attach(&router, user, 1).await;
-    // The join is committed without an announcement. The router is informed while more messages
-    // follow.
+    // The join is committed without its event being passed to the router, which then handles
+    // `joined` while messages follow.
     let joined = commit_change(&world, user, EventBody::MemberJoined { user, by: None })
         .await
         .seq;

@@ -1,4 +1,5 @@
-//! Finds the users of this node whose logins or memberships were changed through other nodes.
+//! Finds the users of this node whose logins or memberships have changed, for example through other
+//! nodes, and closes their sessions whose login is no longer valid.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,16 +31,16 @@ pub(crate) enum ReadChanges {
 /// changes, not with the number of users of the node, so that a node without a bus can read every
 /// second.
 ///
-/// It compares the logins of the changed users itself, many in one query, so that it closes the
-/// sessions of 10,000 users in time even if all of them change at once.
+/// It compares the logins of the changed users itself, many in one query, so that it closes their
+/// sessions soon even if 10,000 users change at once.
 #[derive(Debug)]
 pub(crate) struct FindChangedUsers {
-    /// Contains an item while a read is requested.
+    /// Reads that were requested and have not started.
     pub(crate) requests: WorkSet<ReadChanges>,
     pub(crate) options: WorkerOptions,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) check: SessionCheck,
-    /// Receives the users whose memberships are to be read again soon.
+    /// Receives the changed users, whose logins and memberships are to be read again soon.
     pub(crate) changed: WorkSet<UserId>,
     /// Receives all users if the event log does not know the changes, or has perhaps returned only
     /// some of them.
@@ -50,12 +51,13 @@ pub(crate) struct FindChangedUsers {
 /// What the requested reads have found.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// Number of the latest change of each user that the last read with a result returned.
+    /// Users in the result of the last read that returned changes, each with the number of the
+    /// user's latest change.
     changes: HashMap<UserId, u64>,
     /// Start of the last read that succeeded.
     read_at: Option<Instant>,
-    /// True if the event log has returned changes before, so that it returns `None` only if there
-    /// are too many.
+    /// True if the event log has returned a list of changes before, so that it returns `None` only
+    /// if there are too many.
     log_records_changes: bool,
 }
 
@@ -69,7 +71,7 @@ impl FindChangedUsers {
     }
 
     /// Handles [`ReadChanges::Requested`]: closes sessions whose login is no longer valid, and
-    /// queues the changed users, or all users if changes may be missing, to be read again.
+    /// queues the changed users to be read again, and all users if changes may be missing.
     async fn find(&self) -> Result<(), StoreError> {
         let started = Instant::now();
         let changes = self.log.changed_users().await?;

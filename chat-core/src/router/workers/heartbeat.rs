@@ -21,7 +21,8 @@ use crate::router::work_set::WorkSet;
 
 /// Worker that publishes heartbeats and derives the health of the bus from received ones. It does
 /// no other work that could delay it, because the other nodes poll the store while a node's
-/// heartbeats are missing.
+/// heartbeats are missing. Without a bus, it only makes this node poll the store while the store
+/// lists other nodes.
 #[derive(Debug)]
 pub(crate) struct HeartbeatWorker {
     pub(crate) interval: Duration,
@@ -55,14 +56,14 @@ impl HeartbeatWorker {
         }
     }
 
-    /// Publishes a heartbeat. Requests a sweep if heartbeats are missing. If a heartbeat is only
-    /// late, queues the conversations that sessions on this node follow for comparison with the
-    /// store. Returns the health of the bus.
+    /// Publishes a heartbeat, if there is a bus. Requests a sweep if heartbeats are missing. If a
+    /// heartbeat is only late, queues the conversations that sessions on this node follow for
+    /// comparison with the store. Returns the health of the bus, and logs its changes since `last`.
     fn beat(&self, number: u64, last: BusHealth) -> BusHealth {
         let health = self.publish(number);
         let reported = |health: BusHealth| (health.own_missing, health.peer_unseen, health.peer_isolated);
         if reported(health) != reported(last) {
-            self.log(health);
+            self.log_health(health);
         }
         if health.own_missing || health.peer_unseen || health.peer_lost {
             self.sweep.request();
@@ -90,7 +91,7 @@ impl HeartbeatWorker {
         }
     }
 
-    fn log(&self, health: BusHealth) {
+    fn log_health(&self, health: BusHealth) {
         match (health.own_missing, health.peer_unseen, &self.bus) {
             (true, ..) => {
                 tracing::warn!("this node does not receive its own heartbeats from the bus; polling the store")
@@ -102,7 +103,7 @@ impl HeartbeatWorker {
                 tracing::info!("another node has probably stopped; polling the store until it is no longer listed")
             }
             (_, true, None) => tracing::warn!("another node uses this store, and there is no bus; polling the store"),
-            (false, false, Some(_)) => tracing::info!("the heartbeats of all nodes arrive on the bus again"),
+            (false, false, Some(_)) => tracing::info!("the heartbeats of all listed nodes arrive on the bus again"),
             (false, false, None) => tracing::info!("no other node uses this store any more"),
         }
     }

@@ -66,8 +66,8 @@ impl Inbound {
 
     fn receive(&self, envelope: ReceivedEnvelope) {
         if envelope.node == self.codec.node {
-            // This node delivered its other announcements to its own sessions before it published
-            // them.
+            // This node handled the content of its other envelopes for its own sessions before it
+            // published them.
             if let Content::Heartbeat { number, .. } = envelope.content {
                 self.monitor.record_own(number);
             }

@@ -3,11 +3,12 @@
 //!
 //! Anti-entropy reads the store to find events whose announcements the bus lost: [`sweep`] decides
 //! when to compare, [`compare`] finds feeds that are behind, [`catch_up`] reads their missing
-//! events. [`join`], [`recheck`] and [`unconfirmed`] do the same for memberships, logins, and
-//! commits that the store did not confirm.
+//! events. [`changed_users`] and [`recheck`] find changes of logins and memberships, [`join`] makes
+//! sessions follow the conversations that their users joined, and [`unconfirmed`] looks for commits
+//! that the store did not confirm.
 //!
-//! Heartbeats decide when anti-entropy has to compare: [`heartbeat`] on the bus,
-//! [`store_heartbeat`] in the store.
+//! [`heartbeat`] (on the bus) and [`store_heartbeat`] (in the store) request a sweep when
+//! announcements of another node may have been lost.
 //!
 //! [`subscriptions`], [`publisher`] and [`inbound`] exchange messages with the other nodes over the
 //! bus. [`presence`] reports this node's devices to the presence service.

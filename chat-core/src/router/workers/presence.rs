@@ -10,8 +10,8 @@ use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 use crate::router::registry::Registry;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 
-/// Worker that makes the presence service's entry for a device on this node match the device's
-/// sessions.
+/// Worker that makes this node's claim of a device in the presence service match the device's
+/// sessions on this node.
 #[derive(Debug)]
 pub(crate) struct PublishPresence {
     pub(crate) devices: WorkSet<(UserId, DeviceId)>,

@@ -80,7 +80,8 @@ fn with_device(session: Arc<SessionHandle>) -> Option<(DeviceKey, Arc<SessionHan
     Some(((session.caller.user, device), session))
 }
 
-/// Worker that rechecks the sessions of users whose logins changed, at once.
+/// Worker that rechecks the sessions of users whose logins may have changed, without the pauses of
+/// [`UserRecheck`].
 #[derive(Debug)]
 pub(crate) struct LoginRecheck {
     /// Users, each with the close code for sessions whose login is no longer valid.
@@ -98,14 +99,15 @@ impl LoginRecheck {
 
 /// Worker that rechecks the logins and memberships of users for whom an announcement may have been
 /// lost, with pauses, so that many checks do not overload the store. One such worker checks the
-/// users whose change is known; another one checks all users, one after the other.
+/// users whose change the store has recorded; another one checks all others that have to be
+/// checked, one after the other.
 #[derive(Debug)]
 pub(crate) struct UserRecheck {
     pub(crate) users: WorkSet<UserId>,
     pub(crate) options: WorkerOptions,
     pub(crate) check: SessionCheck,
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
-    /// Pause after each user.
+    /// Pause after each user whose memberships were read.
     pub(crate) pause: Duration,
 }
 

@@ -48,9 +48,9 @@ impl Subscriptions {
     }
 
     async fn adjust(&self, known: &Known, topic: Topic) -> Result<(), BusError> {
-        let state = known.lock().get(&topic).copied();
+        let subscription = known.lock().get(&topic).copied();
         if self.is_needed(topic) {
-            if state != Some(Subscription::Confirmed) {
+            if subscription != Some(Subscription::Confirmed) {
                 known.lock().insert(topic, Subscription::Unconfirmed);
                 let subscribed = self.within(self.topics.subscribe(topic)).await;
                 if subscribed.is_err() {
@@ -60,7 +60,7 @@ impl Subscriptions {
                 known.lock().insert(topic, Subscription::Confirmed);
             }
             self.subscribed(topic);
-        } else if state.is_some() {
+        } else if subscription.is_some() {
             // If the call fails, the subscription may or may not exist. If a session needs the
             // topic again, the worker repeats the subscription.
             known.lock().insert(topic, Subscription::Unconfirmed);

@@ -1,6 +1,6 @@
 //! Sweeps, in which the node compares all its conversations with the store, and its users: all of
-//! them, or those whose change the store has recorded. Publishes the presence of all its devices
-//! again.
+//! them, or those whose change the store has recorded. A sweep also publishes the presence of all
+//! devices of this node again, and tells event feeds that they may have missed commits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,8 +62,8 @@ impl Sweep {
                 sleep_until(last + self.min_interval).await;
             }
             last = Instant::now();
-            // A node that polls asks for a sweep every second. It reads the changes each time, and
-            // all users at the usual interval.
+            // A node that polls asks for a sweep at every heartbeat. It reads the changes each
+            // time, and all users at the usual interval.
             let are_all_users_due = !previous_was_requested || last.duration_since(last_of_all_users) >= self.interval;
             let swept = panics::step("sweep", async { self.sweep(number, was_requested, are_all_users_due) }).await;
             if swept.is_none() {
@@ -85,7 +85,7 @@ impl Sweep {
         // unless an operator changed the store directly.
         let is_alone = !self.has_bus && self.store_peers.is_empty();
         self.changes.add(if was_requested {
-            // Another node may have changed users of this node, and the announcement was lost.
+            // Another node may have changed users of this node, and the announcement may be lost.
             ReadChanges::Requested
         } else {
             // An operator may have changed the store without an announcement.

@@ -1,4 +1,4 @@
-//! The client's side of the handshake: it sends one hello, then verifies the server's answer. Short
+//! The client's side of the handshake: it makes one hello, then verifies the server's answer. Short
 //! comments such as `-> e` and `ee` name the tokens of the Noise pattern.
 
 use std::{fmt, time::Duration, time::Instant};
@@ -159,7 +159,7 @@ impl ClientHandshake {
             .split_first_chunk_mut::<KEY_LEN>()
             .ok_or(HandshakeError::LengthMismatch)?;
         let (server_static, credential) = rest
-            .split_first_chunk_mut::<{ KEY_LEN + 16 }>()
+            .split_first_chunk_mut::<{ KEY_LEN + 16 }>() // the key and its tag
             .ok_or(HandshakeError::LengthMismatch)?;
         noise.mix_hash(server_ephemeral); // <- e
         noise.mix_key(&ephemeral.agree(server_ephemeral)?); // ee

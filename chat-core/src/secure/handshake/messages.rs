@@ -12,7 +12,8 @@ pub const MAX_HELLO1: usize = 120;
 pub const MAX_HELLO2: usize = 1280;
 /// Maximum length of the server name in a hello, in bytes.
 pub const MAX_SERVER_NAME: usize = 64;
-/// Maximum delay that a client accepts from a reject, which is not authenticated.
+/// Maximum delay in a reject. A client shortens a longer one to this, because a reject is not
+/// authenticated.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) const LENGTH_LEN: usize = 2;
@@ -114,7 +115,8 @@ pub(super) fn write_prologue(name: &str) -> Result<Vec<u8>, HandshakeError> {
     Ok(out)
 }
 
-/// Checks the part of a hello that has arrived. Returns its length once it is complete.
+/// Checks the part of a hello that has arrived. Returns the length of the hello once all of it has
+/// arrived, and `None` before.
 pub(super) fn hello1_length(received: &[u8]) -> Result<Option<usize>, HandshakeError> {
     let Some(body_length) = length_field(received) else {
         return Ok(None);
@@ -166,7 +168,8 @@ pub(super) enum Answer {
     Reject { code: RejectCode, retry_after: Duration },
 }
 
-/// Checks the part of a server's answer that has arrived. Returns its length once it is complete.
+/// Checks the part of a server's answer that has arrived. Returns the length of the answer once all
+/// of it has arrived, and `None` before.
 pub(super) fn answer_length(received: &[u8]) -> Result<Option<usize>, HandshakeError> {
     let Some(body_length) = length_field(received) else {
         return Ok(None);

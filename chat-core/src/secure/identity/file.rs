@@ -1,4 +1,5 @@
-//! File with a server's identity key, in PKCS#8 PEM. On Unix, only its owner can read it.
+//! File with a server's identity key, in PKCS#8 PEM. On Unix, it is written with mode 0600, and
+//! refused if users other than its owner can access it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -31,10 +32,12 @@ impl ServerIdentity {
     }
 
     /// Writes the key to the new file `path`, on Unix with mode 0600, and makes it durable. After a
-    /// crash, the file is complete or does not exist.
+    /// crash, the file is complete or does not exist; a temporary file with the key may remain
+    /// beside it.
     ///
     /// # Errors
-    /// The file exists already (it is not overwritten) or cannot be written.
+    /// The file exists already (it is not overwritten), it cannot be written or made durable, or
+    /// the key cannot be encoded.
     pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
         let pem = self.to_pem()?;
         save_new(path, pem.as_bytes()).map_err(|source| file_error(path, source))
@@ -62,7 +65,7 @@ impl ServerIdentity {
 }
 
 /// Writes a temporary file, which on Unix only the owner can read, creates `path` as a hard link to
-/// it, and removes the temporary file. Fails if `path` exists.
+/// it, removes the temporary file, and syncs the directory. Fails if `path` exists.
 fn save_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
     let result = write_private(&temporary, content).and_then(|()| fs::hard_link(&temporary, path));

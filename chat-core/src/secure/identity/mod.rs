@@ -40,7 +40,7 @@ pub struct ServerIdentity {
 }
 
 impl ServerIdentity {
-    /// Size of new keys, in bits.
+    /// Size of the keys that [`ServerIdentity::load_or_generate`] generates, in bits.
     pub(crate) const DEFAULT_BITS: usize = 3072;
 
     /// Generates a key of `bits` bits, 2048 to 4096. This can take some seconds.
@@ -111,8 +111,8 @@ impl ServerIdentity {
         self.sign_with(message, &mut OsRng)
     }
 
-    /// Signs like [`ServerIdentity::sign`] with the given randomness, whose first 32 bytes are the
-    /// salt. For test vectors.
+    /// Signs like [`ServerIdentity::sign`], with randomness from `rng`, whose first 32 bytes are
+    /// the salt. Test vectors need a fixed salt.
     pub(super) fn sign_with(&self, message: &[u8], mut rng: &mut dyn CryptoRngCore) -> Result<Vec<u8>, IdentityError> {
         self.signatures.fetch_add(1, Ordering::Relaxed);
         let signature = self.key.try_sign_with_rng(&mut rng, message).map_err(rsa_error)?;

@@ -33,7 +33,7 @@ impl KnownHostsFile {
         match File::open(&self.path) {
             Ok(mut file) => KnownHosts::parse(&self.read(&mut file)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(KnownHosts::default()),
-            Err(error) => Err(self.failed(error)),
+            Err(error) => Err(self.file_error(error)),
         }
     }
 
@@ -42,32 +42,34 @@ impl KnownHostsFile {
     ///
     /// # Errors
     /// [`KnownHostsError::KeyChanged`]: only other keys are pinned for `host`, for example because
-    /// another process has pinned one in the meantime. [`KnownHostsError::NoCertificate`]: `host`
-    /// has proved itself by a certificate before. Nothing was written in both cases. Other errors:
-    /// `host` is invalid, or the file cannot be read, parsed or written.
+    /// another process has pinned one in the meantime. [`KnownHostsError::NoCertificate`]: no key
+    /// is pinned for `host`, and it has proved itself by a certificate before. In both cases,
+    /// nothing was written. Other errors: `host` is invalid, or the file cannot be read, parsed or
+    /// written.
     pub fn remember(&self, host: &str, key: &Fingerprint, comment: &str) -> Result<(), KnownHostsError> {
         let line = format_pin(host, key, comment)?;
-        let mut file = self.open_locked().map_err(|error| self.failed(error))?;
+        let mut file = self.open_locked().map_err(|error| self.file_error(error))?;
         let text = self.read(&mut file)?;
         if KnownHosts::parse(&text)?.needs_pin(host, key)? {
             self.append(&mut file, &text, &line)
-                .map_err(|error| self.failed(error))?;
+                .map_err(|error| self.file_error(error))?;
         }
         Ok(())
     }
 
-    /// Records durably that `host` has proved itself by a certificate of a trusted authority.
+    /// Records durably that `host` has proved itself by a certificate of a trusted authority,
+    /// unless this is recorded already.
     ///
     /// # Errors
     /// `host` is invalid, or the file cannot be read, parsed or written.
     #[cfg(feature = "client")]
     pub(crate) fn remember_authority(&self, host: &str) -> Result<(), KnownHostsError> {
         let line = format_authority(host)?;
-        let mut file = self.open_locked().map_err(|error| self.failed(error))?;
+        let mut file = self.open_locked().map_err(|error| self.file_error(error))?;
         let text = self.read(&mut file)?;
         if !KnownHosts::parse(&text)?.is_certified(host) {
             self.append(&mut file, &text, &line)
-                .map_err(|error| self.failed(error))?;
+                .map_err(|error| self.file_error(error))?;
         }
         Ok(())
     }
@@ -85,19 +87,20 @@ impl KnownHostsFile {
 
     fn read(&self, file: &mut File) -> Result<String, KnownHostsError> {
         let mut text = String::new();
-        file.read_to_string(&mut text).map_err(|error| self.failed(error))?;
+        file.read_to_string(&mut text).map_err(|error| self.file_error(error))?;
         Ok(text)
     }
 
-    fn failed(&self, source: io::Error) -> KnownHostsError {
+    fn file_error(&self, source: io::Error) -> KnownHostsError {
         KnownHostsError::File {
             path: self.path.display().to_string(),
             source,
         }
     }
 
-    /// Appends a line with one write, so that a reader sees the complete line or nothing. If the
-    /// last line of the file has no line end, a line end is added first.
+    /// Appends a line durably and with one write, so that a reader sees the complete line or
+    /// nothing. If the last line of the file has no line end, the write begins with one. `text` is
+    /// the content of the file so far.
     fn append(&self, file: &mut File, text: &str, line: &str) -> io::Result<()> {
         let separator = if text.is_empty() || text.ends_with('\n') {
             ""

@@ -8,8 +8,9 @@
 //! ```
 //! Several lines for one host allow each of their keys. A line with the word `authority` in place
 //! of a key says that the host has proved itself by a certificate of a trusted authority (TLS
-//! only), so that it is refused without one. A line that cannot be parsed makes the whole file
-//! unusable: if it were skipped, a server with a damaged pin would look like an unknown server.
+//! only). From then on, the host is refused without such a certificate, unless a key is pinned for
+//! it too. A line that cannot be parsed makes the whole file unusable: if it were skipped, a server
+//! with a damaged pin would look like an unknown server.
 
 mod file;
 mod spelling;
@@ -23,7 +24,8 @@ pub use file::KnownHostsFile;
 pub(crate) use spelling::LOOPBACK;
 pub(crate) use spelling::canonical_host;
 
-/// The pins of one client: pairs of a host, as `name:port`, and a key.
+/// What one client knows about servers: pins, each of which is a host, as `name:port`, with a key,
+/// and the hosts that proved themselves by a certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownHosts {
     pins: Vec<(String, Fingerprint)>,
@@ -34,16 +36,19 @@ pub struct KnownHosts {
 /// Word in place of a key, for a host that proved itself by a certificate.
 const AUTHORITY: &str = "authority";
 
-/// Policy of a client for servers without a pin. A server whose key differs from its pin is always
-/// refused.
+/// Policy of a client for servers without a pinned key. Whatever the policy, a server with pinned
+/// keys must present one of them, and any other server that has proved itself by a certificate of a
+/// trusted authority must do so again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Trust {
-    /// The client refuses the server.
+    /// The client refuses the server, unless it has a certificate of a trusted authority (TLS
+    /// only).
     #[default]
     Strict,
-    /// The client accepts the server's key and pins it. If an attacker intercepts this first
-    /// contact, the client pins the attacker's key and sends the password to the attacker.
+    /// The client accepts the server's key and pins it, unless it accepts a certificate of a
+    /// trusted authority instead (TLS only). If an attacker intercepts this first contact, the
+    /// client pins the attacker's key and sends the password to the attacker.
     AcceptNew,
     /// While no key is pinned for any host, and no host has proved itself by a certificate, the
     /// client behaves as with [`AcceptNew`](Self::AcceptNew). After that, a server under a new name
@@ -182,7 +187,8 @@ impl KnownHosts {
     ///
     /// # Errors
     /// [`KnownHostsError::KeyChanged`]: only other keys are pinned for `host`.
-    /// [`KnownHostsError::NoCertificate`]: `host` has proved itself by a certificate before.
+    /// [`KnownHostsError::NoCertificate`]: no key is pinned for `host`, and it has proved itself by
+    /// a certificate before.
     pub(crate) fn needs_pin(&self, host: &str, key: &Fingerprint) -> Result<bool, KnownHostsError> {
         match self.check(host, key) {
             PinVerdict::Known => Ok(false),
@@ -196,12 +202,12 @@ impl KnownHosts {
         }
     }
 
-    /// Returns the policy for a handshake with `host`.
+    /// Returns which keys the client accepts in a handshake with `host`, whatever its certificate.
     ///
     /// # Errors
-    /// [`KnownHostsError::NotPinned`]: no key is pinned for `host`, and `trust` is
-    /// [`Trust::Strict`], or it is [`Trust::AcceptFirst`] and the first contact was with a server
-    /// that proved itself by a certificate.
+    /// [`KnownHostsError::NotPinned`]: either `trust` is [`Trust::Strict`] and no key is pinned for
+    /// `host`, or `trust` is [`Trust::AcceptFirst`], no key is pinned for any host, and a host has
+    /// proved itself by a certificate.
     #[doc(hidden)]
     pub fn policy(&self, host: &str, trust: Trust) -> Result<PinPolicy, KnownHostsError> {
         let pins = self.pins_of(host);
@@ -222,8 +228,8 @@ impl KnownHosts {
         self.pins.iter().map(|(host, _)| host).chain(&self.certified)
     }
 
-    /// Returns whether `port` of a host has a pinned key or has proved itself by a certificate,
-    /// under any of the host's spellings.
+    /// Returns whether `port` of the host `name` has a pinned key or has proved itself by a
+    /// certificate, under any of the host's spellings.
     #[cfg(feature = "client")]
     pub(crate) fn is_port_known(&self, name: &str, port: u16) -> bool {
         let name = canonical_host(name);
@@ -240,6 +246,8 @@ impl KnownHosts {
         known.any(|(host, _)| canonical_host(host) == name)
     }
 
+    /// Returns the keys that are pinned for `host`. Unlike [`is_certified`](Self::is_certified),
+    /// this ignores only the case of letters, not other differences in spelling.
     fn pins_of(&self, host: &str) -> Vec<Fingerprint> {
         self.pins
             .iter()
@@ -249,8 +257,8 @@ impl KnownHosts {
     }
 }
 
-/// Returns a host as the file names it: `name:port` in lower case, with brackets around an IPv6
-/// address.
+/// Returns a host in the form of the file: `name:port`, with brackets around an IPv6 address.
+/// Changes the ASCII letters of `name` to lower case.
 #[must_use]
 pub fn host_and_port(name: &str, port: u16) -> String {
     let name = name.to_ascii_lowercase();
@@ -265,7 +273,8 @@ pub fn host_and_port(name: &str, port: u16) -> String {
 /// comment are replaced by spaces.
 ///
 /// # Errors
-/// [`KnownHostsError::InvalidHost`]: `host` is not `name:port` without spaces.
+/// [`KnownHostsError::InvalidHost`]: `host` is not `name:port`, so that the line could not be
+/// parsed.
 pub fn format_pin(host: &str, key: &Fingerprint, comment: &str) -> Result<String, KnownHostsError> {
     if !is_host(host) {
         return Err(KnownHostsError::InvalidHost(host.to_owned()));
@@ -287,7 +296,8 @@ pub(crate) fn format_authority(host: &str) -> Result<String, KnownHostsError> {
     Ok(format!("{host} {AUTHORITY}"))
 }
 
-/// Parses a line: the host, and its key, or `None` for [`AUTHORITY`].
+/// Returns the host of a line and its key, with `None` as the key if the line has [`AUTHORITY`] in
+/// its place. Returns `None` if the line cannot be parsed.
 fn parse_line(line: &str) -> Option<(String, Option<Fingerprint>)> {
     let mut words = line.split_whitespace();
     let (host, key) = (words.next()?, words.next()?);

@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Canonical name of this machine.
+/// Canonical name of this machine as a host to connect to.
 pub(crate) const LOOPBACK: &str = "localhost";
 
-/// Returns the one name for all spellings of a host: [`LOOPBACK`] for this machine, an address in
-/// its shortest form, not mapped into IPv6 and without a zone, or a name in lower case without a
+/// Returns the one name for all spellings of a host: [`LOOPBACK`] for a loopback or unspecified
+/// address and for `localhost` and names that end in `.localhost`; another address in its shortest
+/// form, not mapped into IPv6 and without a zone; another name in lower case (ASCII) without a
 /// final dot. Brackets are optional. Aliases that only a name server knows stay different.
 pub(crate) fn canonical_host(host: &str) -> String {
     let host = host
@@ -20,7 +21,7 @@ pub(crate) fn canonical_host(host: &str) -> String {
         .ok()
         .or_else(|| old_form(&host).map(IpAddr::V4));
     match address.map(|address| address.to_canonical()) {
-        // The system connects the unspecified address to this machine.
+        // Linux and macOS, for example, connect the unspecified address to this machine.
         Some(address) if address.is_loopback() || address.is_unspecified() => LOOPBACK.to_owned(),
         Some(address) => address.to_string(),
         None if host == LOOPBACK || host.ends_with(".localhost") => LOOPBACK.to_owned(),
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_of_one_host_are_equal() {
+    fn spellings_of_one_host_become_equal_and_other_names_stay_unchanged() {
         for local in [
             "localhost",
             "LocalHost.",

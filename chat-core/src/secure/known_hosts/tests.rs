@@ -59,7 +59,7 @@ fn known_hosts_reports_the_number_of_an_invalid_line() {
 }
 
 #[test]
-fn policy_follows_trust_only_where_nothing_is_pinned() {
+fn policy_follows_trust_only_for_hosts_without_a_pin() {
     let hosts = KnownHosts::parse(&format!("a:1 {}", key(1))).unwrap();
     for trust in [Trust::Strict, Trust::AcceptNew, Trust::AcceptFirst] {
         let policy = hosts.policy("a:1", trust).unwrap();
@@ -152,7 +152,7 @@ fn damaged_known_hosts_file_is_rejected_and_left_unchanged() {
 }
 
 #[test]
-fn first_contacts_at_the_same_time_agree_on_one_key() {
+fn of_first_contacts_at_the_same_time_only_one_pins_its_key() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("known_hosts");
     let kept: Vec<u8> = std::thread::scope(|scope| {

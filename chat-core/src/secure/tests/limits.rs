@@ -187,14 +187,15 @@ fn seal_with_divides_content_into_records_that_open() {
     let content: Vec<u8> = (0..40_000u32).map(|n| n as u8).collect();
     for length in [1, 5, MAX_CONTENT, MAX_CONTENT + 1, 2 * MAX_CONTENT, 40_000] {
         let (mut client, mut server) = pair(now);
-        let mut wire = BytesMut::from("earlier");
+        let earlier = "earlier";
+        let mut wire = BytesMut::from(earlier);
         client
             .sealer()
             .seal_with(now, &mut wire, |out| out.extend_from_slice(&content[..length]))
             .unwrap();
         let records = length.div_ceil(MAX_CONTENT);
-        assert_eq!(wire.len(), 7 + length + records * RECORD_OVERHEAD);
-        let mut wire = wire.split_off(7);
+        assert_eq!(wire.len(), earlier.len() + length + records * RECORD_OVERHEAD);
+        let mut wire = wire.split_off(earlier.len());
         let mut received = BytesMut::new();
         while let Opened::Data(data) = server.opener().feed(now, &mut wire).unwrap() {
             received.extend_from_slice(&data);

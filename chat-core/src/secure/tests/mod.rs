@@ -1,5 +1,5 @@
-//! Tests that need private parts of the channel (fixed secrets, counters, sizes). The other tests
-//! are in `tests/secure/`.
+//! Tests that need private parts of the channel (fixed secrets, counters, sizes). Other tests of
+//! the channel are in `chat-core/tests/secure/`.
 
 mod limits;
 mod noise;

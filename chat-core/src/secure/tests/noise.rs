@@ -28,7 +28,7 @@ fn secret(vector: &Value, name: &str) -> DhSecret {
 fn handshake(vector: &Value) -> ([Vec<u8>; 2], (Cipher, Cipher, [u8; 32])) {
     let messages = &vector["messages"];
     let (initiator, responder) = (secret(vector, "init_ephemeral"), secret(vector, "resp_ephemeral"));
-    let server_static = secret(vector, "resp_static");
+    let responder_static = secret(vector, "resp_static");
     let mut noise = Symmetric::new(&field(vector, "resp_prologue"));
     let mut first = initiator.public().to_vec();
     noise.mix_hash(initiator.public());
@@ -38,8 +38,8 @@ fn handshake(vector: &Value) -> ([Vec<u8>; 2], (Cipher, Cipher, [u8; 32])) {
     let mut second = responder.public().to_vec();
     noise.mix_hash(responder.public());
     noise.mix_key(&responder.agree(initiator.public()).unwrap());
-    noise.encrypt_and_hash(server_static.public(), &mut second).unwrap();
-    noise.mix_key(&server_static.agree(initiator.public()).unwrap());
+    noise.encrypt_and_hash(responder_static.public(), &mut second).unwrap();
+    noise.mix_key(&responder_static.agree(initiator.public()).unwrap());
     noise
         .encrypt_and_hash(&field(&messages[1], "payload"), &mut second)
         .unwrap();

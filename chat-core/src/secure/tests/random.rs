@@ -1,5 +1,6 @@
-//! Tests with random bytes: no parser panics, and the opener reserves no memory for a record whose
-//! length was only announced.
+//! Tests with random bytes: no parser panics, a hello that arrives in two parts has the same
+//! outcome, the opener reserves no memory for a record whose length was only announced, and
+//! fingerprints survive formatting and parsing.
 
 use std::time::Instant;
 

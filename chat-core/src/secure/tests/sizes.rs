@@ -14,7 +14,7 @@ fn channel_and_server_handshake_are_small() {
         size_of::<Opener>(),
         size_of::<ServerHandshake>(),
     );
-    // Without AES instructions, the round keys take more memory.
+    // The size of an expanded key depends on the architecture.
     let limit = if cfg!(target_arch = "x86_64") { 2048 } else { 3072 };
     assert!(inline + boxed <= limit, "{inline} + {boxed}");
     assert!(size_of::<ServerHandshake>() <= 160);

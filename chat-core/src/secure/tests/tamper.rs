@@ -1,5 +1,6 @@
-//! Tests of handshakes and record streams in which each byte is changed in turn, which are split
-//! after each byte, or of which the end is missing; and of a server's static key of low order.
+//! Tests of handshakes and record streams in which each byte is changed in turn, or which are split
+//! at each position; of record streams without their end; and of a server's static key of low
+//! order.
 
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use crate::secure::{
     keys::{DhSecret, SecretBytes},
 };
 
-/// Bits that the tests flip in a byte, as masks for XOR.
+/// Bits that a test flips in each byte of a record stream, as masks for XOR.
 const FLIPS: [u8; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 0xff, 0x55];
 
 /// Returns the receiving half of a channel with a fixed key.
@@ -39,7 +40,9 @@ fn recorded(now: Instant) -> (Vec<Vec<u8>>, BytesMut) {
 #[derive(Debug, PartialEq, Eq)]
 struct Received {
     contents: Vec<Vec<u8>>,
+    /// Close code that was received.
     closed: Option<u16>,
+    /// First error of the opener; if there was none, the result of the end of the stream.
     end: Result<(), OpenError>,
 }
 
@@ -115,8 +118,8 @@ fn stream_that_ends_early_is_reported_as_truncated() {
     }
 }
 
-/// Runs a handshake with fixed secrets, up to the client's first record, in which an attacker
-/// changes the messages. Returns the first error of either side.
+/// Runs a handshake with fixed ephemeral secrets, up to the client's first record. The arguments
+/// change its messages in transit, as an attacker would. Returns the first error of either side.
 fn handshake(change_hello: impl Fn(&mut Vec<u8>), change_answer: impl Fn(&mut Vec<u8>)) -> Result<(), String> {
     let now = Instant::now();
     let fixed = |byte| DhSecret::from_bytes(&SecretBytes::new([byte; 32]));
@@ -135,7 +138,7 @@ fn handshake(change_hello: impl Fn(&mut Vec<u8>), change_answer: impl Fn(&mut Ve
     change_answer(&mut answer);
     let progress = client.feed(now, UNIX_NOW, &answer);
     let ClientProgress::Done(mut connected) = progress.map_err(|error| format!("client: {error}"))? else {
-        return Err("client waits for more".to_owned());
+        return Err("client waits for more, or was rejected".to_owned());
     };
     let mut wire = BytesMut::new();
     connected.channel.sealer().seal(now, b"x", &mut wire).unwrap();
@@ -147,6 +150,7 @@ fn handshake(change_hello: impl Fn(&mut Vec<u8>), change_answer: impl Fn(&mut Ve
 fn every_changed_byte_of_the_handshake_is_detected() {
     let untouched = |_: &mut Vec<u8>| ();
     assert_eq!(handshake(untouched, untouched), Ok(()));
+    // The lengths of both messages, as in `docs/sc1.md`, section 10.
     let (hello_length, answer_length) = (54, 673);
     for flip in [0x01, 0x80, 0xff] {
         for position in 0..hello_length {
@@ -199,7 +203,7 @@ fn client_rejects_static_key_of_low_order() {
     let now = Instant::now();
     let mut client = ClientHandshake::new("", PinPolicy::FirstContact).unwrap();
     let read = ServerHandshake::new().feed(client.hello()).unwrap();
-    let dishonest = DhSecret::generate().claim([0; 32]);
+    let dishonest = DhSecret::generate().with_public([0; 32]);
     let keys = super::keys_with(dishonest);
     let accepted = read.unwrap().accept(&keys, now).unwrap();
     let refused = client.feed(now, UNIX_NOW, &accepted.reply);

@@ -1,5 +1,5 @@
-//! Tests that both sides reproduce every byte of `tests/data/sc1_vectors.json`, which an
-//! independent implementation made.
+//! Tests that both sides reproduce the messages and records in `tests/data/sc1_vectors.json` byte
+//! for byte. An independent implementation, which is not in this repository, made the vectors.
 
 use std::time::{Duration, Instant};
 

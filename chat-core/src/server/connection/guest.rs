@@ -67,10 +67,10 @@ impl Connection<'_> {
                         match unless_killed(&self.connection_guard, authenticating).await? {
                             Ok(login) => {
                                 permit.record_login(now());
-                                return Ok(self.admit(guest, ticket, login));
+                                return Ok(self.establish_session(guest, ticket, login));
                             }
                             Err(error) => {
-                                permit.unauthenticate();
+                                permit.count_as_unauthenticated();
                                 if error.code == ReplyCode::BadCredentials {
                                     permit.penalise(now(), Offence::AuthFailed);
                                 }
@@ -121,7 +121,7 @@ impl Connection<'_> {
     /// Counts the guest among the sessions of its source. Returns `false` if the source has too
     /// many.
     fn count_session(&self, permit: &mut ConnectionPermit) -> bool {
-        if permit.authenticate().is_ok() {
+        if permit.count_as_authenticated().is_ok() {
             return true;
         }
         if let Some(refused) = self.shared.throttled.source_full.count_occurrence(now()) {
@@ -137,7 +137,7 @@ impl Connection<'_> {
         false
     }
 
-    /// Logs a registration or login that exceeds a limit of its source, account or node.
+    /// Logs a registration or login that exceeds a limit on attempts.
     fn log_if_throttled(&self, error: Option<&CommandError>) {
         if error.is_some_and(|error| error.code == ReplyCode::Throttled)
             && let Some(refused) = self.shared.throttled.attempts.count_occurrence(now())
@@ -152,7 +152,7 @@ impl Connection<'_> {
     }
 
     /// Turns a guest that has logged in into a session.
-    fn admit(&self, guest: Guest, ticket: LoginTicket, login: SuccessfulLogin) -> EstablishedSession {
+    fn establish_session(&self, guest: Guest, ticket: LoginTicket, login: SuccessfulLogin) -> EstablishedSession {
         let SuccessfulLogin {
             grant,
             outbox,
@@ -177,7 +177,7 @@ impl Connection<'_> {
     }
 }
 
-/// Returns the nodes of the cluster, as clients see them.
+/// Returns the nodes of the cluster, as clients see them: at most [`MAX_LISTED_NODES`].
 fn nodes(shared: &Shared) -> Vec<NodeEntry> {
     let nodes = shared.service.nodes();
     let entry = |node: &NodeInfo| NodeEntry {
@@ -188,9 +188,9 @@ fn nodes(shared: &Shared) -> Vec<NodeEntry> {
     nodes.iter().take(MAX_LISTED_NODES).map(entry).collect()
 }
 
-/// Returns how long a login has to wait, because other logins from its source have failed. A login
-/// with a device token need not wait: the authenticator admits a known device, and limits the
-/// attempts with other tokens.
+/// Returns how long a login has to wait, because other logins from its source have failed; `None`
+/// if it need not wait. A login with a device token or a session token never waits here: the
+/// service admits a known device, and limits the attempts with wrong tokens.
 fn login_wait(permit: &ConnectionPermit, credentials: &Credentials) -> Option<Throttled> {
     match credentials {
         Credentials::Login(login) if login.device_token.is_none() => {

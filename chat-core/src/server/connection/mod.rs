@@ -187,7 +187,8 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Sends the close code to the peer if possible, and closes the connection.
+    /// Sends the close code to the peer if there is one and it may be sent, and closes the
+    /// connection. An invalid SC1 record is an offence of the source.
     async fn end(&mut self, end: End, permit: &ConnectionPermit) {
         let code = match &end {
             End::Close(code) => Some(*code),

@@ -19,7 +19,7 @@ use crate::service::CommandResult;
 pub(super) struct Interest<'o> {
     /// True if the wait also reads input.
     pub(super) input: bool,
-    /// Time at which the state machine's timeout is due.
+    /// Earliest deadline of the state machine or the stage; `None` if there is none.
     pub(super) timeout: Option<Instant>,
     /// Event of the session's outbox to wait for.
     pub(super) outbox: OutboxInterest<'o>,
@@ -44,7 +44,7 @@ pub(super) enum Wake {
     Answered(RequestId, CommandResult),
     /// The awaited event of the outbox has happened.
     Outbox,
-    /// A deadline may have passed: that of the state machine, or that for writing output.
+    /// A deadline may have passed: [`Interest::timeout`], or that for writing output.
     Timer,
     /// The server has started to drain.
     Draining,
@@ -102,7 +102,8 @@ impl Connection<'_> {
         .await
     }
 
-    /// Writes output. Ready once all of it is written; pending also if there was nothing to write.
+    /// Writes output. Ready once all of it is written or writing fails; pending also if there was
+    /// nothing to write.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         if !self.wire.has_output() {
             return Poll::Pending;

@@ -127,9 +127,9 @@ impl Connection<'_> {
         }
     }
 
-    /// Passes an outcome to the session. Small outcomes that are ready at the same time, such as
-    /// those of drafts that one transaction has stored, are sent together; large outcomes are sent
-    /// one by one.
+    /// Passes an outcome to the session. If it is small, also passes the next outcome that is
+    /// ready, and so on up to the first large one. So the outcomes of drafts that one transaction
+    /// has stored are sent together, but large outcomes are not gathered.
     fn answer(&mut self, session: &mut Session, id: RequestId, result: CommandResult) {
         let mut next = Some((id, result));
         while let Some((id, result)) = next {
@@ -180,8 +180,9 @@ impl Connection<'_> {
         }
     }
 
-    /// Passes the next packet that has arrived to the session, and returns whether there was one.
-    /// Passes only one packet, because its request may be a reason to stop reading.
+    /// Passes the next packet that has arrived to the session, if the session and the output have
+    /// room, and returns whether one was passed. Passes only one packet, because its request may be
+    /// a reason to stop reading.
     fn feed_session(&mut self, session: &mut Session) -> Result<bool, End> {
         if !session.wants_input() || self.wire.is_full() {
             return Ok(false);
@@ -200,7 +201,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Performs the actions that the session requests. Returns whether a command was started.
+    /// Performs the actions that the session requests, until the output is full. Returns whether a
+    /// command was started.
     fn act(&mut self, session: &mut Session, caller: Caller, leaving: &Leaving) -> Result<bool, End> {
         let mut started = false;
         // A peer that does not read gets no further replies until it reads, or the write timeout

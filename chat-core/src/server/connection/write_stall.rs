@@ -65,8 +65,8 @@ impl StallDetector {
         self.waiting = None;
     }
 
-    /// Returns the time at which the peer counts as stalled unless it reads, or `None` while no
-    /// output waits.
+    /// Returns the time at which the peer counts as stalled unless it reads. Returns `None` while
+    /// no output waits, or if the limit is too long for an [`Instant`].
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref()?;
         let silence_deadline = waiting.last_progress.checked_add(self.limit)?;

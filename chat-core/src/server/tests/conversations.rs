@@ -16,8 +16,8 @@ async fn sc1_connection_carries_a_conversation(link: EngineLink) {
     assert_eq!(messages(&mut bob, 20).await, (1..=20).map(Seq).collect::<Vec<_>>());
 }
 
-/// A user with many devices sends no faster than one with few. No message is rejected, and other
-/// users are not delayed.
+/// Four devices of a user together send no faster than the user's rate allows. No message is
+/// rejected, and another user can still send.
 async fn message_rate_is_shared_by_all_devices_of_a_user(link: EngineLink) {
     const DEVICES: usize = 4;
     const EACH: usize = 15;
@@ -92,7 +92,7 @@ async fn pipelined_messages_keep_their_order(link: EngineLink) {
     assert_eq!(messages(&mut bob, 200).await.len(), 200);
 }
 
-async fn login_reports_thousands_of_conversations(link: EngineLink) {
+async fn login_reports_500_conversations_and_pages_list_thousands(link: EngineLink) {
     const MANY: u64 = 5000;
     let store = Arc::new(MemoryStore::new());
     let site = Site::on_store(link, Arc::clone(&store), ServerConfig::default()).await;
@@ -146,5 +146,5 @@ on_each_engine_link! {
     #[tokio::test]
     pipelined_messages_keep_their_order,
     #[tokio::test]
-    login_reports_thousands_of_conversations,
+    login_reports_500_conversations_and_pages_list_thousands,
 }

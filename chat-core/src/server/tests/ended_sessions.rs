@@ -94,7 +94,8 @@ impl SiteWithBob {
         for _ in 0..3 {
             alice.send_text(group, &"x".repeat(8000)).await.unwrap();
         }
-        // Tokio's time is paused, and advances only when no task can run.
+        // Tokio's time is paused, and advances only when no task can run. So after this, the
+        // connection has written as much output as the pipe holds.
         tokio::time::sleep(Duration::from_millis(1)).await;
         operator.disable(self.bob_id).await.unwrap();
         alice.send_text(group, "secret").await.unwrap();

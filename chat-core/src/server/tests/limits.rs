@@ -50,6 +50,7 @@ async fn slow_guest_is_closed_at_its_deadline(link: EngineLink) {
         }
     }
     rest(&mut stream).await;
+    // The deadline for `Hello` is 5 s, and the server closes the connection at most 2 s later.
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     let (_server, mut stream) = raw(link, ServerConfig::default()).await;
     let connected = tokio::time::Instant::now();

@@ -63,7 +63,8 @@ impl Node {
         self.discovery.update(self.other.clone()).await.unwrap();
     }
 
-    /// Returns whether clients can connect. Asserts that all ports agree.
+    /// Returns whether clients can connect. Asserts that all ports and the server's statistics
+    /// agree.
     fn is_open(&self) -> bool {
         let connect = |(_, at): &(_, SocketAddr)| std::net::TcpStream::connect(at);
         let connected: Vec<_> = self.site.server.addresses().iter().map(connect).collect();
@@ -80,7 +81,7 @@ impl Node {
         closed == 0
     }
 
-    /// Returns whether the other nodes see that this node accepts sessions.
+    /// Returns whether discovery lists this node as one that accepts sessions.
     fn is_listed(&self) -> bool {
         let nodes = self.site.engine.nodes();
         nodes
@@ -89,13 +90,14 @@ impl Node {
     }
 
     /// Waits until the listeners are open or closed, as `open` says. Fails after the time `within`.
+    /// Then asserts that discovery lists the node accordingly.
     async fn becomes(&self, open: bool, within: Duration) {
         let started = tokio::time::Instant::now();
         while self.is_open() != open {
             tokio::time::sleep(SECOND / 4).await;
             assert!(started.elapsed() <= within, "open: {}", !open);
         }
-        // Discovery has the same state.
+        // The node announces its state to discovery without delay.
         tokio::time::sleep(SECOND / 4).await;
         assert_eq!(self.is_listed(), open);
     }

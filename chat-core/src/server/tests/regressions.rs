@@ -19,13 +19,14 @@ async fn garbage_closes_its_connection_with_a_close_code(link: EngineLink) {
     }
 }
 
-async fn slow_reader_gets_behind_push_and_delays_no_sender(link: EngineLink) {
+async fn slow_reader_gets_behind_push_and_blocks_no_sender(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.outbox_limits = crate::router::OutboxLimits {
         max_packets: 64,
         max_bytes: 64 * 1024,
     };
-    // Bob reads nothing while Alice sends, which may take long on a busy machine.
+    // Bob reads nothing while Alice sends. On a busy machine that may take longer than the default
+    // timeout, after which the server would disconnect Bob.
     config.write_timeout = Duration::from_secs(600);
     let site = Site::new(link, config).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
@@ -73,8 +74,8 @@ fn guest_requests() -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// Sends these chunks. Returns the request ids of the first three replies, each with its error code
-/// or with `None` for success.
+/// Sends these chunks one by one to a new server. Returns the request ids of the first three
+/// replies, each with its error code or with `None` for success.
 async fn answers(link: EngineLink, chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
     let (_server, mut stream) = raw(link, ServerConfig::default()).await;
     for chunk in chunks {
@@ -112,11 +113,12 @@ async fn replies_do_not_depend_on_how_the_bytes_are_split(link: EngineLink) {
     }
 }
 
-async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(link: EngineLink) {
+async fn texts_near_buffer_sizes_are_stored_even_from_a_peer_that_leaves(link: EngineLink) {
     let site = Site::new(link, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
     let mut sent = 0;
+    // Buffers usually have a power of two as their size.
     for power in 6..=14 {
         for size in [(1_usize << power) - 1, 1 << power, (1 << power) + 1] {
             if size <= MessageText::MAX_BYTES {
@@ -167,8 +169,8 @@ async fn hundreds_of_clients_connect_and_leave_at_once(link: EngineLink) {
         let site = Arc::clone(&site);
         logins.push(tokio::spawn(async move {
             let mut peer = site.peer().await;
-            // Password checks take time: a login is rejected as busy while 64 others wait. The
-            // client retries at a moderate pace.
+            // Password checks take time: a login is rejected as busy while 64 others wait, or after
+            // it has waited for 2 s. The client retries at a moderate pace.
             let mut pace = tokio::time::interval(Duration::from_millis(250));
             loop {
                 pace.tick().await;
@@ -207,11 +209,11 @@ on_each_engine_link! {
     #[tokio::test(start_paused = true)]
     garbage_closes_its_connection_with_a_close_code,
     #[tokio::test]
-    slow_reader_gets_behind_push_and_delays_no_sender,
+    slow_reader_gets_behind_push_and_blocks_no_sender,
     #[tokio::test(start_paused = true)]
     replies_do_not_depend_on_how_the_bytes_are_split,
     #[tokio::test]
-    packets_of_buffer_size_arrive_even_from_a_peer_that_leaves,
+    texts_near_buffer_sizes_are_stored_even_from_a_peer_that_leaves,
     #[tokio::test]
     hundreds_of_clients_connect_and_leave_at_once,
 }

@@ -16,7 +16,8 @@ async fn server_without_listeners(link: EngineLink, config: ServerConfig) -> Ser
     builder.bind().await.unwrap()
 }
 
-/// Registers Alice and Bob, and sends 20 messages from Alice to Bob.
+/// Registers Alice and Bob, makes them friends, sends 20 messages from Alice to Bob, and checks
+/// that Bob receives them in order. Disconnects both.
 async fn converse(mut alice: Peer, mut bob: Peer) {
     for (peer, name) in [(&mut alice, "alice"), (&mut bob, "bob")] {
         peer.register(name).await.unwrap();
@@ -107,7 +108,7 @@ async fn stream_beyond_a_limit_is_closed_at_once(link: EngineLink) {
     assert_eq!(rest(&mut refused).await, b"");
 }
 
-async fn stream_is_subject_to_deadlines(link: EngineLink) {
+async fn silent_stream_is_closed_as_timed_out(link: EngineLink) {
     let server = server_without_listeners(link, ServerConfig::default()).await;
     let (mut near, far) = pipe();
     let serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
@@ -192,7 +193,7 @@ on_each_engine_link! {
     #[tokio::test]
     stream_beyond_a_limit_is_closed_at_once,
     #[tokio::test(start_paused = true)]
-    stream_is_subject_to_deadlines,
+    silent_stream_is_closed_as_timed_out,
     #[tokio::test]
     drain_closes_streams_and_refuses_later_ones,
     #[tokio::test]

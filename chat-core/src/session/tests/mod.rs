@@ -139,7 +139,8 @@ fn read(frames: Bytes) -> Vec<Incoming> {
         .collect()
 }
 
-/// Returns the request id and the code (0 for success) of each reply, and the code of a close.
+/// Returns the request id and the code (0 for success) of each reply, and of a close [`u64::MAX`]
+/// and its code.
 fn codes(frames: Bytes) -> Vec<(u64, u32)> {
     read(frames)
         .into_iter()

@@ -18,8 +18,8 @@ use crate::store::{
 };
 
 impl Tables {
-    /// Returns the membership of `user` as `device` sees it, or `None` if the user has no
-    /// membership with a readable range.
+    /// Returns the membership of `user` as `device` sees it, or `None` if the user has none or its
+    /// readable range is empty.
     fn membership(&self, user: UserId, device: DeviceId, id: ConversationId) -> Option<MembershipView> {
         let stored = self.conversations.get(&id)?;
         let member = stored.members.get(&user)?;

@@ -40,7 +40,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     tables: Tables,
-    /// Time of the latest heartbeat of each node that uses this store.
+    /// Time of the latest heartbeat of each node that was alive at the last heartbeat.
     nodes: HashMap<NodeId, Instant>,
     is_closed: bool,
 }

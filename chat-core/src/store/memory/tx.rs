@@ -45,8 +45,8 @@ impl<'a> MemoryTx<'a> {
         });
     }
 
-    /// Keeps the writes. If the transaction violated its contract, returns an error and undoes them
-    /// instead.
+    /// Keeps the writes. If the row of a conversation disagrees with its log, returns an error and
+    /// undoes them instead.
     pub(super) fn commit(mut self) -> Result<(), StoreError> {
         self.contract.before_commit()?;
         self.journal.clear();

@@ -1,4 +1,5 @@
-//! Code that SQL stores share: codes of enumerations, column lists, row decoding, page ranges.
+//! Code that SQL stores share: codes of enumerations, column lists, row decoding, page ranges. The
+//! memory store uses a few of these helpers too.
 //!
 //! The schemas of the project's SQL stores have the same names of tables and columns, so these
 //! column lists and decoders work for each of them.
@@ -25,7 +26,7 @@ use super::StoreError;
 use crate::model::{ConversationId, Seq, UserId};
 
 /// Converts an integer to the value of a signed column. Stored values are far below `i64::MAX`. A
-/// larger number can only come from a request; it is clamped, and matches no row.
+/// larger number can only come from a request; it is clamped to a value that no row has.
 #[must_use]
 pub fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

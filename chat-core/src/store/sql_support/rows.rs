@@ -33,10 +33,10 @@ pub fn account<C: ColumnReader>(columns: &mut C) -> Result<Account, C::Error> {
     })
 }
 
-/// Columns of the table `device`, with the rotation of its session token, as [`device`] reads them.
-/// A node of an earlier release replaces the session token of a device without a change of the
-/// table `session_token`. A row of that table therefore counts only if its `token` is the device's
-/// current session token.
+/// Columns of the table `device`, and those that the table `session_token` has for the device's
+/// current session token, as [`device`] reads them. A node of an earlier release replaces the
+/// session token of a device without a change of the table `session_token`. A row of that table
+/// therefore counts only if its `token` is the device's current session token.
 pub const DEVICE_COLUMNS: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login, \
      session_expires, \
      (SELECT s.issued FROM session_token AS s WHERE s.user_id = device.user_id AND s.device_id = device.id \
@@ -180,8 +180,8 @@ fn snapshot<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupSnapshot>, C
 }
 
 /// Decodes a row with the columns [`CONVERSATION_COLUMNS`], [`MEMBER_COLUMNS`],
-/// [`PEER_MEMBER_COLUMNS`] (or NULLs), cursor, number of unread messages, number of mentions, and
-/// [`SNAPSHOT_COLUMNS`] (or NULLs).
+/// [`PEER_MEMBER_COLUMNS`] (or NULLs), cursor, number of unread messages, number of unread
+/// mentions, and [`SNAPSHOT_COLUMNS`] (or NULLs).
 pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C::Error> {
     let (conversation, member_row) = (conversation(columns)?, member(columns)?);
     let peer = if columns.is_null()? {
@@ -312,7 +312,8 @@ pub fn audit_record<C: ColumnReader>(columns: &mut C) -> Result<AuditRecord, C::
     Ok(AuditRecord::new(id, record))
 }
 
-/// Query that returns one row with the numbers that [`stats`] reads.
+/// Query that returns one row with the numbers that [`stats`] reads. The column `open_key` is NULL
+/// in the profile of a deleted group.
 pub const SELECT_STATS: &str = "SELECT (SELECT COUNT(*) FROM account), \
          (SELECT COUNT(*) FROM account WHERE disabled <> 0), \
          (SELECT COUNT(*) FROM account WHERE deleted IS NOT NULL), \

@@ -22,7 +22,7 @@ pub async fn close_ends_waiting_subscribers(bus: Arc<dyn MessageBus>) {
     waiting.await.unwrap();
 }
 
-pub async fn closed_bus_refuses_calls(bus: Arc<dyn MessageBus>) {
+pub async fn closed_bus_refuses_to_publish_connect_and_subscribe(bus: Arc<dyn MessageBus>) {
     let subscriber = TestSubscriber::on(&*bus, &[]).await;
     bus.close().await;
     assert!(matches!(bus.publish(TOPIC, number(1)).await, Err(BusError::Closed)));

@@ -29,7 +29,7 @@ pub async fn envelopes_arrive_byte_for_byte(bus: Arc<dyn MessageBus>) {
     for sample in samples {
         bus.publish(TOPIC, Bytes::from(sample.clone())).await.unwrap();
         let (_, bytes) = subscriber.envelope().await;
-        assert!(bytes == sample, "{} bytes were changed", sample.len());
+        assert!(bytes == sample, "an envelope of {} bytes was changed", sample.len());
     }
 }
 

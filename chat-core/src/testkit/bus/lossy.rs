@@ -21,7 +21,8 @@ pub struct Faults {
     /// Probability that an envelope arrives twice.
     pub duplicate_per_mille: u64,
     /// Probability that an envelope arrives up to [`Faults::MAX_DELAY`] late, and so perhaps after
-    /// envelopes that were published later.
+    /// envelopes that were published later. The copies of a duplicated envelope are delayed
+    /// independently.
     pub delay_per_mille: u64,
 }
 
@@ -42,6 +43,7 @@ pub struct LossyBus {
     state: Arc<State>,
 }
 
+/// State that all clones of a bus share.
 #[derive(Debug)]
 struct State {
     /// State of the random number generator.
@@ -93,7 +95,8 @@ impl LossyBus {
         self.state.is_silent.store(silent, Ordering::SeqCst);
     }
 
-    /// Delivers a gap to every subscriber, as a bus does after an outage.
+    /// Delivers a gap to every subscriber, as a bus does after an outage. A subscriber that has not
+    /// received an earlier gap yet receives one gap for both.
     pub fn send_gap(&self) {
         self.state.gaps.send_modify(|gaps| *gaps += 1);
     }
@@ -104,7 +107,7 @@ impl LossyBus {
         self.state.dropped.load(Ordering::SeqCst)
     }
 
-    /// Returns how many envelopes were delayed.
+    /// Returns how many envelopes were delayed. Copies of a duplicated envelope count separately.
     #[must_use]
     pub fn delayed(&self) -> u64 {
         self.state.delayed.load(Ordering::SeqCst)
@@ -156,7 +159,7 @@ impl MessageBus for LossyBus {
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
         Ok(Box::new(LossySubscriber {
             inner: self.inner.connect().await?,
-            gap: self.state.gaps.subscribe(),
+            gaps: self.state.gaps.subscribe(),
         }))
     }
 
@@ -168,7 +171,7 @@ impl MessageBus for LossyBus {
 #[derive(Debug)]
 struct LossySubscriber {
     inner: Box<dyn Subscriber>,
-    gap: tokio::sync::watch::Receiver<u64>,
+    gaps: tokio::sync::watch::Receiver<u64>,
 }
 
 #[async_trait]
@@ -180,9 +183,10 @@ impl Subscriber for LossySubscriber {
 
     async fn next(&mut self) -> Option<BusMessage> {
         tokio::select! {
-            // Both futures are cancel safe. A gap is delivered before the envelopes that follow it.
+            // Both futures are cancel safe. `biased` takes a gap first, so that no envelope that is
+            // published after it overtakes it.
             biased;
-            Ok(()) = self.gap.changed() => Some(BusMessage::Gap),
+            Ok(()) = self.gaps.changed() => Some(BusMessage::Gap),
             message = self.inner.next() => message,
         }
     }

@@ -1,4 +1,4 @@
-//! [`TestSubscriber`], with which the cases check a bus, and the envelopes that they publish.
+//! [`TestSubscriber`], with which the cases check a bus, and the envelopes that the cases publish.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ pub struct TestSubscriber {
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl TestSubscriber {
-    /// Connects to a bus and subscribes to topics.
+    /// Connects to a bus and subscribes to these topics and to a topic of its own. Panics if the
+    /// bus returns an error.
     pub async fn on(bus: &dyn MessageBus, topics: &[Topic]) -> Self {
         let subscriber = bus.connect().await.unwrap();
         let test = Self {
@@ -44,7 +45,8 @@ impl TestSubscriber {
         next.expect("no message within ten seconds")
     }
 
-    /// Returns the next envelope. Panics at a gap, because the bus must not lose envelopes here.
+    /// Returns the next envelope. Panics at a gap, because the bus must not lose envelopes here,
+    /// and if the bus is closed or no message arrives in time.
     pub async fn envelope(&mut self) -> (Topic, Bytes) {
         match self.message().await {
             Some(BusMessage::Envelope(topic, bytes)) => (topic, bytes),
@@ -53,7 +55,7 @@ impl TestSubscriber {
     }
 
     /// Publishes an envelope for this subscriber only, and returns the messages that arrive before
-    /// that envelope.
+    /// that envelope. Panics if the bus is closed or the envelope does not arrive.
     pub async fn rest(&mut self, bus: &dyn MessageBus) -> Vec<BusMessage> {
         bus.publish(self.own_topic, Bytes::from_static(b"the end"))
             .await
@@ -69,7 +71,7 @@ impl TestSubscriber {
     }
 
     /// Returns the next message, or `None` if the bus is closed or no message arrives within
-    /// `max_wait`. Then the wait is cancelled.
+    /// `max_wait`, after which the call of `next` is cancelled.
     pub async fn next_within(&mut self, max_wait: Duration) -> Option<BusMessage> {
         timeout(max_wait, self.subscriber.next()).await.ok().flatten()
     }
@@ -83,7 +85,7 @@ pub(super) fn number(n: u32) -> Bytes {
     Bytes::copy_from_slice(&n.to_be_bytes())
 }
 
-/// Returns the number that an envelope contains.
+/// Returns the number in the first four bytes of an envelope.
 pub(super) fn number_in(bytes: &Bytes) -> u32 {
     u32::from_be_bytes(bytes[..4].try_into().unwrap())
 }

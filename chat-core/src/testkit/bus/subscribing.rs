@@ -58,7 +58,8 @@ pub async fn unsubscribe_ends_delivery(bus: Arc<dyn MessageBus>) {
     );
 }
 
-/// Waits until envelopes of a topic are no longer delivered.
+/// Publishes envelopes on a topic until the subscriber gets none of them. Panics after 100
+/// attempts.
 async fn wait_until_unsubscribed(bus: &dyn MessageBus, subscriber: &mut TestSubscriber, topic: Topic) {
     for _ in 0..100 {
         bus.publish(topic, number(1)).await.unwrap();

@@ -12,6 +12,7 @@ use crate::model::NodeId;
 /// Maximum time until a change is visible in a view.
 const VIEW_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Returns the info of the node with this number. Its incarnation leaves room for older ones.
 fn node(number: u8) -> NodeInfo {
     NodeInfo {
         id: NodeId([number; 16]),
@@ -23,7 +24,7 @@ fn node(number: u8) -> NodeInfo {
 }
 
 /// Waits until a view (the list of nodes that [`Discovery::join`] returns) contains exactly these
-/// nodes, in any order.
+/// nodes, in any order. Panics if that takes longer than [`VIEW_TIMEOUT`].
 async fn wait_for_view(view: &mut watch::Receiver<Nodes>, expected: &[NodeInfo]) {
     let is_expected = |nodes: &Nodes| {
         let mut nodes = nodes.to_vec();

@@ -17,6 +17,7 @@ pub mod presence;
 /// Defines a `#[tokio::test]` for every case of [`discovery`](crate::testkit::cluster::discovery).
 /// The argument is an expression that yields, each time it is evaluated, a future of a new
 /// discovery and a guard (such as its server); the guard is dropped after the discovery.
+/// The calling crate needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! discovery_conformance {
     ($fresh:expr) => {
@@ -40,6 +41,7 @@ macro_rules! discovery_conformance {
 /// Defines a `#[tokio::test]` for every case of [`presence`](crate::testkit::cluster::presence).
 /// The argument is an expression that yields, each time it is evaluated, a future of a new presence
 /// service and a guard (such as its server); the guard is dropped after the presence service.
+/// The calling crate needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! presence_conformance {
     ($fresh:expr) => {

@@ -19,6 +19,7 @@ type Claim = (UserId, DeviceId, NodeId, PresenceState);
 const ONLINE: PresenceState = PresenceState::Online;
 const IDLE: PresenceState = PresenceState::Idle;
 
+/// Returns the claims of these users, ordered by user and device.
 async fn claims_of(presence: &dyn Presence, users: &[UserId]) -> Vec<Claim> {
     let mut claims = presence.devices(users).await.unwrap();
     claims.sort_by_key(|claim| (claim.0, claim.1));

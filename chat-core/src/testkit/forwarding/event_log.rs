@@ -18,7 +18,7 @@ const MAX_QUEUED: usize = 1024;
 ///
 /// The far side is a task that receives the calls, and ends when the last clone of this event log
 /// is dropped. It starts a task for each call, so that a slow call does not delay other calls. A
-/// call whose future is dropped runs to its end on the far side.
+/// call that was sent runs to its end on the far side, even if its future is dropped.
 #[derive(Clone, Debug)]
 pub struct ForwardingEventLog {
     calls: mpsc::Sender<Call>,
@@ -42,6 +42,9 @@ enum Call {
 
 impl ForwardingEventLog {
     /// Creates an event log that forwards to `inner`, in tasks of the current tokio runtime.
+    ///
+    /// # Panics
+    /// Panics outside of a tokio runtime.
     #[must_use]
     pub fn new(inner: Arc<dyn EventLog>) -> Self {
         let (calls, mut received) = mpsc::channel(MAX_QUEUED);
@@ -53,11 +56,13 @@ impl ForwardingEventLog {
         Self { calls }
     }
 
+    /// Sends a call to the far side and waits for its answer. Fails if the far side drops the
+    /// channel for the answer, for example because the call panicked there.
     async fn call<T>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let ended = || StoreError::unavailable("the far side of the channel has ended");
-        self.calls.send(call(reply)).await.map_err(|_| ended())?;
-        answer.await.unwrap_or_else(|_| Err(ended()))
+        let no_answer = || StoreError::unavailable("the far side of the channel did not answer");
+        self.calls.send(call(reply)).await.map_err(|_| no_answer())?;
+        answer.await.unwrap_or_else(|_| Err(no_answer()))
     }
 }
 

@@ -26,25 +26,29 @@ use crate::sync::Mutex;
 /// Maximum number of requests that wait in their channel, and of pushes that wait in the channel of
 /// one session.
 const MAX_QUEUED: usize = 1024;
-/// Maximum size of the pushes that are taken from an outbox at once, in bytes.
+/// Maximum size of the pushes that are taken from an outbox at once, in bytes. A single push may be
+/// larger.
 const MAX_DRAIN_BYTES: usize = 64 * 1024;
 
 /// A [`ChatService`] that sends each call through a channel to another service, and receives the
 /// answers and the pushes of sessions through channels. The two sides share nothing else, so a
 /// server that works with this service also works with an engine behind a network.
 ///
-/// The far side is a thread that receives the requests and handles them in order. Each call blocks
-/// its thread until the far side has replied: with the result of a synchronous method, or with the
-/// acceptance of a request whose result follows later through another channel. A tokio runtime with
-/// paused time therefore does not advance the time during the call.
+/// This service is the near side. The far side is a thread that receives the requests and handles
+/// them in order. Each call blocks the calling thread until the far side has replied: with the
+/// result of a synchronous method, or with the acceptance of a request whose result follows later
+/// through another channel. A tokio runtime with paused time therefore does not advance the time
+/// while the thread is blocked.
 #[derive(Debug)]
 pub struct ForwardingService {
     requests: SyncSender<Request>,
 }
 
+/// Channel for the result of an asynchronous call. The far side replies with this receiver at once,
+/// and sends the result later.
 type Answer<T> = oneshot::Receiver<Result<T, CommandError>>;
 
-/// A call, as the far side receives it, with the channel for its result.
+/// A call or the end of a session, as the far side receives it, with the channel for the reply.
 #[derive(Debug)]
 enum Request {
     Register(Source, Registration, SyncSender<Answer<UserInfo>>),
@@ -95,12 +99,15 @@ impl ForwardingService {
         Self { requests }
     }
 
-    /// Sends a request, blocks until the far side has replied to it, and returns the reply.
+    /// Sends a request, blocks until the far side has replied to it, and returns the reply. Panics
+    /// if the far side has ended.
     fn call<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> T {
         call(&self.requests, request)
     }
 }
 
+/// Sends a request, blocks until the far side has replied to it, and returns the reply. Panics if
+/// the far side has ended.
 fn call<T>(requests: &SyncSender<Request>, request: impl FnOnce(SyncSender<T>) -> Request) -> T {
     let (reply, returned) = sync_channel(1);
     requests
@@ -109,8 +116,8 @@ fn call<T>(requests: &SyncSender<Request>, request: impl FnOnce(SyncSender<T>) -
     returned.recv().expect("the far side did not answer")
 }
 
-/// Waits for the result of a request. If the far side ended without a result, returns the error
-/// that asks the client to try again.
+/// Waits for the result of a request. If the far side sends none, for example because the call
+/// panicked there, returns the error that asks the client to try again.
 async fn wait_for_answer<T>(answer: Answer<T>) -> Result<T, CommandError> {
     answer.await.unwrap_or_else(|_| Err(CommandError::try_again()))
 }
@@ -189,7 +196,8 @@ impl ChatService for ForwardingService {
     }
 }
 
-/// Puts the pushes of a far session into the outbox of the near session, until the session ends.
+/// Puts the pushes of a far session into the outbox of the near session, until the far side sends
+/// no more.
 async fn receive_pushes(mut pushes: mpsc::Receiver<Push>, outbox: Arc<Outbox>) {
     while let Some(push) = pushes.recv().await {
         match push {

@@ -165,6 +165,7 @@ pub async fn renaming_frees_the_old_name_of_an_account(store: Arc<dyn Store>) {
     assert_eq!(store.account_by_name("alice").await.unwrap(), None);
     let renamed = store.account_by_name("alicia").await.unwrap().unwrap();
     assert_eq!((renamed.id, renamed.skeleton.as_str()), (id, "skeleton of alice"));
+    // Frees the skeleton too, so that another account can get the old name.
     assert!(rename(&*store, id, "#1", "#1").await.unwrap());
     assert_ne!(create_account(&*store, "alice").await, id);
 }
@@ -186,7 +187,7 @@ pub async fn renaming_an_account_to_a_taken_name_is_rejected(store: Arc<dyn Stor
 }
 
 pub async fn subjects_compare_byte_by_byte(store: Arc<dyn Store>) {
-    let longest = "ü".repeat(Account::MAX_SUBJECT_BYTES / 2);
+    let long = "ü".repeat(Account::MAX_SUBJECT_BYTES / 2);
     let subjects = [
         "auth0|5f7c8ec7c33c6c004bbafe82",
         "0191d2c4-7b3e-7c60-8000-3f2504e04f89",
@@ -196,7 +197,7 @@ pub async fn subjects_compare_byte_by_byte(store: Arc<dyn Store>) {
         "%",
         "é",
         "e\u{301}",
-        &longest,
+        &long,
     ];
     for (number, subject) in subjects.into_iter().enumerate() {
         let new = NewAccount {
@@ -262,7 +263,7 @@ pub async fn accounts_finds_those_that_exist(store: Arc<dyn Store>) {
     assert!(store.accounts(&[]).await.unwrap().is_empty());
 }
 
-pub async fn search_finds_a_prefix_by_name(store: Arc<dyn Store>) {
+pub async fn search_finds_names_by_prefix_in_order(store: Arc<dyn Store>) {
     for name in ["李明", "李", "李丽", "王", "al", "alice", "am"] {
         create_account(&*store, name).await;
     }
@@ -343,7 +344,7 @@ pub async fn device_reads_back(store: Arc<dyn Store>) {
     assert_eq!(store.devices(user).await.unwrap(), [device.clone()]);
     assert_eq!(store.device(user, device_id(1)).await.unwrap(), None);
     // A device that is stored again after its deletion, with the same session token, does not get
-    // back the former rotation of that token.
+    // back its former `token_issued`, `replaced_token` and `sibling_token`.
     let id = device.id;
     let delete = transact(&*store, move |tx| {
         Box::pin(async move { Ok(tx.delete_device(user, id).await?) })
@@ -391,7 +392,7 @@ pub async fn devices_in_finds_those_that_exist(store: Arc<dyn Store>) {
     let expected = [(alice, device_id(1)), (bob, device_id(2))];
     assert_eq!(sorted(work.await.unwrap()), expected);
 
-    // Outside a unit of work, the caller may ask for more devices than fit into a statement.
+    // Outside a unit of work, the caller may ask for more devices than fit into one SQL statement.
     let mut keys: Vec<_> = (1..3000).map(|user| (UserId(1_000_000 + user), device_id(1))).collect();
     keys.insert(2, expected[1]);
     keys.extend([expected[0], expected[1]]);

@@ -53,6 +53,7 @@ pub async fn concurrent_appends_leave_no_gap(store: Arc<dyn Store>) {
 }
 
 pub async fn readers_never_see_a_gap(store: Arc<dyn Store>) {
+    /// Number of messages, which eight writers append two at a time.
     const TOTAL: u64 = 400;
     let world = World::new(store).await;
     let mut writers = JoinSet::new();
@@ -339,6 +340,7 @@ pub async fn concurrent_cursors_end_at_the_greatest(store: Arc<dyn Store>) {
     for task in 1..=MANY {
         let (store, group, bob) = (Arc::clone(&world.store), world.group, world.bob);
         tasks.spawn(async move {
+            // Takes each number of `1..=MANY` once, but not in ascending order.
             let seq = Seq((task * 37) % MANY + 1);
             store.advance_cursors(&[(bob, device_id(1), group, seq)]).await.unwrap();
             store.advance_reads(&[(bob, group, seq)]).await.unwrap();
@@ -421,5 +423,6 @@ pub async fn memberships_come_from_one_snapshot(store: Arc<dyn Store>) {
         assert_eq!(memberships[1].unread, memberships[0].unread);
     }
     writer.await.unwrap();
-    assert!(NOW < world.store.conversation(direct).await.unwrap().unwrap().last_time);
+    let last_time = world.store.conversation(direct).await.unwrap().unwrap().last_time;
+    assert!(NOW < last_time, "the writer appended nothing");
 }

@@ -169,7 +169,7 @@ pub async fn incoming_request_count_counts_open_requests_up_to_the_maximum(store
         work.await.unwrap()
     };
     assert_eq!(count(A, u32::MAX).await, 3);
-    assert_eq!(count(A, 2).await, 2, "the store stops there");
+    assert_eq!(count(A, 2).await, 2, "the store stops at the maximum");
     assert_eq!((count(B, 9).await, count(UserId(10), 9).await), (1, 0));
     put(&*store, contact(A, UserId(10), ContactState::Friend)).await;
     let work = transact(&*store, |tx| {
@@ -231,7 +231,11 @@ pub async fn contacts_between_returns_both_sides(store: Arc<dyn Store>) {
     };
     expected.sort_by_key(|contact| (contact.owner, contact.peer));
     assert_eq!(found(&[2, 3, 4, 7]).await, expected);
-    assert_eq!(found(&[4, 3, 2, 2, 1]).await, expected, "repeated peers, and the user");
+    assert_eq!(
+        found(&[4, 3, 2, 2, 1]).await,
+        expected,
+        "repeated peers, and the user as a peer"
+    );
     let many: Vec<u64> = (2..=4).chain(1000..3000).collect();
     assert_eq!(found(&many).await, expected);
     assert_eq!(found(&[]).await, []);

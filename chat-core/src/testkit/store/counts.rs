@@ -94,7 +94,11 @@ pub async fn recalled_message_counts_no_longer(store: Arc<dyn Store>) {
     recall(&world, Seq(1)).await;
     assert_eq!(counts(&world, world.bob).await, (1, 0));
     read_to(&world, world.carol, Seq(1)).await;
-    assert_eq!(counts(&world, world.carol).await, (1, 0), "the message was read before");
+    assert_eq!(
+        counts(&world, world.carol).await,
+        (1, 0),
+        "the recalled message lies before the read mark"
+    );
     recall(&world, Seq(2)).await;
     assert_eq!(counts(&world, world.bob).await, (0, 0));
     assert_eq!(counts(&world, world.carol).await, (0, 0));
@@ -228,8 +232,8 @@ pub async fn memberships_contain_readable_conversations(store: Arc<dyn Store>) {
     assert_eq!(memberships(&world, UserId(99)).await, []);
 }
 
-/// Pages contain the same memberships as the whole list, in order of conversation id, and skip
-/// conversations of which the user may read nothing.
+/// Successive pages contain the same memberships as the whole list, by ascending conversation id,
+/// and skip conversations of which the user may read nothing.
 pub async fn memberships_come_in_pages(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let bob = world.bob;
@@ -286,6 +290,7 @@ struct Model {
 }
 
 impl Model {
+    /// Returns the numbers of unread messages and of unread mentions that the member must have.
     fn counts(&self, member: &Member) -> (u64, u64) {
         let readable = (1..).map(Seq).zip(&self.log);
         let unread = readable.filter(|(seq, _)| member.may_read(*seq) && *seq > member.read_seq);

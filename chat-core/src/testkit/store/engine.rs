@@ -37,7 +37,8 @@ fn id(session: &LocalSession) -> UserId {
 /// A group as a user sees it.
 #[derive(Debug, PartialEq)]
 struct GroupViews {
-    /// Answer to `GetConversation`, if the user may read the group.
+    /// Answer to [`Command::GetConversation`](crate::model::Command::GetConversation), if the user
+    /// may read the group.
     single: Option<ConversationInfo>,
     /// Entry in the list of conversations, if there is one. It has no description.
     listed: Option<ConversationInfo>,
@@ -196,7 +197,8 @@ pub async fn former_members_see_the_group_as_they_left_it(store: Arc<dyn Store>)
 }
 
 /// Reads the pushes of a session until it got `count` messages, and returns their texts. Panics if
-/// the session is told to read a log, or gets a message twice.
+/// the session is told to read a log, gets the same text twice, ends, or gets no push for
+/// [`PUSH_TIMEOUT`].
 async fn read_messages(session: LocalSession, count: usize) -> BTreeSet<String> {
     let mut texts = BTreeSet::new();
     while texts.len() < count {
@@ -219,8 +221,9 @@ async fn read_messages(session: LocalSession, count: usize) -> BTreeSet<String> 
 /// A session gets `Behind` when it starts to follow a conversation that has more than 64 events, or
 /// when its outbox is full, and not because many conversations begin at once.
 pub async fn hundred_simultaneous_first_messages_reach_every_session_of_the_recipient(store: Arc<dyn Store>) {
-    // Each sender causes two pushes, of a message and of a notice in the inbox. All of them fit
-    // into an outbox, so that it does not overflow if the task of a reader runs late.
+    // Each sender causes two pushes: of the message, and of the event in the inbox that reports the
+    // new conversation. All of them fit into an outbox, so that it does not overflow if the task of
+    // a reader runs late.
     const SENDERS: usize = 100;
     let engine = start_engine(&store).await;
     let alice = new_session(&engine, &store, "alice").await;

@@ -86,7 +86,8 @@ pub(super) async fn create_account(store: &dyn Store, name: &str) -> UserId {
     made.await.unwrap().expect("the name is free")
 }
 
-/// Creates an account and its inbox. Returns the id of the user.
+/// Creates an account and its inbox. Returns the id of the user. Panics if the name is taken or the
+/// store fails.
 pub async fn register(store: &dyn Store, name: String) -> UserId {
     let created = transact(store, move |tx| {
         let account = new_account(&name);
@@ -103,7 +104,7 @@ pub async fn register(store: &dyn Store, name: String) -> UserId {
 }
 
 /// Creates direct conversations of `user` with `count` new users, with a message of the other user
-/// in each.
+/// in each. One unit of work creates 100 of them. Panics if the store fails.
 pub async fn create_direct_conversations(store: &dyn Store, user: UserId, count: u64) {
     for first in (0..count).step_by(100) {
         let work = transact(store, move |tx| {
@@ -125,7 +126,7 @@ pub async fn create_direct_conversations(store: &dyn Store, user: UserId, count:
     }
 }
 
-/// Returns a device without a session, with the id `device_id(number)`.
+/// Returns a device without a session token, with the id `device_id(number)`.
 pub(super) fn new_device(user: UserId, number: u8) -> Device {
     Device {
         user,
@@ -230,7 +231,8 @@ impl NewEvent {
         }
     }
 
-    /// Returns an event of this kind, with the name of the kind as its body.
+    /// Returns an event of this kind that refers to `target`, with the name of the kind as its body
+    /// and a random client message id.
     #[must_use]
     pub fn of(kind: EventKind, target: Option<Seq>) -> Self {
         Self {
@@ -248,8 +250,9 @@ impl NewEvent {
     }
 }
 
-/// Appends `new_events` to a conversation inside a transaction, as the engine does: lock, number,
-/// insert, update the row.
+/// Appends `new_events` to a conversation inside a transaction, as the engine does: locks the
+/// conversation, numbers and inserts the events, records their mentions, and updates the row. The
+/// events name the sender's device `device_id(1)`.
 ///
 /// # Errors
 /// Returns [`TxError::Abort`] if the conversation does not exist, or the error of the transaction.
@@ -418,9 +421,9 @@ impl World {
         membership.expect("the user has a membership")
     }
 
-    /// Returns the data of this world as text, provided that the ids of all users and conversations
-    /// are less than 10. Most of the fields that the `Debug` form of accounts and devices omits are
-    /// written separately.
+    /// Returns as text what most reads of the store return for users and conversations with ids
+    /// below 10; the ids of the world must be below 10 too. Some of the fields that the `Debug`
+    /// form of accounts and devices omits are written separately.
     pub(super) async fn dump(&self) -> String {
         let store = &self.store;
         let mut text = String::new();

@@ -252,7 +252,7 @@ pub async fn former_group_count_counts_readable_groups_in_which_the_user_is_not_
         work.await.unwrap()
     };
     assert_eq!(count(bob, u32::MAX).await, 4);
-    assert_eq!(count(bob, 3).await, 3, "the store stops there");
+    assert_eq!(count(bob, 3).await, 3, "the store stops at the maximum");
     assert_eq!(count(UserId(99), u32::MAX).await, 0);
 }
 
@@ -268,6 +268,7 @@ pub async fn snapshot_of_a_former_member_stays_as_written(store: Arc<dyn Store>)
         member_count: 7,
         last_time: Timestamp(12345),
     };
+    // Writes the snapshot, and then changes the group, which must not change the snapshot.
     let put = async |snapshot: GroupSnapshot| {
         let work = transact(&*world.store, move |tx| {
             let snapshot = snapshot.clone();
@@ -285,10 +286,10 @@ pub async fn snapshot_of_a_former_member_stays_as_written(store: Arc<dyn Store>)
     assert_eq!(world.membership(carol).await.snapshot, None);
     put(snapshot("first")).await;
     assert_eq!(world.membership(carol).await.snapshot, None, "carol is still a member");
-    let mut left = world.member(carol).await;
-    left.state = MemberState::Banned;
-    left.until_seq = Some(Seq(1));
-    put_member(&*world.store, left).await;
+    let mut banned = world.member(carol).await;
+    banned.state = MemberState::Banned;
+    banned.until_seq = Some(Seq(1));
+    put_member(&*world.store, banned).await;
     assert_eq!(world.membership(carol).await.snapshot, Some(snapshot("first")));
     put(snapshot("second")).await;
     assert_eq!(world.membership(carol).await.snapshot, Some(snapshot("second")));

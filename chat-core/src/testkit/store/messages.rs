@@ -8,7 +8,8 @@ use super::fixture::{NOW, NewEvent, World, append, append_to, messages, transact
 use crate::model::{ClientMessageId, Conversation, Event, EventId, EventKind, Seq, UserId};
 use crate::store::{SentEvent, Store, StoreError, Transaction, TxError};
 
-/// Returns a message of Alice in the group, in a log that contains only messages.
+/// Returns a message of Alice in the group, with the message count for a log that contains only
+/// messages.
 fn event(world: &World, seq: u64) -> Event {
     Event {
         conversation: world.group,
@@ -359,7 +360,7 @@ pub async fn erasing_replaces_message_and_edits(store: Arc<dyn Store>) {
     assert_eq!(after[1].recalled_seq, None);
 }
 
-pub async fn erasing_leaves_no_text_anywhere(store: Arc<dyn Store>) {
+pub async fn erasing_leaves_no_readable_text(store: Arc<dyn Store>) {
     const SECRET: &str = "the secret 秘密 text";
     let world = World::new(store).await;
     let new_event = NewEvent::message(SECRET).mentioning(&[world.bob, UserId(0)]);
@@ -369,6 +370,7 @@ pub async fn erasing_leaves_no_text_anywhere(store: Arc<dyn Store>) {
         Box::pin(async move { edit(tx, group_and_sender, Seq(1), SECRET).await })
     });
     work.await.unwrap();
+    // A dump contains bodies in the `Debug` form of `Bytes`.
     let secret = format!("{:?}", Bytes::from_static(SECRET.as_bytes()));
     assert!(world.dump().await.contains(&secret));
     recall(&world, Seq(1)).await;

@@ -72,7 +72,7 @@ macro_rules! store_conformance {
                 update_keeps_name_skeleton_subject_and_creation_time, update_of_an_unknown_account_is_an_error,
                 renaming_frees_the_old_name_of_an_account, renaming_an_account_to_a_taken_name_is_rejected,
                 subjects_compare_byte_by_byte, taken_subject_is_rejected, accounts_without_a_subject_do_not_collide,
-                accounts_finds_those_that_exist, search_finds_a_prefix_by_name, search_takes_no_character_as_special,
+                accounts_finds_those_that_exist, search_finds_names_by_prefix_in_order, search_takes_no_character_as_special,
                 search_leaves_out_disabled_accounts_and_stops_at_its_limit, device_reads_back, devices_are_ordered_oldest_first,
                 devices_in_finds_those_that_exist, deleting_a_device_deletes_its_cursors,
                 transaction_reads_its_own_writes;
@@ -103,7 +103,7 @@ macro_rules! store_conformance {
                 find_sent_finds_sent_events, client_message_id_belongs_to_its_sender,
                 used_client_message_id_is_rejected, events_returns_ranges, events_at_finds_those_that_exist,
                 edit_is_marked, marking_an_unknown_event_is_an_error, erasing_replaces_message_and_edits,
-                erasing_leaves_no_text_anywhere, batch_is_one_unit, unit_spans_conversations;
+                erasing_leaves_no_readable_text, batch_is_one_unit, unit_spans_conversations;
             text:
                 messages_keep_every_byte, names_and_notes_keep_every_byte, profiles_keep_every_byte;
             pages:
@@ -146,7 +146,7 @@ macro_rules! store_conformance {
             operators:
                 accounts_are_listed_in_pages_by_name, group_list_says_which_groups_have_an_owner,
                 stats_count_rows, audit_log_is_read_in_both_directions, audit_log_grows_at_its_end_only, rolled_back_actions_leave_no_audit_record,
-                members_of_user_come_in_pages_in_every_state, events_by_sender_returns_events_of_that_user_only;
+                members_of_user_come_in_pages_and_include_bans, events_by_sender_returns_events_of_that_user_only;
             heartbeats:
                 heartbeats_return_all_peers_or_none, repeated_heartbeat_changes_nothing, store_clock_never_goes_backwards;
             user_changes:

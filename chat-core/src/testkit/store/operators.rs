@@ -69,7 +69,7 @@ pub async fn group_list_says_which_groups_have_an_owner(store: Arc<dyn Store>) {
     assert_eq!(
         listed(ConversationId(0), 1).await,
         [(world.group, false)],
-        "a group whose owner is disabled has no owner"
+        "an owner whose account is disabled does not count"
     );
     alice.disabled = false;
     update(store, alice).await;
@@ -207,7 +207,7 @@ pub async fn rolled_back_actions_leave_no_audit_record(store: Arc<dyn Store>) {
     assert_eq!(store.audit_log(AuditPage::Newest, 10).await.unwrap(), []);
 }
 
-pub async fn members_of_user_come_in_pages_in_every_state(store: Arc<dyn Store>) {
+pub async fn members_of_user_come_in_pages_and_include_bans(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let store = &*world.store;
     let group = create(store, new_group("banned")).await.unwrap();

@@ -76,8 +76,8 @@ pub async fn empty_log_has_an_empty_page(store: Arc<dyn Store>) {
     }
 }
 
-/// A store may read a page in parts, as the MySQL store does. Its first parts have 8 and 32 events,
-/// so they end at the events 8 and 40.
+/// A store may read a page in parts, as the MySQL store does. The first parts of that store have 8
+/// and 32 events, so these pages end just before, at, and just after the end of a part.
 pub async fn long_pages_are_complete(store: Arc<dyn Store>) {
     let world = world_with_messages(store, 50).await;
     for max in [7, 8, 9, 39, 40, 41, 50, 51] {
@@ -146,7 +146,7 @@ fn edit_seqs(page: &EventPage) -> Vec<u64> {
     seqs
 }
 
-/// A page of short messages with long edits stays within its limit, in both directions.
+/// A page of short messages with long edits stays within `max_bytes`, in both directions.
 pub async fn edits_count_towards_max_bytes(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     for _ in 0..6 {
@@ -183,8 +183,8 @@ pub async fn edits_count_towards_max_bytes(store: Arc<dyn Store>) {
     );
 }
 
-/// An edit from after the reader has left, and the edit of a recalled message, are neither returned
-/// nor counted.
+/// An edit from after the reader has left, and the edit of a recalled message, are neither among
+/// the page's edits nor counted towards `max_bytes`.
 pub async fn page_contains_the_edits_that_its_reader_may_read(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(3)).await;

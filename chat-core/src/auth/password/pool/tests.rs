@@ -61,12 +61,13 @@ async fn check_of_unknown_user_computes_a_hash_of_the_same_cost() {
     assert_eq!(pool.stats().computed, before + 2, "each check computes one hash");
 }
 
-/// Occupies the only worker of the pool until dropped.
+/// Guard that occupies the only worker of a pool until it is dropped.
 struct Occupied {
     _release: std::sync::mpsc::Sender<()>,
 }
 
-/// Occupies the only worker of `pool`. Returns once the work runs.
+/// Occupies the only worker of `pool` with a request. Returns the guard, and the task of the
+/// request, once the request is running.
 async fn occupy(pool: &Arc<PasswordHasherPool>) -> (Occupied, tokio::task::JoinHandle<Result<(), PasswordPoolError>>) {
     let (release, released) = std::sync::mpsc::channel();
     let (started, has_started) = tokio::sync::oneshot::channel();

@@ -29,7 +29,8 @@ fn direct_info(peer: &str) -> ConversationInfo {
     info
 }
 
-/// Returns a message that is addressed by the id [`GROUP_ID`], with the name of its conversation.
+/// Returns a message that is addressed by the id [`GROUP_ID`]. `name` is the known name of its
+/// conversation.
 fn resolved(name: Option<ConversationRef>, content: DraftContent) -> Outgoing {
     Outgoing {
         name,
@@ -51,6 +52,7 @@ fn reply(mentions: Vec<UserId>, reply_to: Option<Seq>) -> DraftContent {
     }
 }
 
+/// Takes the sent messages, and the conversations that they are addressed to.
 fn sent(script: &mut Script) -> Vec<(ClientMessageId, ConversationRef)> {
     let take = || {
         let request = script.try_take(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))?;
@@ -80,7 +82,7 @@ fn rejected(script: &mut Script) -> BTreeMap<ClientMessageId, ConversationRef> {
 }
 
 #[test]
-fn message_to_a_known_name_is_resolved_again() {
+fn message_whose_conversation_has_a_known_name_is_addressed_by_it() {
     for conversations in [vec![direct_info("bob")], Vec::new()] {
         let mut script = Script::online(config(), conversations);
         script.machine.disconnected(script.now);
@@ -191,7 +193,7 @@ fn message_by_id_without_an_epoch_is_sent_only_if_the_device_never_logged_in() {
 }
 
 #[test]
-fn message_of_another_epoch_is_refused_in_a_session() {
+fn message_by_id_of_another_epoch_is_refused_in_a_session() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let stale = Outgoing {
         store_epoch: Some(RESTORED),
@@ -295,7 +297,7 @@ fn reference_learned_in_the_replaced_epoch_is_forgotten() {
 }
 
 /// After a login, a waiting message to a name is addressed by the id that the name has; after a
-/// further restore, by the name again.
+/// restore, by the name again.
 #[test]
 fn message_by_name_survives_two_restores() {
     let mut script = Script::new(config());

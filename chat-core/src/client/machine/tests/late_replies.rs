@@ -127,8 +127,8 @@ impl Pair {
         }
     }
 
-    /// Answers all requests, for longer than any delay of the client.
-    fn settle(&mut self) {
+    /// Answers a request each second, and continues for longer than any delay of the client.
+    fn catch_up(&mut self) {
         for _ in 0..120 {
             self.script.pass(Duration::from_secs(1));
             self.take();
@@ -145,7 +145,7 @@ proptest! {
         for step in steps {
             pair.run(step);
         }
-        pair.settle();
+        pair.catch_up();
         prop_assert_eq!(pair.received, (1..=pair.last).collect::<Vec<_>>());
     }
 }

@@ -50,7 +50,7 @@ fn is_online(script: &mut Script) -> bool {
     script.actions.iter().any(|action| matches!(action, Action::Online))
 }
 
-fn caught_up(script: &mut Script) -> bool {
+fn has_caught_up(script: &mut Script) -> bool {
     script
         .events()
         .iter()
@@ -63,22 +63,22 @@ fn list_is_read_to_its_end_after_the_login() {
     let (first, query) = take_list(&mut script);
     assert_eq!((query.after, query.include_ended), (ConversationId(0), false));
     script.outcome(first, page(vec![group_info(5, 5)], Some(GROUP_ID)));
-    assert!(!is_online(&mut script) && !caught_up(&mut script));
+    assert!(!is_online(&mut script) && !has_caught_up(&mut script));
     let (second, query) = take_list(&mut script);
     assert_eq!(query.after, GROUP_ID);
     script.outcome(second, page(vec![other_group(2, 3)], None));
     assert!(is_online(&mut script));
     let (read, _, wanted) = script.take_page().expect("the other group is read");
     assert_eq!(wanted.from, PageFrom::After(Seq(2)));
-    assert!(!caught_up(&mut script));
+    assert!(!has_caught_up(&mut script));
     script.refuse(read, ReplyCode::NotFound);
-    assert!(caught_up(&mut script));
+    assert!(has_caught_up(&mut script));
 }
 
 /// The server read the page before the events that it has pushed since, so the page does not
 /// replace what the client knows from this session.
 #[test]
-fn page_does_not_undo_pushed_events() {
+fn page_older_than_pushed_events_does_not_rewind_the_log() {
     let mut script = logged_in_with_more(Receive::FromCursor);
     let (list, _) = take_list(&mut script);
     script.event(6);
@@ -92,7 +92,7 @@ fn page_does_not_undo_pushed_events() {
     );
 }
 
-fn take_look_up(script: &mut Script) -> RequestId {
+fn take_lookup(script: &mut Script) -> RequestId {
     script.take(|kind| matches!(kind, RequestKind::Command(Command::GetConversation(_))))
 }
 
@@ -104,14 +104,14 @@ fn page_does_not_report_a_conversation_that_is_looked_up() {
     script.log_in_with(Vec::new(), true);
     let (list, _) = take_list(&mut script);
     script.event(11);
-    let look_up = take_look_up(&mut script);
+    let lookup = take_lookup(&mut script);
     let former = ConversationInfo {
         active: false,
         ..group_info(5, 5)
     };
     script.outcome(list, page(vec![former], None));
     assert!(script.seqs().is_empty());
-    script.outcome(look_up, Outcome::Conversation(Box::new(group_info(10, 11))));
+    script.outcome(lookup, Outcome::Conversation(Box::new(group_info(10, 11))));
     assert_eq!(script.seqs(), [11]);
     script.event(12);
     let events = script.events();
@@ -133,7 +133,7 @@ fn page_does_not_undo_a_read_mark() {
         unread: 0,
         unread_mentions: 0,
     });
-    let look_up = take_look_up(&mut script);
+    let lookup = take_lookup(&mut script);
     let unread = ConversationInfo {
         unread: 3,
         ..group_info(5, 5)
@@ -143,7 +143,7 @@ fn page_does_not_undo_a_read_mark() {
         read_seq: Seq(5),
         ..group_info(5, 5)
     };
-    script.outcome(look_up, Outcome::Conversation(Box::new(read)));
+    script.outcome(lookup, Outcome::Conversation(Box::new(read)));
     script.drain();
     let reported = script.actions.iter().rev().find_map(|action| match action {
         Action::Conversation(info) => Some((info.read_seq, info.unread)),
@@ -154,7 +154,7 @@ fn page_does_not_undo_a_read_mark() {
 
 /// The server's operator restores a backup while the client is away.
 #[test]
-fn pushes_of_an_unlisted_conversation_are_forgotten_with_the_connection() {
+fn pushes_of_a_conversation_that_is_not_listed_yet_are_forgotten_with_the_connection() {
     let mut script = Script::online(config(), vec![group_info(10, 10)]);
     script.machine.disconnected(script.now);
     script.log_in_with(Vec::new(), true);
@@ -212,11 +212,11 @@ fn client_is_online_before_a_slow_list_ends() {
     assert!(!is_online(&mut script));
     script.pass(Duration::from_secs(5));
     assert!(is_online(&mut script));
-    assert!(!caught_up(&mut script));
+    assert!(!has_caught_up(&mut script));
 }
 
 #[test]
-fn look_ups_are_limited_like_pages() {
+fn lookups_are_limited_like_pages() {
     let mut script = Script::new(config());
     script.log_in_with(Vec::new(), false);
     for id in 100..200 {
@@ -226,19 +226,19 @@ fn look_ups_are_limited_like_pages() {
         });
     }
     script.drain();
-    let is_look_up = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::GetConversation(_)));
-    let sent = script.sent.iter().filter(|request| is_look_up(&request.kind)).count();
+    let is_lookup = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::GetConversation(_)));
+    let sent = script.sent.iter().filter(|request| is_lookup(&request.kind)).count();
     assert_eq!(sent, 4);
     for _ in 0..100 {
-        let request = take_look_up(&mut script);
+        let request = take_lookup(&mut script);
         script.refuse(request, ReplyCode::NotFound);
     }
-    assert!(script.try_take(is_look_up).is_none());
+    assert!(script.try_take(is_lookup).is_none());
 }
 
 /// The reply to a look-up may be older than the push that reported how far the log has grown.
 #[test]
-fn end_of_the_log_that_was_reported_before_a_look_up_is_kept() {
+fn end_of_the_log_that_was_reported_before_a_lookup_is_kept() {
     let mut script = Script::new(config());
     script.log_in_with(Vec::new(), true);
     let (list, _) = take_list(&mut script);
@@ -247,8 +247,8 @@ fn end_of_the_log_that_was_reported_before_a_look_up_is_kept() {
         last_seq: Seq(90),
     });
     script.outcome(list, page(Vec::new(), None));
-    let look_up = take_look_up(&mut script);
-    script.outcome(look_up, Outcome::Conversation(Box::new(group_info(10, 10))));
+    let lookup = take_lookup(&mut script);
+    script.outcome(lookup, Outcome::Conversation(Box::new(group_info(10, 10))));
     let (_, _, asked) = script.take_page().expect("the log has more events");
     assert_eq!(asked.from, PageFrom::After(Seq(10)));
 }
@@ -271,9 +271,9 @@ fn refused_page_of_the_list_is_requested_again() {
     assert!(is_online(&mut script));
 }
 
-/// A server that repeats a page forever ends the connection.
+/// The client leaves a server that repeats a page, instead of reading the list forever.
 #[test]
-fn list_without_progress_is_a_protocol_error() {
+fn list_without_progress_makes_the_client_reconnect() {
     let mut script = logged_in_with_more(Receive::FromCursor);
     let (list, _) = take_list(&mut script);
     script.outcome(list, page(Vec::new(), Some(GROUP_ID)));

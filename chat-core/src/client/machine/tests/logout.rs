@@ -27,7 +27,7 @@ fn logged_out(script: &mut Script) -> (bool, bool) {
     (script.actions.iter().any(succeeded), script.actions.iter().any(forgot))
 }
 
-/// Returns a machine whose connection broke before the answer to a logout.
+/// Returns a script whose connection broke before the answer to a logout.
 fn interrupted_logout(credentials: Credentials) -> Script {
     let mut config = config();
     config.credentials = credentials;

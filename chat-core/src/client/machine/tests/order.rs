@@ -1,5 +1,5 @@
 //! Tests of delivery: every event arrives once and in order, even if pushes are lost, repeated or
-//! reordered.
+//! reordered. Also tests how acknowledgements are reported.
 
 use std::time::Duration;
 
@@ -87,16 +87,16 @@ fn behind_push_reads_the_log_page_by_page() {
 #[test]
 fn backlog_is_read_no_faster_than_events_are_taken() {
     let mut script = Script::online(config(), vec![group_info(0, 100_000)]);
-    let mut asked_for = 0;
+    let mut page_count = 0;
     while let Some((request, _, asked)) = script.take_page() {
-        asked_for += 1;
+        page_count += 1;
         script.outcome(request, Outcome::History(page(asked, 100_000, 500)));
     }
     assert!(
-        asked_for <= 2,
-        "{asked_for} pages wait for an application that takes no events"
+        page_count <= 2,
+        "{page_count} pages wait for an application that takes no events"
     );
-    assert_eq!(script.seqs().len(), 500 * asked_for);
+    assert_eq!(script.seqs().len(), 500 * page_count);
     assert!(script.take_page().is_some(), "taken events make room");
 }
 
@@ -167,7 +167,7 @@ fn unreadable_events_are_reported_as_truncated() {
 }
 
 #[test]
-fn page_with_a_gap_is_requested_again() {
+fn events_missing_in_a_page_are_read_once_a_push_reports_them() {
     let mut script = Script::online(config(), vec![group_info(0, 3)]);
     let (request, _, asked) = script.take_page().unwrap();
     let mut answer = page(asked, 3, 500);
@@ -255,7 +255,7 @@ fn shorter_log_restarts_delivery() {
     script.pass(SECOND);
     assert!(
         saved_seqs(&mut script).is_empty(),
-        "after a crash, the next run reports the change again"
+        "the acknowledgement of the longer log is void"
     );
     let events = script.events();
     assert!(matches!(events[0], ClientEvent::Rewound { to: Seq(2), .. }));

@@ -21,6 +21,7 @@ fn appended(seq: u64) -> Outcome {
     })
 }
 
+/// Takes the outcomes that the machine has reported.
 fn settled(script: &mut Script) -> Vec<(ClientMessageId, SendOutcome)> {
     script.drain();
     let actions = std::mem::take(&mut script.actions).into_iter();
@@ -216,7 +217,7 @@ fn refusal_settles_and_the_next_message_is_sent() {
 }
 
 #[test]
-fn temporary_refusal_is_retried_in_order() {
+fn message_is_sent_again_in_order_after_a_temporary_refusal() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let first = script.send("a");
     script.send("b");

@@ -10,7 +10,7 @@ use crate::model::{Registration, ReplyCode, Secret, UserName};
 fn registration_is_followed_by_login() {
     let mut config = config();
     config.session = None;
-    config.credentials = register();
+    config.credentials = registration();
     let mut script = Script::new(config);
     script.machine.connected(script.now);
     let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
@@ -24,7 +24,7 @@ fn registration_is_followed_by_login() {
 fn registration_with_an_unknown_outcome_is_followed_by_a_login_if_the_name_is_taken() {
     let mut config = config();
     config.session = None;
-    config.credentials = register();
+    config.credentials = registration();
     let mut script = Script::new(config);
     script.machine.connected(script.now);
     assert!(!script.machine.may_have_registered());
@@ -43,7 +43,7 @@ fn registration_with_an_unknown_outcome_is_followed_by_a_login_if_the_name_is_ta
 fn registration_does_not_resume_the_stored_session_of_another_user() {
     let mut config = config();
     assert!(config.session.is_some(), "the session of another user");
-    config.credentials = register();
+    config.credentials = registration();
     let mut script = Script::new(config);
     script.machine.connected(script.now);
     let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
@@ -110,7 +110,7 @@ fn refused_login_after_an_interrupted_registration_names_its_own_reason() {
 fn interrupted_registration() -> Script {
     let mut config = config();
     config.session = None;
-    config.credentials = register();
+    config.credentials = registration();
     let mut script = Script::new(config);
     script.machine.connected(script.now);
     script.machine.disconnected(script.now);
@@ -119,7 +119,7 @@ fn interrupted_registration() -> Script {
     script
 }
 
-fn register() -> Credentials {
+fn registration() -> Credentials {
     Credentials::Register(Registration {
         name: UserName::parse("alice").unwrap(),
         password: Secret::new(*b"secret"),

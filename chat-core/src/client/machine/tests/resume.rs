@@ -430,7 +430,8 @@ fn answer(script: &mut Script, server: &mut Server, app: &mut Application) {
     }
 }
 
-fn log_in(script: &mut Script, server: &mut Server, app: &mut Application) {
+/// Breaks the connection, if there is one, logs in, and answers the requests of the new session.
+fn reconnect(script: &mut Script, server: &mut Server, app: &mut Application) {
     script.machine.disconnected(script.now);
     script.sent.clear();
     script.log_in(EPOCH, vec![server.group_info()]);
@@ -456,9 +457,9 @@ proptest! {
                     server = copy.clone();
                     restores += 1;
                     server.log.extend((0..grows).map(|_| restores));
-                    log_in(&mut script, &mut server, &mut app);
+                    reconnect(&mut script, &mut server, &mut app);
                 }
-                Step::ConnectionBreaks => log_in(&mut script, &mut server, &mut app),
+                Step::ConnectionBreaks => reconnect(&mut script, &mut server, &mut app),
                 Step::ClientRestarts => {
                     // Events that were delivered but not acknowledged are delivered again.
                     answer(&mut script, &mut server, &mut app);
@@ -466,7 +467,7 @@ proptest! {
                     app.log.split_off(&kept.next().0);
                     script = Script::new(MachineConfig { cursors: app.cursors.clone(), ..config() });
                     app.resets = 0;
-                    log_in(&mut script, &mut server, &mut app);
+                    reconnect(&mut script, &mut server, &mut app);
                 }
                 Step::Answers => answer(&mut script, &mut server, &mut app),
                 Step::Takes { unacknowledged } => app.take(&mut script, unacknowledged),
@@ -474,7 +475,7 @@ proptest! {
             script.pass(Duration::from_millis(150));
         }
         server.log.push(restores);
-        log_in(&mut script, &mut server, &mut app);
+        reconnect(&mut script, &mut server, &mut app);
         for _ in 0..200 {
             script.pass(SECOND);
             answer(&mut script, &mut server, &mut app);

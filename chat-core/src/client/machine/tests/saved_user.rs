@@ -17,7 +17,7 @@ fn log_in_as(script: &mut Script, user_id: UserId, epoch: StoreEpoch) {
 }
 
 #[test]
-fn login_as_another_user_does_not_use_the_saved_state() {
+fn login_as_another_user_ends_the_client_unless_the_store_was_replaced() {
     let mut config = config();
     config.session = None;
     config.credentials = Credentials::Password {
@@ -41,5 +41,5 @@ fn login_as_another_user_does_not_use_the_saved_state() {
     // A restored server may give the same user another id.
     let mut script = Script::new(config);
     log_in_as(&mut script, OTHER, StoreEpoch([2; 16]));
-    assert!(script.machine.is_online());
+    assert!(script.machine.has_session());
 }

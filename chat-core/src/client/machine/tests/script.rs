@@ -25,7 +25,9 @@ pub(super) const DEVICE: DeviceId = DeviceId([7; 16]);
 pub(super) struct Script {
     pub(super) machine: Machine,
     pub(super) now: Instant,
+    /// Requests of the machine that the test has not taken yet.
     pub(super) sent: Vec<Request>,
+    /// Actions of the machine other than requests.
     pub(super) actions: Vec<Action>,
 }
 
@@ -83,9 +85,9 @@ impl Script {
     fn connect_and_answer_login(&mut self, logged_in: LoggedIn) {
         self.machine.connected(self.now);
         let hello = self.take(|kind| matches!(kind, RequestKind::Hello(_)));
-        let resume = self.take(|kind| matches!(kind, RequestKind::Resume(_) | RequestKind::Login(_)));
+        let login = self.take(|kind| matches!(kind, RequestKind::Resume(_) | RequestKind::Login(_)));
         self.answer(hello, Answer::Welcome(welcome()));
-        self.answer(resume, Answer::LoggedIn(Box::new(logged_in)));
+        self.answer(login, Answer::LoggedIn(Box::new(logged_in)));
     }
 
     /// Takes the machine's actions, and separates requests from other actions.
@@ -98,15 +100,15 @@ impl Script {
         }
     }
 
-    /// Takes the oldest request of this kind.
-    pub(super) fn take(&mut self, kind: impl Fn(&RequestKind) -> bool) -> RequestId {
-        self.try_take(kind).expect("the machine sent such a request").id
+    /// Takes the oldest request that is wanted.
+    pub(super) fn take(&mut self, is_wanted: impl Fn(&RequestKind) -> bool) -> RequestId {
+        self.try_take(is_wanted).expect("the machine sent such a request").id
     }
 
-    /// Takes the oldest request of this kind, if the machine has sent one.
-    pub(super) fn try_take(&mut self, kind: impl Fn(&RequestKind) -> bool) -> Option<Request> {
+    /// Takes the oldest request that is wanted, if the machine has sent one.
+    pub(super) fn try_take(&mut self, is_wanted: impl Fn(&RequestKind) -> bool) -> Option<Request> {
         self.drain();
-        let at = self.sent.iter().position(|request| kind(&request.kind))?;
+        let at = self.sent.iter().position(|request| is_wanted(&request.kind))?;
         Some(self.sent.remove(at))
     }
 
@@ -119,7 +121,7 @@ impl Script {
         Some((request.id, draft.client_message_id))
     }
 
-    /// Takes the oldest request for a page.
+    /// Takes the oldest request for a page of a log.
     pub(super) fn take_page(&mut self) -> Option<(RequestId, ConversationRef, Page)> {
         let request = self.try_take(|kind| matches!(kind, RequestKind::Command(Command::ReadHistory { .. })))?;
         let RequestKind::Command(Command::ReadHistory { conversation, page }) = request.kind else {
@@ -151,7 +153,7 @@ impl Script {
         self.push(Push::Event(event(seq)));
     }
 
-    /// Acknowledges every event up to `seq`.
+    /// Acknowledges every event of the group up to `seq`, before any reset.
     pub(super) fn acknowledge(&mut self, seq: u64) {
         self.machine.acknowledge(self.now, GROUP_ID, cursor(seq), 0);
     }
@@ -181,6 +183,7 @@ impl Script {
         seqs.collect()
     }
 
+    /// Sends a message to the group, and returns its id.
     pub(super) fn send(&mut self, text: &str) -> ClientMessageId {
         let id = message_id::new_id(DEVICE);
         self.machine.send(self.now, outgoing(id, text));
@@ -237,8 +240,8 @@ pub(super) fn user(id: UserId, name: &str) -> UserInfo {
     }
 }
 
-/// Returns the group as seen by a device that has acknowledged every event up to `cursor`. Its log
-/// ends at `last`.
+/// Returns the group as seen by a device that has acknowledged, and whose user has read, every
+/// event up to `cursor`. The group's log ends at `last`.
 pub(super) fn group_info(cursor: u64, last: u64) -> ConversationInfo {
     let profile = GroupProfile {
         name: "room".into(),
@@ -314,7 +317,8 @@ pub(super) fn cursor(seq: u64) -> Cursor {
     }
 }
 
-/// Returns the page of a server whose log of the group ends at `last`.
+/// Returns the page, of at most `max_events` events, of a server whose log of the group ends at
+/// `last`.
 pub(super) fn page(page: Page, last: u64, max_events: u64) -> HistoryPage {
     let PageFrom::After(after) = page.from else {
         panic!("clients read forward")

@@ -36,7 +36,8 @@ pub(super) fn ended(script: &mut Script) -> Option<ClientError> {
     })
 }
 
-/// Returns the minimum delay of the reconnection that the machine has asked for, if it has.
+/// Returns the minimum delay before the reconnection that the machine has asked for; `None` if it
+/// has asked for none, and `Some(None)` if the reconnection has no minimum delay.
 fn reconnect_delay(script: &mut Script) -> Option<Option<Duration>> {
     script.drain();
     script.actions.iter().find_map(|action| match action {
@@ -61,7 +62,7 @@ fn token_login_names_no_account_and_later_connections_resume() {
     assert_eq!((&login.account, login.secret.expose()), (&None, &b"jwt"[..]));
     let answer = logged_in(EPOCH, Vec::new());
     script.answer(request.id, Answer::LoggedIn(Box::new(answer)));
-    assert!(script.machine.is_online());
+    assert!(script.machine.has_session());
     script.machine.disconnected(script.now);
     script.machine.connected(script.now);
     script.take(is_resume);

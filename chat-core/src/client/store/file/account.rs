@@ -42,7 +42,7 @@ pub(super) fn parse(text: &str) -> Result<AccountState, String> {
             .find(|(found, _)| *found == key)
             .map(|(_, value)| value)
     };
-    let device = value("device").ok_or("the device is missing")?;
+    let device = value("device").ok_or("the line `device` is missing")?;
     let user = match (value("user"), value("name")) {
         (Some(id), Some(name)) => Some(UserInfo {
             id: UserId(parse_value("user", id)?),
@@ -63,7 +63,7 @@ pub(super) fn parse(text: &str) -> Result<AccountState, String> {
 }
 
 fn parse_value<T: FromStr>(key: &str, value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("the {key} is damaged"))
+    value.parse().map_err(|_| format!("the value of `{key}` is damaged"))
 }
 
 fn parse_token(value: &str) -> Result<Secret, String> {

@@ -75,7 +75,8 @@ impl Directory {
         }
     }
 
-    /// Replaces the text of a file. Readers see the whole old or the whole new text.
+    /// Replaces the text of a file. Readers see the whole old or the whole new text. With
+    /// [`DiskSync::No`], a power failure may leave only a part of the new text.
     pub(super) fn replace(&self, name: &str, text: &str, sync: DiskSync) -> Result<(), ClientStoreError> {
         replace(&self.path(name), text.as_bytes(), sync)
     }
@@ -90,8 +91,8 @@ fn replace(path: &Path, bytes: &[u8], sync: DiskSync) -> Result<(), ClientStoreE
     Ok(())
 }
 
-/// Replaces a file by a file with these bytes, and returns it open for writing at its end. The
-/// caller must make its name [durable](sync_directory_of).
+/// Replaces a file by a file with these bytes, and returns it open for writing at its end. Its name
+/// is not [durable](sync_directory_of) yet.
 ///
 /// # Errors
 /// The error of a file operation. The old file is unchanged.
@@ -112,7 +113,7 @@ pub(super) fn sync_directory_of(path: &Path) -> Result<(), ClientStoreError> {
     file_names::sync_name(path).map_err(|source| failed(file_names::directory_of(path), source))
 }
 
-/// Opens a file that only its owner may read.
+/// Opens a file. If it is created, only its owner may read it (on Unix).
 fn open_private(options: &mut OpenOptions, path: &Path) -> Result<File, ClientStoreError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);

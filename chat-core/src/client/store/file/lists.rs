@@ -32,7 +32,8 @@ fn with_digest(lines: &str) -> String {
     format!("{DIGEST_NAME} {}\n{lines}", digest(lines))
 }
 
-/// Parses cursors. The digest and the identities of events may be missing.
+/// Parses cursors. The digest and the identities of events may be missing. If there is a digest, it
+/// must match.
 pub(super) fn parse_cursors(text: &str) -> Result<BTreeMap<ConversationId, Cursor>, String> {
     // `first` is the number in the file of the first line with a cursor.
     let (expected, lines, first) = match text.strip_prefix(DIGEST_NAME).and_then(|rest| rest.split_once('\n')) {
@@ -85,7 +86,7 @@ pub(super) fn parse_names(text: &str) -> BTreeMap<UserId, String> {
     lines.lines().filter_map(parse).collect()
 }
 
-/// Formats groups: the store epoch, then a line for each group.
+/// Formats groups: the digest, the store epoch if it is known, then a line for each group.
 pub(super) fn format_groups(groups: &KnownGroups) -> String {
     let mut lines = String::new();
     if let Some(epoch) = &groups.store_epoch {

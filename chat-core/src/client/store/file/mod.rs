@@ -6,13 +6,13 @@
 //! cursors   what the application has acknowledged               replaced as a whole
 //! names     names of users                                      replaced as a whole
 //! groups    names of the user's groups                          replaced as a whole
-//! outbox    messages without an outcome    appended durably, compacted when mostly settled
-//! ```
-//! Only their owner may read the files. "Replaced as a whole": written to a temporary file that is
-//! renamed over the old one. "Durable": on disk before the call returns. A power failure may tear
-//! cursors, names and groups. Torn cursors are detected and not used: the server's cursors replace
-//! them, and events may be delivered again. Torn names are requested again. Torn groups are
-//! detected and not used; the next login reports them.
+//! outbox    messages without an outcome    appended durably; compacted when most are settled
+//! ``` On Unix, only their owner may read the files. "Replaced as a whole": written to a temporary
+//! file that is renamed over the old one. "Durable": on disk before the call returns. A power
+//! failure may tear cursors, names and groups: only a part of the new text is then on disk. Torn
+//! cursors are detected and not used: the server's cursors replace them, and events may be
+//! delivered again. Of torn names, the whole lines are used, and the other names are requested
+//! again. Torn groups are detected and not used; the next login reports them.
 
 mod account;
 mod disk;
@@ -85,7 +85,8 @@ impl FileStore {
         }
     }
 
-    /// Runs blocking disk work outside of the async runtime.
+    /// Runs blocking disk work on a thread for such work, so that it does not block async tasks. A
+    /// panic of the work continues in the caller.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, ClientStoreError> + Send + 'static,
@@ -229,7 +230,7 @@ mod tests {
     use crate::panics;
 
     #[tokio::test]
-    async fn panic_during_disk_work_is_not_reported_as_damage() {
+    async fn panic_during_disk_work_continues_in_the_caller() {
         let directory = tempfile::tempdir().unwrap();
         let store = FileStore::open(directory.path(), directory.path().join("known_hosts")).unwrap();
         let work = store.blocking(|_| -> Result<(), ClientStoreError> { panic!("out of order") });

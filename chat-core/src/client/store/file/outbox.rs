@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! "chat outbox 1\n"  then records:  length u32 · digest 8 bytes · kind u8 · content
-//!   kind 1, queued:   a message of an earlier version, see [`queued`](super::queued)
+//!   kind 1, queued:   a message in the format of an earlier version
 //!   kind 2, settled:  client message id, 16 bytes
 //!   kind 3, durable:  position of this record, u64: everything before it was on disk before it
-//!   kind 4, queued:   a message, with the store epoch that its ids belong to
+//!   kind 4, queued:   a message in the present format
 //! ```
-//! Integers are big-endian. The length counts the bytes after the digest. The digest is the
-//! beginning of their SHA-256. Incomplete or garbled bytes after the last record of kind 3 are
-//! dropped: a crash leaves them while messages are written that are not reported as queued yet.
-//! Garbled bytes before it were damaged later and are an error.
+//! [`queued`](super::queued) describes both formats of a message. Integers are big-endian. The
+//! length counts the bytes after the digest. The digest is the beginning of their SHA-256. If a
+//! record after the last record of kind 3 is incomplete or garbled, the file is used up to that
+//! record: a crash leaves such an end while messages are written that are not reported as queued
+//! yet. A garbled record before it was damaged later and is an error.
 
 use std::{
     collections::VecDeque,
@@ -29,7 +30,7 @@ use crate::model::ClientMessageId;
 const HEADER: &[u8] = b"chat outbox 1\n";
 /// Bytes of the digest in a record.
 const DIGEST_BYTES: usize = 8;
-/// Kind of messages of an earlier version.
+/// Kind of messages in the format of an earlier version.
 const OLD_QUEUED: u8 = 1;
 const SETTLED: u8 = 2;
 const DURABLE: u8 = 3;
@@ -38,7 +39,7 @@ const QUEUED: u8 = 4;
 const HEAD_BYTES: usize = size_of::<u32>() + DIGEST_BYTES + 1;
 /// Bytes of a record of kind 3.
 const DURABLE_RECORD_BYTES: usize = HEAD_BYTES + size_of::<u64>();
-/// Number of settled messages after which the file is rewritten, if they outnumber the others.
+/// Number of settled messages from which on the file is rewritten, if they outnumber the others.
 const COMPACT_AFTER: usize = 256;
 
 /// The file and its messages.
@@ -53,13 +54,13 @@ pub(super) struct OutboxFile {
     /// Number of records of kind 2 in the file.
     settled: usize,
     /// True if a disk error left the file or its name in an unknown state. It is then rewritten
-    /// before anything counts as durable.
+    /// before further messages are queued.
     needs_rewrite: bool,
 }
 
 impl OutboxFile {
-    /// Reads the file, if there is one, and replaces it by one without settled messages and without
-    /// an incomplete end.
+    /// Reads the file, if there is one, and writes it anew, without settled messages and without an
+    /// incomplete end. Leaves a damaged file as it is.
     pub(super) fn open(path: PathBuf) -> Result<Self, ClientStoreError> {
         let (entries, tail) = match fs::read(&path) {
             Ok(bytes) => replay(&path, &Bytes::from(bytes))?,
@@ -86,7 +87,7 @@ impl OutboxFile {
         self.entries.iter().cloned().collect()
     }
 
-    /// Appends messages durably.
+    /// Appends messages durably. After an error, none of them counts as queued.
     pub(super) fn queue(&mut self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {
         if self.needs_rewrite {
             self.rewrite()?;
@@ -105,13 +106,13 @@ impl OutboxFile {
         // Without the record of kind 3, damage to these messages would later look like an end that
         // a crash cut off. The messages are durable in any case.
         if let Err(error) = self.append(&durable_record(self.length)) {
-            tracing::warn!(%error, "the outbox could not be marked as durable");
+            tracing::warn!(%error, "messages are in the outbox, but the record that says so could not be written; later damage to them may go unnoticed");
         }
         Ok(())
     }
 
     /// Records that messages have their outcome. The records are not made durable, because the loss
-    /// of one only causes another send.
+    /// of one only causes another send. Rewrites the file once most messages in it are settled.
     pub(super) fn settle(&mut self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
         // The search is short: the oldest message is usually the first to have its outcome.
         for id in ids {
@@ -191,8 +192,8 @@ fn digest(kind: u8, content: &[u8]) -> [u8; DIGEST_BYTES] {
     *digest.first_chunk().expect("SHA-256 gives 32 bytes")
 }
 
-/// Reads all records. Returns the messages and the number of bytes at the end that are no complete
-/// record.
+/// Reads all records. Returns the messages without an outcome, and the number of bytes from the
+/// first incomplete or garbled record to the end.
 fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), ClientStoreError> {
     let mut entries = VecDeque::new();
     // A file gets its name only when it is complete, so another program wrote or truncated a file
@@ -238,7 +239,7 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
     Ok((entries, bytes.len()))
 }
 
-/// Returns whether a record of kind 3 after `from` declares the bytes at `from` durable.
+/// Returns whether a record of kind 3 behind `from` declares the bytes at `from` durable.
 fn has_durable_record(all: &Bytes, from: usize) -> bool {
     let length = u32::try_from(DURABLE_RECORD_BYTES - HEAD_BYTES + 1)
         .expect("the length is a few bytes")
@@ -252,8 +253,8 @@ fn has_durable_record(all: &Bytes, from: usize) -> bool {
         })
 }
 
-/// Returns kind, content and length of the first record, or `None` if that record is incomplete or
-/// garbled.
+/// Returns the kind, the content and the whole length of the first record, or `None` if there is no
+/// record, or it is incomplete or garbled.
 fn next_record(bytes: &Bytes) -> Option<(u8, Bytes, usize)> {
     let mut rest = bytes.clone();
     let length = usize::try_from(rest.try_get_u32().ok()?).ok()?;

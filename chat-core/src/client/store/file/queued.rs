@@ -63,6 +63,7 @@ pub(super) fn decode(content: &mut Bytes, is_current_version: bool) -> Option<Ou
     })
 }
 
+/// Decodes the store epoch. Returns `None` if it is unreadable, and `Some(None)` if there is none.
 fn decode_epoch(content: &mut Bytes) -> Option<Option<StoreEpoch>> {
     if content.try_get_u8().ok()? == 0 {
         return Some(None);
@@ -72,6 +73,7 @@ fn decode_epoch(content: &mut Bytes) -> Option<Option<StoreEpoch>> {
     Some(Some(StoreEpoch(epoch)))
 }
 
+/// Decodes the name. Returns `None` if it is unreadable, and `Some(None)` if there is none.
 fn decode_name(content: &mut Bytes) -> Option<Option<ConversationRef>> {
     let length = usize::try_from(content.try_get_u32().ok()?).ok()?;
     if length == 0 {

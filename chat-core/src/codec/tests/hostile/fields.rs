@@ -1,5 +1,5 @@
-//! Tests of requests with missing or contradictory fields, exceeded limits, special characters or
-//! unknown enum values.
+//! Tests of requests with missing or contradictory fields, exceeded limits, special characters, or
+//! enum values that are unknown or unsuitable.
 
 use super::*;
 
@@ -122,7 +122,7 @@ fn decode_request_rejects_values_beyond_their_limits_and_control_characters() {
 
 /// Names in Arabic and Hebrew need directional marks.
 #[test]
-fn device_names_may_have_directional_marks_but_no_other_special_characters() {
+fn device_names_may_have_directional_marks_but_no_embeddings_separators_or_controls() {
     for mark in ['\u{61c}', '\u{200e}', '\u{200f}'] {
         let command = WireCommand::Login(proto::Login {
             device_name: format!("{mark}הטלפון של דנה"),
@@ -142,7 +142,7 @@ fn device_names_may_have_directional_marks_but_no_other_special_characters() {
 }
 
 #[test]
-fn decode_request_rejects_unknown_enum_values() {
+fn decode_request_rejects_unknown_and_unsuitable_enum_values() {
     for number in [-1, 99, i32::MIN, i32::MAX] {
         let commands = [
             WireCommand::SetPresence(proto::SetPresence { presence: number }),
@@ -173,7 +173,7 @@ fn decode_request_rejects_unknown_enum_values() {
     assert_eq!(
         error_code(WireCommand::SetRole(set_role)),
         Some(ReplyCode::InvalidArgument),
-        "only a transfer makes an owner"
+        "set_role cannot make an owner"
     );
     let offline = proto::Presence::Offline as i32;
     let set_presence = WireCommand::SetPresence(proto::SetPresence { presence: offline });

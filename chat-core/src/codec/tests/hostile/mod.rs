@@ -65,7 +65,7 @@ fn sixteen_bytes() -> Bytes {
     Bytes::from_static(&[0xc1; 16])
 }
 
-// The following functions return valid requests, in which each test replaces a field.
+// The following functions return valid requests, in which the tests replace fields.
 
 fn send() -> proto::SendMessage {
     proto::SendMessage {

@@ -1,4 +1,5 @@
-//! Tests of malformed packets, of unknown commands, and of missing or invalid ids.
+//! Tests of malformed packets, of packets with an unknown or several commands, and of missing or
+//! invalid ids.
 
 use super::*;
 
@@ -111,7 +112,7 @@ fn decode_request_takes_the_last_of_several_commands() {
     for (position, first) in commands.iter().enumerate() {
         for last in commands[..position].iter().chain(&commands[position + 1..]) {
             let alone = decode_merged(&[packet(ID, last.clone())]).unwrap();
-            // The former id is replaced too, and a repeated id is no second request.
+            // The id of the first packet is replaced too, and a repeated id is no second request.
             for id in [3, ID] {
                 let both = decode_merged(&[packet(id, first.clone()), packet(ID, last.clone())]);
                 assert_eq!(both.as_ref(), Ok(&alone), "{first:?}, {last:?}");

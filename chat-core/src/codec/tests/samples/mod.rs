@@ -1,4 +1,4 @@
-//! Samples of every packet and event body, with values that are easy to find in a hex dump.
+//! Samples of every kind of packet and event body, with values that are easy to find in a hex dump.
 
 mod answers;
 mod requests;

@@ -16,8 +16,8 @@ use crate::model::{
 };
 
 impl GroupCommands {
-    /// Creates a group. A retry finds the group that was created before, even if there is now a
-    /// reason to refuse the creation. A retry of a caller that may not act any more is refused,
+    /// Creates a group. A retry finds the group that was created before, even if the creation would
+    /// now be refused permanently. A retry of a caller that may not act any more is refused,
     /// because the answer shows the group as it is now.
     pub(in crate::engine::commands) async fn create(
         self: Arc<Self>,
@@ -60,7 +60,7 @@ impl GroupCommands {
         Ok(sent.filter(is_creation).map(|event| event.conversation))
     }
 
-    /// Returns the group, and whether it is new.
+    /// Creates the group, unless an earlier attempt did. Returns the group, and whether it is new.
     async fn create_new(
         &self,
         caller: Caller,

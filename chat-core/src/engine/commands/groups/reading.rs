@@ -38,9 +38,9 @@ impl GroupCommands {
         Ok(Outcome::Groups(found))
     }
 
-    /// Returns a group as the caller may see it, or `None` if the caller may not find it. An
-    /// unlisted group looks to former members as it was when they left, also while they are invited
-    /// or have asked to join.
+    /// Returns a group as the caller may see it, or `None` if the caller may not find it. A former
+    /// member who is invited to an unlisted group, or has asked to join it, sees it as it was when
+    /// that member left.
     async fn find_by_id(&self, caller: Caller, id: ConversationId) -> Result<Option<GroupInfo>, CommandError> {
         let (access, store) = (&self.access, self.access.store());
         let row = access.read(store.conversation(id)).await?;

@@ -23,8 +23,8 @@ pub(super) struct CursorWrites {
     due: Option<Instant>,
     flush_interval: Duration,
     backoff: Backoff,
-    /// Queued cursors are to be written right after the running write, because a consumer or the
-    /// closing of the feed waits for them.
+    /// True if queued cursors are to be written without waiting for the flush interval, because a
+    /// consumer or the closing of the feed waits for them.
     is_urgent: bool,
 }
 
@@ -48,7 +48,8 @@ impl CursorWrites {
         self.queue.push(conversation);
     }
 
-    /// Makes the queued cursors be written at once, or right after the running write.
+    /// Makes the queued cursors be written at once, or right after the running write. The backoff
+    /// after a failure applies nevertheless.
     pub(super) fn request_flush(&mut self, now: Instant) {
         self.is_urgent = true;
         self.schedule(now);

@@ -1,4 +1,4 @@
-//! [`Delivery`]: the events that were read and not acknowledged, in a bounded number.
+//! [`Delivery`]: the events that wait to be handed out, and the bounded number of events in flight.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -7,8 +7,9 @@ use super::shards::Shards;
 use crate::model::{ConversationId, Event, Seq};
 use crate::store::FeedShard;
 
-/// Events in flight: those that were read and not acknowledged. Their number is bounded: a consumer
-/// that is slow or acknowledges nothing stops further reads, so memory use does not grow.
+/// Events that wait to be handed out, and the number of events in flight: those that were read and
+/// not acknowledged. That number is bounded: a consumer that is slow or acknowledges nothing stops
+/// further reads, so memory use does not grow.
 #[derive(Debug)]
 pub(super) struct Delivery {
     max_in_flight: usize,
@@ -76,7 +77,7 @@ impl Delivery {
     }
 
     /// Subtracts events that were acknowledged or discarded from the number in flight.
-    pub(super) fn settle(&mut self, events: usize) {
+    pub(super) fn subtract_in_flight(&mut self, events: usize) {
         self.in_flight -= events;
     }
 

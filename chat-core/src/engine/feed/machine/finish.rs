@@ -37,8 +37,8 @@ impl Machine {
                 .claimed(lease, answer.requested_at, self.look_ups.next_number());
             self.look_ups.rescan(now);
         }
-        let (left, kept) = self.shards.set_leaving_count(answer.surplus);
-        for shard in left {
+        let (newly_leaving, kept) = self.shards.set_leaving_count(answer.surplus);
+        for shard in newly_leaving {
             self.discard_ready(shard);
         }
         if !kept.is_empty() {

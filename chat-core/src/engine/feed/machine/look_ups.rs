@@ -45,7 +45,7 @@ pub(super) struct LookUps {
 struct Scan {
     /// Conversation after which the next page starts, while a scan is in progress.
     after: Option<ConversationId>,
-    /// Another scan is requested.
+    /// True if another scan is requested.
     is_requested: bool,
     /// Total duration of this scan's look-ups. Pauses of the scan do not count, because they cost
     /// the store nothing.
@@ -127,7 +127,7 @@ impl LookUps {
         }
     }
 
-    /// Queues a conversation that has news.
+    /// Queues a conversation that has news, or requests a scan if the queue is full.
     pub(super) fn push(&mut self, conversation: ConversationId) {
         if self.queue.len() < MAX_QUEUED || self.queue.contains(conversation) {
             self.queue.push(conversation);
@@ -141,7 +141,8 @@ impl LookUps {
         self.scan.is_requested = true;
     }
 
-    /// Restarts the scan, without a pause: the node works on more shards than before.
+    /// Makes a scan start from the beginning, without a pause: the node works on more shards than
+    /// before.
     pub(super) fn rescan(&mut self, now: Instant) {
         self.scan.is_requested = true;
         self.scan.after = None;

@@ -83,7 +83,8 @@ impl Machine {
         }
     }
 
-    /// Takes the next event to hand out, with the term of its lease.
+    /// Takes the next event to hand out, with the term of its lease, or returns `None` if no event
+    /// can be handed out now.
     pub(super) fn take(&mut self, now: Instant) -> Option<(Event, u64)> {
         match self.phase {
             Phase::Open => self.delivery.take(&self.shards, now),
@@ -106,7 +107,7 @@ impl Machine {
             return;
         };
         if place.acknowledge(seq) {
-            self.delivery.settle(1);
+            self.delivery.subtract_in_flight(1);
         }
         if place.unrecorded().is_some() {
             self.cursors.push(now, conversation);
@@ -118,7 +119,8 @@ impl Machine {
     }
 
     /// Acknowledges an event. Returns a receiver that completes when the store has recorded the
-    /// acknowledgement, or `None` if the lease is lost.
+    /// acknowledgement, and fails if the lease is lost first; or `None` if the lease is lost
+    /// already.
     pub(super) fn acknowledge_durably(
         &mut self,
         now: Instant,
@@ -199,13 +201,13 @@ impl Machine {
         self.reads.remove_shard(shard);
         self.cursors.remove_shard(shard);
         self.delivery.withdraw(shard);
-        self.delivery.settle(self.places.remove_shard(shard));
+        self.delivery.subtract_in_flight(self.places.remove_shard(shard));
     }
 
     /// Discards the events of a shard that were read and not handed out, because the node is
     /// leaving the shard.
     fn discard_ready(&mut self, shard: FeedShard) {
         let first = self.delivery.withdraw(shard);
-        self.delivery.settle(self.places.rewind(shard, &first));
+        self.delivery.subtract_in_flight(self.places.rewind(shard, &first));
     }
 }

@@ -129,7 +129,7 @@ impl Place {
         (self.done > self.cursor).then_some(self.done)
     }
 
-    /// Marks this cursor as recorded in the store.
+    /// Marks this cursor as recorded in the store, and notifies the consumers that wait for it.
     pub(super) fn recorded(&mut self, cursor: Seq) {
         self.cursor = self.cursor.max(cursor);
         let reached = self.waiting.extract_if(.., |(seq, _)| *seq <= self.cursor);

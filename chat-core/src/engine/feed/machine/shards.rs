@@ -14,11 +14,12 @@ const ROUNDS_PER_TTL: u32 = 5;
 #[derive(Debug)]
 struct Held {
     lease: FeedLease,
-    /// Time until which the lease is valid by this node's clock: the start of the latest successful
-    /// round plus the duration of a lease. Until then, no other node can have claimed the shard.
+    /// Time until which the lease is valid by this node's clock: the time just before the write of
+    /// the latest successful round, plus the duration of a lease. Until then, no other node can
+    /// have claimed the shard.
     valid_until: Instant,
-    /// The node hands out no more events of the shard, and releases the lease once none is in
-    /// flight.
+    /// True if the node hands out no more events of the shard, and releases the lease once none is
+    /// in flight and every cursor is recorded.
     is_leaving: bool,
     /// Number of the first look-up that started after the shard was claimed.
     first_look_up: u64,
@@ -140,8 +141,8 @@ impl Shards {
         working.map(|(shard, _)| *shard).collect()
     }
 
-    /// Adds a shard that was claimed in a round that started at `requested_at`. `first_look_up` is
-    /// the number of the next look-up.
+    /// Adds a shard that was claimed in a round. `requested_at` is the time just before the round's
+    /// write, and `first_look_up` the number of the next look-up.
     pub(super) fn claimed(&mut self, lease: FeedLease, requested_at: Instant, first_look_up: u64) {
         let held = Held {
             valid_until: requested_at + self.lease_ttl,
@@ -152,7 +153,8 @@ impl Shards {
         self.held.insert(held.lease.shard, held);
     }
 
-    /// Extends a lease that was renewed in a round that started at `requested_at`.
+    /// Extends a lease that was renewed in a round. `requested_at` is the time just before the
+    /// round's write.
     pub(super) fn renewed(&mut self, lease: FeedLease, requested_at: Instant) {
         if let Some(held) = self.held.get_mut(&lease.shard)
             && held.lease.is_same_claim(&lease)
@@ -172,20 +174,20 @@ impl Shards {
     }
 
     /// Sets the number of shards that the node is to leave. Returns the shards that it leaves from
-    /// now on, and the shards that it was leaving and now keeps.
+    /// now on, and the shards that it was leaving and keeps after all.
     pub(super) fn set_leaving_count(&mut self, count: usize) -> (Vec<FeedShard>, Vec<FeedShard>) {
-        let leaving = self.held.values().filter(|held| held.is_leaving).count();
-        let (mut left, mut kept) = (Vec::new(), Vec::new());
+        let leaving_count = self.held.values().filter(|held| held.is_leaving).count();
+        let (mut newly_leaving, mut kept) = (Vec::new(), Vec::new());
         for (shard, held) in self.held.iter_mut().rev() {
-            if left.len() + leaving < count && !held.is_leaving {
+            if newly_leaving.len() + leaving_count < count && !held.is_leaving {
                 held.is_leaving = true;
-                left.push(*shard);
-            } else if leaving.saturating_sub(kept.len()) > count && held.is_leaving {
+                newly_leaving.push(*shard);
+            } else if leaving_count.saturating_sub(kept.len()) > count && held.is_leaving {
                 held.is_leaving = false;
                 kept.push(*shard);
             }
         }
-        (left, kept)
+        (newly_leaving, kept)
     }
 
     /// Returns the shards that the node is leaving.

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queue_returns_each_conversation_once_in_the_order_of_its_first_push() {
+    fn queue_holds_each_conversation_once_in_order_until_it_is_popped_or_its_shard_removed() {
         let mut queue = UniqueQueue::default();
         for id in [3, 1, 3, 2, 1] {
             queue.push(ConversationId(id));

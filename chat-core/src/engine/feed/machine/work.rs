@@ -6,10 +6,11 @@ use crate::engine::error::CommandError;
 use crate::model::{ConversationId, Event, Seq};
 use crate::store::{FeedLease, FeedPosition, FeedShard};
 
-/// Request to the store. The driver answers each with one [`WorkAnswer`].
+/// Request to the store. Its execution yields one [`WorkAnswer`].
 #[derive(Clone, Debug)]
 pub(in crate::engine::feed) enum Work {
-    /// Renew and release leases, and claim shards up to the node's share.
+    /// Renew and release leases, and claim shards up to the node's share if
+    /// [`may_claim`](LeaseWork::may_claim) is set.
     Leases(LeaseWork),
     /// Read the ends of logs and the cursors of the feed in them.
     LookUp(LookUp),
@@ -26,7 +27,7 @@ pub(in crate::engine::feed) struct LeaseWork {
     pub(in crate::engine::feed) renew: Vec<FeedLease>,
     /// Leases to give up.
     pub(in crate::engine::feed) release: Vec<FeedLease>,
-    /// The node may claim shards up to its share. False while the feed closes.
+    /// True if the node may claim shards up to its share; false while the feed closes.
     pub(in crate::engine::feed) may_claim: bool,
 }
 
@@ -73,14 +74,15 @@ pub(in crate::engine::feed) enum WorkAnswer {
 /// Result of a round of leases.
 #[derive(Debug)]
 pub(in crate::engine::feed) struct LeaseAnswer {
-    /// Time just before the request to the store. The leases last at least `lease_ttl` from then
-    /// on.
+    /// Time just before the write of the round. The renewed and claimed leases last at least until
+    /// `lease_ttl` after this time.
     pub(in crate::engine::feed) requested_at: Instant,
     pub(in crate::engine::feed) renewed: Vec<FeedLease>,
     pub(in crate::engine::feed) claimed: Vec<FeedLease>,
     pub(in crate::engine::feed) released: Vec<FeedLease>,
     pub(in crate::engine::feed) lost: Vec<FeedLease>,
-    /// Number of shards that the node holds beyond its share.
+    /// Number of shards that the node is to leave: its leases to renew exceed its share by this
+    /// number.
     pub(in crate::engine::feed) surplus: usize,
 }
 
@@ -88,7 +90,8 @@ pub(in crate::engine::feed) struct LeaseAnswer {
 #[derive(Debug, Default)]
 pub(in crate::engine::feed) struct Positions {
     /// Positions in those of the given conversations that exist. For a page: in the conversations
-    /// of the requested shards in which the feed is behind.
+    /// of the requested shards that have events after the feed's cursor, in the feed of a user only
+    /// those with events that the user may read.
     pub(in crate::engine::feed) positions: Vec<FeedPosition>,
     /// Conversations that the page examined, of all shards: those in which the feed's user has a
     /// membership in any state. Empty in a feed of all conversations, and in a look-up of given

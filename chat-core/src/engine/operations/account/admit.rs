@@ -14,8 +14,9 @@ use crate::engine::operations::fence::lock_user;
 use crate::model::{Account, Caller, Device, DeviceId, ReplyCode, SessionEpoch, Timestamp, UserId, UserInfo};
 use crate::store::Transaction;
 
-/// Logs a device in: checks that the user may log in, and raises the session epoch of the device,
-/// so that commands of its older session are refused.
+/// Logs a device in: checks that the user may log in, applies the session policy to the user's
+/// other devices, and raises the session epoch of the device, so that commands of its older session
+/// are refused.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Admit {
     pub(in crate::engine) user: UserId,
@@ -33,13 +34,13 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) now: Timestamp,
 }
 
-/// Returns an epoch higher than that of any device that logged in earlier, unless the clock was set
-/// back: the time in nanoseconds. A device's epoch grows by one when a session of the device starts
-/// or is ended, so it cannot overtake the clock.
+/// Returns an epoch higher than that of any device that logged in earlier, if the clocks of the
+/// nodes agree and were not set back: the time in nanoseconds. A device's epoch grows by one when a
+/// session of the device starts or is ended, so it cannot overtake the clock.
 pub(in crate::engine) fn first_epoch() -> SessionEpoch {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
-    // Stores keep the epoch as a signed integer.
+    // Stores keep the epoch as a signed integer, and it must have room to grow.
     SessionEpoch(nanos.clamp(1, u64::MAX >> 2))
 }
 
@@ -69,12 +70,14 @@ pub(in crate::engine) enum LoginMethod {
     Trusted { name: String },
 }
 
-/// Hashes of the tokens that a login generates for its device.
+/// Hashes of the tokens that a login generates for its device, and of the one that the device
+/// presented.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Tokens {
     pub(in crate::engine) session: TokenHash,
     pub(in crate::engine) device: TokenHash,
-    /// The device token that the device presented, if any; it stays valid if the store knows it.
+    /// Device token that the device presented, if any. If it is the stored one, it stays valid, and
+    /// the generated one is not used.
     pub(in crate::engine) presented_device: Option<TokenHash>,
 }
 
@@ -187,7 +190,8 @@ impl Admit {
         }
     }
 
-    /// Applies the policy to the user's other devices.
+    /// Applies the policy: refuses the login because of the user's other devices, or revokes or
+    /// ends those of them that it replaces.
     async fn apply_session_policy(
         &self,
         tx: &mut dyn Transaction,
@@ -323,7 +327,8 @@ impl Admit {
     }
 
     /// Replaces the session token of a device that presents one, if that is due, or if the
-    /// presented token was replaced before. Returns whether it did.
+    /// presented token was replaced before. Returns whether it did. If not, the presented token
+    /// becomes the only valid one.
     fn rotate(&self, device: &mut Device, presented: TokenHash, next: TokenHash, interval: Duration) -> bool {
         let (presented, next) = (Some(*presented.as_bytes()), Some(*next.as_bytes()));
         if device.replaced_token == presented {
@@ -339,7 +344,8 @@ impl Admit {
         let is_due = issued.is_none_or(|issued| has_passed(issued, interval, self.now));
         device.set_session_token(if is_due { next } else { presented }, self.now);
         if is_due {
-            // Until the client presents the new token, the reply may have been lost.
+            // Until the client presents the new token, the reply with it may have been lost, so the
+            // presented token stays valid.
             device.replaced_token = presented;
         } else {
             device.token_issued = issued;

@@ -10,8 +10,8 @@ use crate::engine::operations::fence::{fence, lock_user};
 use crate::model::{Caller, ProfileChanges, Timestamp, UserInfo};
 use crate::store::Transaction;
 
-/// Replaces the password and the tokens of the caller's device, and ends all other sessions of the
-/// user.
+/// Replaces the password and the tokens of the caller's device, ends all other sessions of the
+/// user, and revokes the tokens of their devices.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct ChangePassword {
     pub(in crate::engine) caller: Caller,
@@ -29,7 +29,7 @@ pub(in crate::engine) struct ChangePassword {
 
 #[async_trait]
 impl Operation for ChangePassword {
-    /// `true` if the caller's device had tokens, which were replaced.
+    /// `true` if the caller's device had a session token; then its tokens were replaced.
     type Output = bool;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<bool, Rejection> {
@@ -61,7 +61,7 @@ impl Operation for ChangePassword {
     }
 }
 
-/// Changes the caller's profile.
+/// Changes the caller's profile, as far as `changes` contains other values.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct UpdateProfile {
     pub(in crate::engine) caller: Caller,

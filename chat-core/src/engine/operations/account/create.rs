@@ -15,7 +15,8 @@ use crate::store::{NewAccount, NewConversation, StoreError, Transaction};
 pub(in crate::engine) struct CreateAccount {
     pub(in crate::engine) name: UserName,
     pub(in crate::engine) display_name: Option<DisplayName>,
-    /// `None` if the application authenticates the user.
+    /// `None` if the account gets no password, for example because the application authenticates
+    /// the user.
     pub(in crate::engine) password_hash: Option<PhcString>,
     /// Initial direct-message policy of the user.
     pub(in crate::engine) direct_policy: DirectPolicy,

@@ -11,7 +11,7 @@ use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{DirectPolicy, DisplayName, Timestamp, UserInfo, UserName};
 use crate::store::{NewAccount, Transaction};
 
-/// Finds the account of a subject, or creates it.
+/// Finds the account of a subject, or creates it. Fails if a deleted account reserves the subject.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Provision {
     pub(in crate::engine) subject: Subject,
@@ -63,9 +63,10 @@ impl Operation for Provision {
     }
 }
 
-/// Returns the names to try, in order: the hint, the hint with 4, 8 and 16 digits, and `user` with
-/// 4, 8 and 16 digits. The digits are derived from a hash of the subject, so that a retry
-/// tries the same names and the names do not reveal the subject.
+/// Returns the names to try, in order: the hint as [`cleaned`] returns it, its start with 4, 8 and
+/// 16 digits, and `user` with 4, 8 and 16 digits. Leaves out those that are not valid names. The
+/// digits are derived from a hash of the subject, so that a retry tries the same names and the
+/// names do not reveal the subject.
 fn names(hint: Option<&str>, subject: &Subject) -> Vec<UserName> {
     let digest = Sha256::digest(subject.as_str().as_bytes());
     let number = digest
@@ -87,9 +88,9 @@ fn names(hint: Option<&str>, subject: &Subject) -> Vec<UserName> {
     names
 }
 
-/// Returns names with random digits, for the case that all of [`names`] are taken: by deleted
-/// accounts of the subject that reserve their names, or by users who know the subject. A retry need
-/// not try the same names, because it finds the account by its subject.
+/// Returns up to two names with random digits, for the case that all of [`names`] are taken: by
+/// deleted accounts of the subject that reserve their names, or by users who know the subject. A
+/// retry need not try the same names, because it finds the account by its subject.
 fn random_names(hint: Option<&str>) -> impl Iterator<Item = UserName> {
     stems(hint).into_iter().filter_map(|stem| {
         let digits = sixteen_digits(getrandom::u64().ok()?);
@@ -101,7 +102,8 @@ fn sixteen_digits(number: u64) -> String {
     format!("{:016}", number % 10_000_000_000_000_000)
 }
 
-/// Returns the parts of names before the digits: the start of the hint, and `user`.
+/// Returns the parts of names before the digits: the start of the hint, and `user`. The start has
+/// up to 15 characters, which with a separator and 16 digits make the longest possible name.
 fn stems(hint: Option<&str>) -> [String; 2] {
     let hint = hint.map(cleaned).unwrap_or_default();
     [hint.chars().take(15).collect(), "user".to_owned()]
@@ -109,7 +111,7 @@ fn stems(hint: Option<&str>) -> [String; 2] {
 
 /// Converts a hint to a possible name: keeps letters and digits, replaces each sequence of other
 /// characters by one separator, and removes separators at the ends. Of an e-mail address, only the
-/// part before the `@` is used.
+/// part before the `@` is used, and of this, only the first [`UserName::MAX_CHARS`] characters.
 fn cleaned(hint: &str) -> String {
     let hint = hint.split('@').next().unwrap_or_default();
     let mut name = String::with_capacity(hint.len().min(UserName::MAX_BYTES));

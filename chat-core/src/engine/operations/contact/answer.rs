@@ -8,7 +8,8 @@ use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, EventBody, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Accepts or declines the peer's friend request.
+/// Accepts or declines the peer's friend request. The peer gets an event in the inbox. Accepting
+/// does nothing if the users are friends already.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct AnswerFriend {
     pub(in crate::engine) caller: Caller,

@@ -10,8 +10,9 @@ use crate::engine::operations::fence::lock_user;
 use crate::model::{Caller, ContactState, Event, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Blocks or unblocks a user. Blocking ends a friendship, withdraws the caller's friend request to
-/// the user, and discards a friend request from the user.
+/// Blocks or unblocks a user. Does nothing if the user is blocked or not blocked already, as
+/// requested. Blocking ends a friendship, withdraws the caller's friend request to the user, and
+/// discards a friend request from the user.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct SetBlocked {
     pub(in crate::engine) caller: Caller,
@@ -47,7 +48,7 @@ impl Operation for SetBlocked {
             }
             end_relation(&mut pair, self.caller.user, self.peer);
             if pair.own.state == ContactState::Pending {
-                // The peer still sees a pending request, which is never answered.
+                // The peer still sees its request as open, and gets no answer.
                 pair.set_own(ContactState::None, "");
             }
         }

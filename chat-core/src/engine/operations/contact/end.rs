@@ -8,7 +8,8 @@ use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, EventBody, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Ends a friendship, or withdraws the caller's friend request. Does nothing if there is neither.
+/// Ends a friendship, or withdraws the caller's friend request. Changes nothing if there is
+/// neither. A former friend gets an event in the inbox.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RemoveFriend {
     pub(in crate::engine) caller: Caller,

@@ -26,7 +26,8 @@ pub(in crate::engine) enum Relation {
 }
 
 impl Relation {
-    /// Returns the relation of the owner of `own` to the owner of `theirs`.
+    /// Returns the relation of the owner of `own` to the owner of `theirs`, who are different
+    /// users.
     pub(in crate::engine) fn of(own: Option<&Contact>, theirs: Option<&Contact>) -> Self {
         if theirs.is_some_and(|contact| contact.blocked) {
             Self::BlockedByPeer
@@ -50,8 +51,8 @@ pub(in crate::engine) struct ContactPair {
     /// The peer's contact.
     pub(in crate::engine) theirs: Contact,
     inbox_events: Vec<InboxEvent>,
-    /// True if the peer's friend request is accepted.
-    accepts_request: bool,
+    /// True if the caller accepts the peer's friend request.
+    befriends_peer: bool,
 }
 
 /// An event for the inbox of a user.
@@ -59,8 +60,8 @@ pub(in crate::engine) struct ContactPair {
 struct InboxEvent {
     user: UserId,
     body: EventBody,
-    /// If set, the event is left out if the inbox got one of the same kind from the caller after
-    /// this time.
+    /// If this is a time, the event is left out if the inbox got one of the same kind from the
+    /// caller after it.
     once_since: Option<Timestamp>,
 }
 
@@ -87,7 +88,7 @@ impl ContactPair {
             own: own.unwrap_or_else(|| no_contact(caller.user, peer, now)),
             theirs: theirs.unwrap_or_else(|| no_contact(peer, caller.user, now)),
             inbox_events: Vec::new(),
-            accepts_request: false,
+            befriends_peer: false,
         })
     }
 
@@ -129,13 +130,14 @@ impl ContactPair {
     /// after it has ended, that request is announced, even if an earlier one was announced shortly
     /// before.
     pub(in crate::engine) fn befriend(&mut self) {
-        self.accepts_request = true;
+        self.befriends_peer = true;
         self.set_own(ContactState::Friend, "");
         self.set_theirs(ContactState::Friend, "");
     }
 
-    /// Writes both contacts and the events. Deletes a contact that has neither a state nor a block.
-    /// Returns the events.
+    /// Writes both contacts and the events. Deletes a contact that has neither a state nor a block,
+    /// and after [`befriend`](Self::befriend) the records of which requests between the users were
+    /// announced. Returns the events.
     pub(in crate::engine) async fn write(
         self,
         tx: &mut dyn Transaction,
@@ -152,9 +154,10 @@ impl ContactPair {
         for event in &self.inbox_events {
             inboxes.push(inbox_of(tx, event.user).await?);
         }
-        // The inboxes in which requests between the users were announced, each with the sender.
+        // The inboxes in which requests between the users may have been announced, each with the
+        // sender of the requests.
         let mut announced = Vec::new();
-        if self.accepts_request {
+        if self.befriends_peer {
             let (me, peer) = (self.caller.user, self.own.peer);
             for (user, sender) in [(me, peer), (peer, me)] {
                 announced.push((inbox_of(tx, user).await?, sender));

@@ -69,7 +69,7 @@ impl Operation for RequestFriend {
             self.check_incoming(tx).await?;
         }
         if pair.relation() == Relation::BlockedByPeer {
-            // The caller sees a pending request, which is never answered.
+            // The caller sees the request as open, and gets no answer.
             pair.set_own(ContactState::Requested, self.note.as_str());
         } else if accepts {
             pair.befriend();
@@ -93,9 +93,9 @@ impl Operation for RequestFriend {
 }
 
 impl RequestFriend {
-    /// Fails if the peer may receive no further request. This also applies to a caller whom the
-    /// peer blocked, who would otherwise learn of the block: the request of another user is
-    /// refused.
+    /// Locks the peer's inbox, and fails if the peer may receive no further request. This also
+    /// applies to a caller whom the peer blocked: if only the requests of other users were refused,
+    /// the caller would learn of the block.
     async fn check_incoming(&self, tx: &mut dyn Transaction) -> Result<(), Rejection> {
         // Parallel requests to the peer wait for each other, so that together they cannot exceed
         // the maximum.

@@ -10,6 +10,7 @@ use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
 /// Accepts or declines a user's request to join the group. The user gets an event in the inbox.
+/// Accepting does nothing if the user is a member already.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct AnswerJoin {
     pub(in crate::engine) context: GroupChangeContext,

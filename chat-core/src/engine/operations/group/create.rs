@@ -14,8 +14,8 @@ use crate::model::{
 };
 use crate::store::{NewConversation, Transaction};
 
-/// Creates a group with the caller as its owner. A retry with the same `client_message_id` returns
-/// the group that was created before.
+/// Creates a group with the caller as its owner. A retry with the same `client_message_id` and
+/// `fingerprint` returns the group that was created before.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct CreateGroup {
     pub(in crate::engine) caller: Caller,
@@ -66,7 +66,7 @@ impl Operation for CreateGroup {
         let mut logs = Logs::lock(tx, self.now, []).await?;
         logs.add_created(tx, id).await?.change().member_count = 1;
         let author = Author {
-            draft_key: Some((self.client_message_id, self.fingerprint)),
+            idempotency_key: Some((self.client_message_id, self.fingerprint)),
             ..self.caller.into()
         };
         logs.append(id, author, &EventBody::GroupCreated { name })?;

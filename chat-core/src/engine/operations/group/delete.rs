@@ -10,9 +10,9 @@ use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody};
 use crate::store::Transaction;
 
-/// Deletes a group: no event can be appended to its log any more. The log ends with
-/// `GroupDeleted` and stays readable to the last members. They get no events in their inboxes,
-/// because the transaction would have to lock thousands of inboxes.
+/// Deletes a group: no event can be appended to its log any more. The log ends with `GroupDeleted`
+/// and stays readable to the last members. They get no events in their inboxes, because the
+/// transaction might have to lock thousands of inboxes.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeleteGroup {
     pub(in crate::engine) context: GroupChangeContext,

@@ -11,8 +11,9 @@ use crate::model::{Event, EventBody, MemberState, Note, Role, UserId};
 use crate::store::Transaction;
 
 /// Makes the caller a member, or records that the caller asks to join, depending on the group's
-/// join policy and on the caller's membership. Accepts an invitation, if the caller has one. A
-/// repeated request is announced to each admin at most once within `limits.repeat_interval`.
+/// join policy and on the caller's membership. Accepts an invitation, if the caller has one. A new
+/// request is announced to the owner and the admins, but to each of them at most once within
+/// `limits.repeat_interval`.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct JoinGroup {
     pub(in crate::engine) context: GroupChangeContext,

@@ -10,7 +10,9 @@ use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
 /// Removes a member, withdraws a user's invitation, or refuses a user's request to join. If `ban`
-/// is set, the user, who need not be a member, cannot join until unbanned.
+/// is set, the user, who need not be a member, cannot join until unbanned. A removed member gets an
+/// event in the inbox. Does nothing to a banned user, nor without `ban` to a former member. Without
+/// `ban`, fails for an [outsider](Membership::Outsider).
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct KickMember {
     pub(in crate::engine) context: GroupChangeContext,
@@ -66,7 +68,8 @@ impl Operation for KickMember {
     }
 }
 
-/// Lifts the ban of a user, who may then join again.
+/// Lifts the ban of a user, to whom the join policy of the group then applies again. Does nothing
+/// to a user who is not banned, but fails for an [outsider](Membership::Outsider).
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct UnbanMember {
     pub(in crate::engine) context: GroupChangeContext,

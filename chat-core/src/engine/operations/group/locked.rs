@@ -37,7 +37,8 @@ pub(super) struct LockedGroup {
 
 impl GroupChangeContext {
     /// Locks the group and the inboxes of `notified`, checks the caller's fence, and reads the
-    /// memberships of the caller and of `users`.
+    /// memberships of the caller and of `users`. Fails with `NotFound` if there is no such group; a
+    /// deleted group is locked too.
     pub(super) async fn lock(
         self,
         tx: &mut dyn Transaction,
@@ -159,7 +160,7 @@ impl LockedGroup {
         Ok(())
     }
 
-    /// Returns whether the user was a member and may read events from then.
+    /// Returns whether the user is or was a member, and so may read events of the group.
     pub(super) fn has_readable_events(&self, user: UserId) -> bool {
         self.members
             .get(&user)
@@ -167,7 +168,8 @@ impl LockedGroup {
     }
 
     /// Makes a user an active member, and appends `MemberJoined`. The argument `by` is the member
-    /// who admitted the user; `None` if the user joined without one.
+    /// who admitted the user; `None` if the user joined without one. Fails if the group is full or
+    /// the user may not be in a further group.
     pub(super) async fn add_member(
         &mut self,
         tx: &mut dyn Transaction,
@@ -236,9 +238,9 @@ impl LockedGroup {
         self.put_member(tx, member).await
     }
 
-    /// Invites a user who is not an active member. If `announced` is set, appends a `GroupInvited`
-    /// to the user's inbox, which was locked, unless the inbox got one of the caller about this
-    /// group within the last `interval`.
+    /// Invites a user who is not an active member. If `announced` is set, records the caller as the
+    /// inviter, and appends a `GroupInvited` to the user's inbox, which was locked, unless the
+    /// inbox got one of the caller about this group within the last `interval`.
     pub(super) async fn invite(
         &mut self,
         tx: &mut dyn Transaction,
@@ -274,7 +276,8 @@ impl LockedGroup {
         Ok(())
     }
 
-    /// Writes the appended events and the changed rows. Returns the events.
+    /// Writes the appended events and the changed rows. Returns the events, or `NameTaken` if the
+    /// group's new name is taken.
     pub(super) async fn write(self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let (are_names_free, events) = self.logs.write(tx, intents).await?;
         if !are_names_free {

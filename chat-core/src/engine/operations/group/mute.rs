@@ -9,7 +9,8 @@ use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody, ReplyCode, Role, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Mutes a member who is not an admin, for the given duration. A duration of 0 ends the mute.
+/// Mutes a member who is neither an admin nor the owner, for the given duration. A duration of 0
+/// ends the mute.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct MuteMember {
     pub(in crate::engine) context: GroupChangeContext,

@@ -10,7 +10,7 @@ use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody, ReplyCode, Role, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Makes a member an admin, or an admin a member.
+/// Makes a member an admin, or an admin a member. Does nothing if the member has the role already.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct SetRole {
     pub(in crate::engine) context: GroupChangeContext,
@@ -32,7 +32,10 @@ impl Operation for SetRole {
             return Err(CommandError::invalid("to make a member the owner, transfer the group").into());
         }
         if self.user == self.context.caller.user {
-            return Err(CommandError::invalid("you cannot change your own role; transfer the group first").into());
+            return Err(CommandError::invalid(
+                "you cannot change your own role; transferring the group makes you an admin",
+            )
+            .into());
         }
         let Some(mut member) = group.active_member(self.user).cloned() else {
             return Err(CommandError::not_found().into());
@@ -54,7 +57,8 @@ impl Operation for SetRole {
     }
 }
 
-/// Makes another member the owner. The caller becomes an admin.
+/// Makes another member the owner. The caller becomes an admin. Does nothing if the caller is named
+/// as the new owner.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct TransferOwnership {
     pub(in crate::engine) context: GroupChangeContext,

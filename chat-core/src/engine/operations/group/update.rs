@@ -9,7 +9,8 @@ use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody, GroupChanges, GroupProfile};
 use crate::store::Transaction;
 
-/// Changes the name, description and policies of a group, as far as `changes` contains them.
+/// Changes the name, description and policies of a group, as far as `changes` contains other
+/// values.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct UpdateGroup {
     pub(in crate::engine) context: GroupChangeContext,

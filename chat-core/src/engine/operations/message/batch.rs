@@ -178,7 +178,7 @@ impl AppendBatch {
             let author = Author {
                 user: draft.caller.user,
                 device: draft.caller.device(),
-                draft_key: Some((draft.client_message_id, draft.fingerprint)),
+                idempotency_key: Some((draft.client_message_id, draft.fingerprint)),
             };
             let event = log.append_encoded(self.now, author, draft.kind, draft.target, draft.body.clone());
             decisions.results.push(Ok(appended(event, false)));

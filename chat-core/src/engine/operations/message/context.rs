@@ -15,8 +15,11 @@ use crate::store::{StoreError, Transaction};
 #[derive(Debug)]
 pub(super) struct BatchContext {
     row: Conversation,
+    /// Memberships of the senders and of the mentioned users, and if there is a recall, of the
+    /// senders of `targets`.
     members: HashMap<UserId, Member>,
-    /// Events that drafts refer to: those that they edit, recall, react or reply to.
+    /// Events that drafts refer to: those that they edit, recall, react or reply to. If
+    /// `refers_to_new` is set, also every event that the batch has appended so far.
     targets: HashMap<Seq, Event>,
     /// True if a draft refers to an event that is not stored yet, and that this batch may append.
     refers_to_new: bool,
@@ -84,7 +87,7 @@ impl BatchContext {
         Some(member.clone())
     }
 
-    /// Adds an event that the batch appends, so that later drafts can refer to it. An edit or a
+    /// Records an event that the batch appends, so that later drafts can refer to it. An edit or a
     /// recall also marks its target, so that later drafts are checked against the new state.
     pub(super) fn note_appended(&mut self, event: &Event) {
         match (event.kind, event.target) {

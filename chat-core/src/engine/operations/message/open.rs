@@ -16,8 +16,8 @@ use crate::model::{
 };
 use crate::store::{NewConversation, StoreError, Transaction};
 
-/// Creates the direct conversation of two users, if the caller may write to the peer. Each of the
-/// users gets an event in the inbox.
+/// Creates the direct conversation of two users, or a user's conversation with themselves, if the
+/// caller may write to the peer. Each of the users gets an event in the inbox.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct OpenDirect {
     pub(in crate::engine) caller: Caller,
@@ -45,10 +45,10 @@ impl Operation for OpenDirect {
         let accepts = accepts_stranger(tx, self.peer, None).await?;
         policy::check_direct(DirectPermission::Send, relation, accepts)?;
         let kind = ConversationKind::direct(me, self.peer);
-        let mut users = vec![(me, self.peer), (self.peer, me)];
-        users.dedup_by_key(|(user, _)| *user);
-        let mut inboxes = Vec::with_capacity(users.len());
-        for (user, _) in &users {
+        let mut users_and_peers = vec![(me, self.peer), (self.peer, me)];
+        users_and_peers.dedup_by_key(|(user, _)| *user);
+        let mut inboxes = Vec::with_capacity(users_and_peers.len());
+        for (user, _) in &users_and_peers {
             inboxes.push(inbox_of(tx, *user).await?);
         }
         let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied()).await?;
@@ -62,12 +62,12 @@ impl Operation for OpenDirect {
             let id = tx.conversation_of_kind(&kind).await?;
             return id.map(|id| (id, Vec::new())).ok_or(Rejection::Outdated);
         };
-        for (user, _) in &users {
+        for (user, _) in &users_and_peers {
             tx.put_member(&Member::active(id, *user, Role::Member, Seq(1))).await?;
         }
-        let members = u32::try_from(users.len()).unwrap_or(2);
+        let members = u32::try_from(users_and_peers.len()).unwrap_or(2);
         logs.add_created(tx, id).await?.change().member_count = members;
-        for (inbox, (_, peer)) in inboxes.iter().zip(&users) {
+        for (inbox, (_, peer)) in inboxes.iter().zip(&users_and_peers) {
             let body = EventBody::ConversationOpened {
                 conversation: id,
                 peer: *peer,

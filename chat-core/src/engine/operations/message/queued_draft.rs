@@ -135,9 +135,9 @@ fn event_body(content: DraftContent) -> EventBody {
     }
 }
 
-/// Returns the fingerprint of a draft: a digest of its kind and body, which distinguishes a retry
-/// from another use of the same idempotency key. It is stored, so its computation must never
-/// change.
+/// Returns the fingerprint of a draft or a new group: a digest of its kind and body, which
+/// distinguishes a retry from another use of the same idempotency key. It is stored, so its
+/// computation must never change.
 pub(in crate::engine) fn fingerprint(kind: EventKind, body: &[u8]) -> u64 {
     let mut digest = Sha256::new();
     digest.update([kind as u8]);

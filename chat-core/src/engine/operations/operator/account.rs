@@ -87,7 +87,9 @@ impl AccountChange {
     }
 }
 
-/// Changes an account that is not deleted.
+/// Changes an account. Fails if it does not exist or is deleted. A change that ends the sessions
+/// also revokes the tokens of all devices of the user. Is recorded in the audit log even if the
+/// account is the same afterwards.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct ChangeAccount {
     pub(in crate::engine) audit: AuditContext,

@@ -17,8 +17,10 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// Marks an account as deleted, removes the personal data in its row, and deletes its devices. May
-/// be run again on a deleted account, to continue the deletion or to free the name or subject.
+/// Marks an account as deleted, removes the personal data in its row, and deletes its devices. A
+/// name or subject that is not freed stays reserved: the row keeps the name, and a digest of the
+/// subject. May be run again on a deleted account, to continue the deletion or to free the name or
+/// subject.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct MarkDeleted {
     pub(in crate::engine) audit: AuditContext,
@@ -33,7 +35,7 @@ pub(in crate::engine) struct MarkDeleted {
 
 #[async_trait]
 impl Operation for MarkDeleted {
-    /// The account before the deletion.
+    /// The account before this run.
     type Output = Account;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Account, Rejection> {
@@ -85,7 +87,7 @@ impl MarkDeleted {
     }
 }
 
-/// Frees the subject of a deleted account, so that the next login with it gets another account.
+/// Frees the subject of a deleted account, so that the next login with it gets a new account.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct FreeSubject {
     pub(in crate::engine) audit: AuditContext,
@@ -189,8 +191,8 @@ impl Operation for EndMembership {
 }
 
 impl EndMembership {
-    /// Ends an active membership. A group that the user owns is passed on, or is deleted if it has
-    /// no other member.
+    /// Ends an active membership. A group that the user owns first gets its [`successor`] as the
+    /// owner, if there is one. If it has no other member, it is deleted instead.
     async fn leave(&self, tx: &mut dyn Transaction, log: &mut Log, mut member: Member) -> Result<(), Rejection> {
         let author = on_behalf_of(self.user);
         if member.role == Role::Owner {

@@ -10,7 +10,7 @@ use crate::engine::operations::log::{Author, Log, Logs};
 use crate::model::{ConversationId, Event, EventBody, EventKind, Message, ReplyCode, Seq, Timestamp, UserId};
 use crate::store::{StoreError, Transaction};
 
-/// Erases the text of a message and appends a recall event.
+/// Erases the texts of a message and its edits, and appends a recall event.
 ///
 /// No event can be appended to the log of a deleted group. There the text is erased without an
 /// event, and the message is marked as recalled by the last event of the log.
@@ -35,7 +35,7 @@ impl Operation for RecallMessage {
         };
         if target.recalled_seq.is_some() {
             let text = format!(
-                "message #{} of conversation {} was recalled",
+                "message #{} of conversation {} was recalled already",
                 self.target, self.conversation
             );
             return Err(CommandError::new(ReplyCode::AlreadyRecalled, text).into());
@@ -51,8 +51,8 @@ impl Operation for RecallMessage {
     }
 }
 
-/// Erases the texts of a deleted user's messages and appends a recall event for each, but no events
-/// to the log of a deleted group.
+/// Erases the texts of those of `targets` that are messages of a deleted user and were not
+/// recalled, and appends a recall event for each, but no events to the log of a deleted group.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EraseMessages {
     pub(in crate::engine) user: UserId,
@@ -87,8 +87,8 @@ impl Operation for EraseMessages {
     }
 }
 
-/// Appends a recall event for `target`, and returns its `Seq`. If the group is deleted, appends
-/// nothing and returns the `Seq` of the last event.
+/// Appends a recall event for the message `target`, and returns the `Seq` of this event. If the
+/// group is deleted, appends nothing and returns the `Seq` of the last event.
 fn recall(log: &mut Log, now: Timestamp, author: Author, target: Seq) -> Seq {
     if log.row.deleted {
         return log.row.last_seq;
@@ -108,8 +108,8 @@ async fn erase(
     tx.erase(conversation, target, recall, tombstone, edit_tombstone).await
 }
 
-/// Erases the texts in a deleted user's inbox. It appends no events, because the inbox has no
-/// reader any more.
+/// Erases the texts of the events at the positions `targets` of a deleted user's inbox. Appends no
+/// events, because the inbox has no reader any more.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EraseInbox {
     pub(in crate::engine) inbox: ConversationId,
@@ -117,7 +117,8 @@ pub(in crate::engine) struct EraseInbox {
 }
 
 impl EraseInbox {
-    /// Returns the body of an inbox event without its text, or `None` if the body has no text.
+    /// Returns the body of an inbox event without its text (that of a system message, or the note
+    /// of a request), or `None` if the body has no such text.
     pub(in crate::engine) fn without_text(body: EventBody) -> Option<EventBody> {
         match body {
             EventBody::Message(message) if !message.text.is_empty() => Some(EventBody::Message(Message::default())),
@@ -153,8 +154,10 @@ impl Operation for EraseInbox {
             let Some(empty) = event.body().ok().and_then(Self::without_text) else {
                 continue;
             };
-            let edit = body::edit_tombstone(event.seq);
-            tx.erase(self.inbox, event.seq, row.last_seq, body::encode(&empty), edit)
+            // An inbox contains no edits, so the tombstone of edits is not used.
+            let edit_tombstone = body::edit_tombstone(event.seq);
+            let tombstone = body::encode(&empty);
+            tx.erase(self.inbox, event.seq, row.last_seq, tombstone, edit_tombstone)
                 .await?;
         }
         Ok(())

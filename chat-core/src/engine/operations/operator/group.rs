@@ -12,7 +12,8 @@ use crate::engine::operations::log::{Log, Logs};
 use crate::model::{ConversationId, ConversationKind, Event, EventBody, ReplyCode, Role, UserId, escape_for_log};
 use crate::store::Transaction;
 
-/// Makes a member the owner of a group. The former owner, if there is one, becomes an admin.
+/// Makes a member the owner of a group. The former owner, if there is one, becomes an admin. If the
+/// member is the owner already, only appends to the audit log.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct TransferGroup {
     pub(in crate::engine) audit: AuditContext,
@@ -85,7 +86,8 @@ impl Operation for DeleteGroupByOperator {
     }
 }
 
-/// Returns the log of a group that `logs` has locked, if the group is not deleted.
+/// Returns the log of a group that `logs` has locked. Fails with `NotFound` if there is no such
+/// group, and with `GroupDeleted` if the group is deleted.
 fn existing_group(logs: &mut Logs, group: ConversationId) -> Result<&mut Log, CommandError> {
     let is_group = |log: &&mut Log| log.row.kind == ConversationKind::Group;
     let log = logs.log(group).filter(is_group).ok_or_else(|| no_group(group))?;

@@ -31,6 +31,7 @@ pub(in crate::engine) struct AuditContext {
     pub(in crate::engine) operator: Arc<str>,
     /// Source of the request: an address, a host name or a program.
     pub(in crate::engine) source: Arc<str>,
+    /// Time of the action, also for the events and rows that the action writes.
     pub(in crate::engine) now: Timestamp,
 }
 
@@ -60,7 +61,7 @@ impl AuditContext {
 const SYSTEM: Author = Author {
     user: UserId::SYSTEM,
     device: None,
-    draft_key: None,
+    idempotency_key: None,
 };
 
 /// Returns the author of the events that an operator appends for a deleted user.
@@ -68,7 +69,7 @@ const fn on_behalf_of(user: UserId) -> Author {
     Author {
         user,
         device: None,
-        draft_key: None,
+        idempotency_key: None,
     }
 }
 
@@ -91,7 +92,7 @@ pub(in crate::engine) fn no_account(user: impl Into<UserRef>) -> CommandError {
     CommandError::new(ReplyCode::NotFound, format!("user {user} does not exist"))
 }
 
-/// Returns the error for a change of an account that is deleted.
+/// Returns the error for an action that needs an account which is deleted.
 fn account_deleted(user: UserId) -> CommandError {
     CommandError::new(ReplyCode::NotFound, format!("the account of user #{user} is deleted"))
 }
@@ -101,7 +102,7 @@ pub(in crate::engine) fn no_group(group: ConversationId) -> CommandError {
     CommandError::new(ReplyCode::NotFound, format!("group #{group} does not exist"))
 }
 
-/// Returns the error for a change of a group that is deleted.
+/// Returns the error for an action on a group that is deleted.
 fn group_deleted(group: ConversationId) -> CommandError {
     CommandError::new(ReplyCode::GroupDeleted, format!("group #{group} is deleted"))
 }

@@ -24,7 +24,8 @@ pub(in crate::engine) struct PostAsSystem {
     pub(in crate::engine) fingerprint: u64,
     /// Encoded message.
     pub(in crate::engine) body: Bytes,
-    /// True if the message is looked for among the stored events before it is appended.
+    /// True if the message is looked for among the stored events before it is appended. If it
+    /// cannot be appended, it is looked for in any case.
     pub(in crate::engine) look_first: bool,
 }
 
@@ -36,8 +37,8 @@ impl Idempotent for PostAsSystem {
 
 #[async_trait]
 impl Operation for PostAsSystem {
-    /// Position of the message, and the appended event. A retry that finds the message appends
-    /// none.
+    /// Position of the message, and the appended event. If the message was found, no event was
+    /// appended.
     type Output = (Appended, Vec<Event>);
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
@@ -60,7 +61,7 @@ impl Operation for PostAsSystem {
             return Err(refusal.unwrap_or_else(|| self.no_conversation()).into());
         };
         let author = Author {
-            draft_key: Some((self.client_message_id, self.fingerprint)),
+            idempotency_key: Some((self.client_message_id, self.fingerprint)),
             ..SYSTEM
         };
         let event = log.append_encoded(self.audit.now, author, EventKind::Message, None, self.body.clone());

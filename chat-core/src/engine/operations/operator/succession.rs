@@ -1,4 +1,5 @@
-//! Rules by which a group gets another owner.
+//! Succession of the owners of groups: who follows an owner, and the unit of work that passes a
+//! disabled user's group on.
 
 use async_trait::async_trait;
 
@@ -11,9 +12,9 @@ use crate::model::{Conversation, ConversationId, ConversationKind, Event, EventB
 use crate::store::{StoreError, Transaction};
 
 /// Returns the member who follows `owner` as the owner of a group: the longest-standing admin, or
-/// if there is none, the longest-standing member (the one whose first readable event is the
-/// earliest, and among equals the one with the smallest id). Disabled accounts are skipped. Returns
-/// `None` if there is no such member.
+/// if there is none, the longest-standing member. The longest-standing one is the one whose first
+/// readable event is the earliest, and among equals the one with the smallest id. Disabled accounts
+/// are skipped. Returns `None` if there is no such member.
 pub(super) async fn successor(
     tx: &mut dyn Transaction,
     group: ConversationId,
@@ -23,8 +24,8 @@ pub(super) async fn successor(
     Ok(candidates.into_iter().find(|member| member.user != owner))
 }
 
-/// Makes `next` the owner of a group, in place of its owners, who become admins. A muted member may
-/// write again. Returns the new owner.
+/// Makes `next` the owner of a group, and `owners`, its owners so far, admins. If `next` is muted,
+/// the mute ends. Returns the id of the new owner.
 pub(super) async fn make_owner(
     tx: &mut dyn Transaction,
     log: &mut Log,
@@ -50,7 +51,7 @@ pub(super) async fn make_owner(
 
 /// Makes the [`successor`] of a disabled user the owner of a group. The user becomes an admin, who
 /// has an admin's rights again once the account is enabled. Does nothing if the user does not own
-/// the group or is enabled again, or if there is no successor.
+/// the group or is enabled again, if the group is deleted, or if there is no successor.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct PassGroup {
     pub(in crate::engine) audit: AuditContext,
@@ -61,7 +62,7 @@ pub(in crate::engine) struct PassGroup {
 #[async_trait]
 impl Operation for PassGroup {
     /// The new owner, if there is one, and the events. An operator may have disabled the new owner
-    /// at the same time.
+    /// at the same time, because this unit of work does not lock that user.
     type Output = (Option<UserId>, Vec<Event>);
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {

@@ -146,14 +146,14 @@ async fn feed_of_a_disabled_user_waits_until_the_account_is_enabled() {
         .feed(FeedOptions::user("bob", id(&bob)).from_now())
         .await
         .unwrap();
-    let everything = engine
+    let full_feed = engine
         .feed(FeedOptions::all_conversations("all").from_now())
         .await
         .unwrap();
     operator.disable(id(&bob)).await.unwrap();
     alice.send_text(group, "while bob is locked out").await.unwrap();
     // Once another feed has returned the message, the feed of bob could have returned it too.
-    drain(&everything, is_text("while bob is locked out")).await;
+    drain(&full_feed, is_text("while bob is locked out")).await;
     let early = timeout(Duration::from_millis(200), feed.next()).await;
     assert!(early.is_err(), "{early:?}");
     operator.enable(id(&bob)).await.unwrap();

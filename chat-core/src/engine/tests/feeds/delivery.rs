@@ -86,8 +86,8 @@ async fn crash_repeats_all_events_from_the_first_unacknowledged_one() {
         match item.event().seq.0 {
             1..=4 if item.event().kind == EventKind::Message => item.acknowledge().await.unwrap(),
             _ if item.event().kind != EventKind::Message => item.acknowledge().await.unwrap(),
-            // Events are done out of order: the cursor cannot pass the fifth, which is not
-            // acknowledged.
+            // The seventh message is done, but the cursor cannot pass the fifth one, which is not
+            // acknowledged. So the crash also repeats the seventh.
             7 => item.done(),
             _ => kept.push(item),
         }
@@ -157,6 +157,8 @@ async fn feed_from_now_skips_events_before_its_first_opening() {
     let seen = drain(&feed, is_text("while closed")).await;
     assert_eq!(messages(&seen), ["new", "while closed"]);
 
+    // An open feed can neither be opened again nor deleted. After its deletion, it is like a feed
+    // that was never opened.
     assert!(matches!(
         engine.feed(all_conversations()).await,
         Err(FeedError::AlreadyOpen(_))

@@ -24,6 +24,8 @@ use crate::store::{MemoryStore, Store};
 use crate::sync::Mutex;
 use crate::testkit::store::FaultyStore;
 
+/// A node that takes part in several tests. After a crash, an engine with the same node takes over
+/// the node's leases at once.
 const NODE: NodeId = NodeId([7; 16]);
 
 /// Returns the options of a feed of all conversations, whose leases expire after half a second.
@@ -40,7 +42,8 @@ async fn next(feed: &Feed) -> FeedItem {
     next.await.expect("no event arrived").expect("the feed has ended")
 }
 
-/// Takes items up to the first for which `is_last` is true, and marks each as done.
+/// Takes items up to and including the first for which `is_last` is true, marks each as done, and
+/// returns their events.
 async fn drain(feed: &Feed, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
@@ -71,7 +74,7 @@ async fn engine_on(store: Arc<dyn Store>, node: NodeId) -> Engine {
         .unwrap()
 }
 
-/// Ends an engine as a crash does: no further write reaches the store.
+/// Ends an engine as a crash does: no further request of it reaches the store.
 fn crash(engine: Engine, store: &FaultyStore) {
     store.set_unavailable(true);
     drop(engine);
@@ -82,7 +85,7 @@ async fn send(session: &LocalSession, text: &str) -> Appended {
     session.send_text(direct(session), text).await.unwrap()
 }
 
-/// Takes items up to the first message, marks those before it as done, and returns that of the
+/// Takes items up to the first message, marks those before it as done, and returns the item of the
 /// message.
 async fn first_message(feed: &Feed) -> FeedItem {
     loop {

@@ -153,6 +153,8 @@ async fn commits_of_another_node_arrive_with_and_without_a_bus() {
         };
         let (one, other) = (node().await, node().await);
         let alice = new_user(&one, "alice").await;
+        // With a long lease, the node claims no shard again while the test runs. After a claim, it
+        // scans the store, and would find the messages without news of their commits.
         let mut options = all_conversations();
         options.lease_ttl = Duration::from_secs(60);
         let feed = other.feed(options).await.unwrap();

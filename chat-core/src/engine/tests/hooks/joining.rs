@@ -43,8 +43,8 @@ async fn engine_with_join_gate() -> (Engine, Arc<JoinGate>) {
     (engine.build().await.unwrap(), join_gate)
 }
 
-/// A slow hook that decides about an outsider's request to join does not delay the members of the
-/// group. Later commands of the outsider wait until the hook has decided.
+/// A slow hook that decides whether an outsider may join does not delay the members of the group. A
+/// message that the outsider sends to the group afterwards waits until the hook has decided.
 #[tokio::test]
 async fn slow_join_hook_delays_only_its_session() {
     let (engine, join_gate) = engine_with_join_gate().await;

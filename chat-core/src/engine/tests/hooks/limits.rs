@@ -1,4 +1,5 @@
-//! Tests that the rate limits of users also bound the calls of hooks.
+//! Tests that the rate limits of users, and those of sources on registrations, also bound the calls
+//! of hooks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +16,7 @@ use crate::model::*;
 use crate::rate::Rate;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Number of times that a user repeats a command whose rate is two an hour.
+/// Number of times that a test executes a command whose rate is two an hour.
 const ATTEMPTS: usize = 6;
 
 /// Hooks that count their calls. They refuse all invitations and group changes, new groups with the

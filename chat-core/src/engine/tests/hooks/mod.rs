@@ -32,9 +32,11 @@ fn refuse_if<T>(is_forbidden: bool, value: T) -> Verdict<T> {
 }
 
 /// Hooks that decide about a registration by its name and about a message by its text, and record
-/// the messages, sessions and new accounts that they observe.
+/// the messages, sessions and new accounts that they observe. They panic when they observe the
+/// message "break the observer".
 #[derive(Debug, Default)]
 struct Rules {
+    /// Records of what the hooks have observed, in order.
     seen: Mutex<Vec<String>>,
 }
 
@@ -185,7 +187,7 @@ async fn drafts_keep_their_order_when_a_hook_hangs() {
 }
 
 #[tokio::test]
-async fn observers_see_committed_events() {
+async fn observing_hooks_are_still_called_after_a_panic() {
     let (engine, rules) = engine_with_rules(config()).await;
     let alice = new_user(&engine, "alice").await;
     for text in ["one", "break the observer", "two"] {
@@ -194,7 +196,7 @@ async fn observers_see_committed_events() {
     alice.execute(Command::Logout).await.unwrap();
     drop(alice);
     engine.shutdown().await;
-    // The hook panics at the second message, and continues with the next.
+    // The hook panics at the second message, and is called again for the next.
     let seen = rules.seen.lock().unwrap().clone();
     assert_eq!(seen, ["registered 1", "start", "1 one", "3 two", "end LoggedOut"]);
 }

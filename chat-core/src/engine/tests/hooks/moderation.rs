@@ -6,8 +6,9 @@ use super::*;
 use crate::engine::ActingAs;
 
 /// Hooks that refuse texts and group names with "spam" in them, joins by `mallory`, invitations to
-/// `mallory`, friendships with `mallory`, and friendships that `bob` accepts. They replace the
-/// description of new groups, and record their calls about drafts and group changes.
+/// `mallory`, friend requests to `mallory`, acceptances of friend requests from `mallory`, and all
+/// acceptances by `bob`. They replace the description of new groups, and record their calls about
+/// drafts and changed groups.
 #[derive(Debug, Default)]
 pub(super) struct Moderation {
     pub(super) asked: Mutex<Vec<String>>,
@@ -57,7 +58,7 @@ impl Hooks for Moderation {
     }
 }
 
-async fn moderated() -> (Engine, Arc<Moderation>) {
+async fn engine_with_moderation() -> (Engine, Arc<Moderation>) {
     let moderation = Arc::new(Moderation::default());
     let engine = builder().hooks(moderation.clone()).build().await.unwrap();
     (engine, moderation)
@@ -65,7 +66,7 @@ async fn moderated() -> (Engine, Arc<Moderation>) {
 
 #[tokio::test]
 async fn append_hook_sees_names_and_roles_and_covers_edits() {
-    let (engine, moderation) = moderated().await;
+    let (engine, moderation) = engine_with_moderation().await;
     let alice = new_user(&engine, "alice").await;
     let group = create_group(&alice, "rust").await;
     let sent = alice.send_text(group, "fine").await.unwrap();
@@ -80,7 +81,7 @@ async fn append_hook_sees_names_and_roles_and_covers_edits() {
 
 #[tokio::test]
 async fn group_hooks_change_and_refuse() {
-    let (engine, moderation) = moderated().await;
+    let (engine, moderation) = engine_with_moderation().await;
     let (alice, mallory) = (new_user(&engine, "alice").await, new_user(&engine, "mallory").await);
     let refused = alice
         .create_group(NewGroup::new(GroupName::parse("spam").unwrap()))
@@ -117,7 +118,7 @@ async fn group_hooks_change_and_refuse() {
 
 #[tokio::test]
 async fn hooks_do_not_reveal_unlisted_groups_to_strangers() {
-    let (engine, _) = moderated().await;
+    let (engine, _) = engine_with_moderation().await;
     let (alice, mallory) = (new_user(&engine, "alice").await, new_user(&engine, "mallory").await);
     let mut new = NewGroup::new(GroupName::parse("secret").unwrap());
     new.unlisted = true;
@@ -128,7 +129,7 @@ async fn hooks_do_not_reveal_unlisted_groups_to_strangers() {
 
 #[tokio::test]
 async fn friendship_hooks_refuse_requests_and_answers() {
-    let (engine, _) = moderated().await;
+    let (engine, _) = engine_with_moderation().await;
     let alice = new_user(&engine, "alice").await;
     let (bob, mallory) = (new_user(&engine, "bob").await, new_user(&engine, "mallory").await);
     let refused = alice.request_friend(user(&mallory), Note::default()).await;
@@ -148,6 +149,7 @@ async fn friendship_hooks_refuse_requests_and_answers() {
 /// peer requests the friendship too.
 #[derive(Debug, Default)]
 struct RequestMeanwhile {
+    /// The peer, and a reference to `bob`, from whom the peer requests the friendship.
     peer: OnceLock<(ActingAs, UserRef)>,
 }
 

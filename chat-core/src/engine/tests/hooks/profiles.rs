@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Hooks that refuse display names with "admin" in them, change those of `bob`, and record new
-/// accounts.
+/// Hooks that refuse display names with "admin" in them, choose the display name when `bob` changes
+/// his profile, and record registrations and new accounts.
 #[derive(Debug, Default)]
 struct DisplayNames {
     /// Accounts that `on_registered` was called for.
@@ -37,7 +37,7 @@ impl Hooks for DisplayNames {
     }
 }
 
-fn display_name(name: &str) -> ProfileChanges {
+fn display_name_change(name: &str) -> ProfileChanges {
     ProfileChanges {
         display_name: Some(DisplayName::parse(name).unwrap()),
         ..ProfileChanges::default()
@@ -52,11 +52,11 @@ async fn profile_hook_changes_and_refuses() {
         .await
         .unwrap();
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let refused = alice.update_profile(display_name("the admin")).await;
+    let refused = alice.update_profile(display_name_change("the admin")).await;
     assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
-    let changed = alice.update_profile(display_name("Alice")).await.unwrap();
+    let changed = alice.update_profile(display_name_change("Alice")).await.unwrap();
     assert_eq!(changed.display_name, "Alice");
-    let changed = bob.update_profile(display_name("Bob")).await.unwrap();
+    let changed = bob.update_profile(display_name_change("Bob")).await.unwrap();
     assert_eq!(changed.display_name, "changed by the hook");
 }
 

@@ -19,7 +19,7 @@ impl Hooks for Suffix {
 }
 
 #[tokio::test]
-async fn stacked_hooks_run_in_order_and_the_first_refusal_decides() {
+async fn stacked_hooks_run_in_order_and_one_refusal_refuses_the_draft() {
     let moderation = Arc::new(Moderation::default());
     let stacked = builder().hooks(Arc::new(Suffix(" 1"))).hooks(Arc::new(Suffix(" 2")));
     let engine = stacked.hooks(moderation.clone()).build().await.unwrap();

@@ -82,8 +82,10 @@ async fn edit_and_recall_are_refused_after_the_window() {
     let engine = builder().clock(clock.clone()).build().await.unwrap();
     let alice = new_user(&engine, "alice").await;
     let sent = alice.send_text(direct(&alice), "old").await.unwrap();
-    let day = 24 * 3600 * 1000;
-    clock.0.fetch_add(day, std::sync::atomic::Ordering::SeqCst);
+    // The default of `edit_window`, in milliseconds. The message's time is 1 ms after that of the
+    // clock, because it follows the creation of the conversation in the same millisecond.
+    let edit_window = 24 * 3600 * 1000;
+    clock.0.fetch_add(edit_window, std::sync::atomic::Ordering::SeqCst);
     let edited = alice.send(direct(&alice), edit(sent.seq, "in time")).await.unwrap();
     clock.0.fetch_add(2, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(
@@ -95,7 +97,7 @@ async fn edit_and_recall_are_refused_after_the_window() {
         ReplyCode::TooLate
     );
     // If the clock steps back, the times in the log grow nevertheless.
-    clock.0.fetch_sub(day, std::sync::atomic::Ordering::SeqCst);
+    clock.0.fetch_sub(edit_window, std::sync::atomic::Ordering::SeqCst);
     let later = alice.send_text(direct(&alice), "x").await.unwrap();
     assert!(later.time > edited.time);
 }

@@ -49,6 +49,7 @@ async fn replies_and_mentions_are_checked() {
         error_code(bob.send(group_ref.clone(), non_member).await),
         ReplyCode::InvalidArgument
     );
+    // The default of `max_mentions` is 50.
     let many = mentioning("hey", (0..51).map(UserId).collect(), false);
     assert_eq!(
         error_code(bob.send(group_ref.clone(), many).await),
@@ -68,7 +69,7 @@ async fn replies_and_mentions_are_checked() {
 }
 
 #[tokio::test]
-async fn unread_counts_follow_reading_and_writing() {
+async fn unread_count_excludes_edits_and_own_messages_and_is_reset_by_writing() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
@@ -82,7 +83,7 @@ async fn unread_counts_follow_reading_and_writing() {
     assert_eq!(
         info(&bob, direct(&alice)).await.unread,
         0,
-        "a reply marks the conversation as read"
+        "a message of the user marks the earlier ones as read"
     );
 }
 

@@ -1,5 +1,5 @@
-//! Tests of the direct policy, which decides who may write to a user, and of messages to unknown
-//! users, groups and conversations.
+//! Tests of the direct policy, which decides who may write to a user, of messages to unknown users,
+//! groups and conversations, and of the first message of a direct conversation.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -77,7 +77,7 @@ async fn try_to_write(sender: &crate::engine::LocalSession, to: &crate::engine::
     sent.map(drop).map_err(|error| error.code)
 }
 
-/// Returns the number of conversations except the inbox.
+/// Returns the number of the user's conversations except the inbox.
 async fn conversation_count(session: &crate::engine::LocalSession) -> usize {
     match session
         .execute(Command::ListConversations(ConversationQuery::default()))
@@ -132,6 +132,7 @@ fn contents_that_begin_nothing(peer: UserId) -> Vec<(DraftContent, ReplyCode)> {
         (message(Some(target), Vec::new(), false), ReplyCode::NotFound),
         (message(None, Vec::new(), true), ReplyCode::Forbidden),
         (message(None, vec![UserId(999_999)], false), ReplyCode::InvalidArgument),
+        // The default of `max_mentions` is 50.
         (
             message(None, (0..51).map(|n| UserId(peer.0 + n)).collect(), false),
             ReplyCode::LimitExceeded,
@@ -180,11 +181,13 @@ async fn draft_that_cannot_be_a_first_message_opens_no_conversation() {
             assert_eq!(error_code(refused), code, "{content:?}");
         }
     }
-    // The first message, and the drafts to the conversation that it opened.
+    // The hooks were asked about the first message and the drafts to the conversation that it
+    // opened, but not about drafts that could not open it.
     assert_eq!(hooks.0.load(Ordering::Relaxed), 8);
 }
 
-/// Reads the pushes of a session until it got `count` messages. Panics if it is told to read a log.
+/// Reads the pushes of a session until it got `count` messages. Panics if the session is told to
+/// read a log, as when it has missed pushes.
 async fn read_messages(session: LocalSession, count: usize) {
     let mut messages = 0;
     while messages < count {

@@ -112,12 +112,14 @@ async fn retry_after_leaving_finds_the_stored_message() {
     );
     assert_ne!(
         error_code(bob.send(reference, draft("late")).await),
-        ReplyCode::Conflict
+        ReplyCode::Conflict,
+        "a new draft is refused because bob has left"
     );
 }
 
-/// A name may be freed, taken by another conversation, or refer to no conversation any more. The
-/// retry of a draft that was sent by that name finds its message nevertheless.
+/// The name of a group or user may be freed, be taken by another one, or no longer be found because
+/// that one was deleted. The retry of a draft that was sent to this name finds its message
+/// nevertheless.
 #[tokio::test]
 async fn retry_by_name_finds_its_message_after_the_name_has_changed_its_meaning() {
     let engine = engine().await;
@@ -127,18 +129,18 @@ async fn retry_by_name_finds_its_message_after_the_name_has_changed_its_meaning(
     let to_group = || ConversationRef::Group(GroupName::parse("rust").unwrap());
     let to_bob = || ConversationRef::direct(UserName::parse("bob").unwrap());
     let (in_group, in_direct) = (draft("to the group"), draft("to bob"));
-    let retries = async |when: &str| {
+    let send_both = async |when: &str| {
         let group = alice.send(to_group(), in_group.clone()).await;
         let direct = alice.send(to_bob(), in_direct.clone()).await;
         [group, direct].map(|sent| sent.unwrap_or_else(|error| panic!("{when}: {error}")))
     };
     let group_id = create_group(&alice, "rust").await;
-    let first = retries("first").await;
+    let first = send_both("first").await;
     let expected = first.map(|sent| Appended {
         duplicate: true,
         ..sent
     });
-    assert_eq!(retries("again").await, expected);
+    assert_eq!(send_both("again").await, expected);
 
     let renamed = GroupChanges {
         name: Some(GroupName::parse("archive").unwrap()),
@@ -149,12 +151,12 @@ async fn retry_by_name_finds_its_message_after_the_name_has_changed_its_meaning(
         .rename_account(id(&bob), UserName::parse("bert").unwrap())
         .await
         .unwrap();
-    assert_eq!(retries("the names are free").await, expected);
+    assert_eq!(send_both("the names are free").await, expected);
 
     let other = create_group(&alice, "rust").await;
     let other_bob = new_user(&engine, "bob").await;
     befriend(&alice, &other_bob).await;
-    assert_eq!(retries("the names are taken").await, expected);
+    assert_eq!(send_both("the names are taken").await, expected);
     assert!(texts(&history(&alice, other.into()).await).is_empty());
 
     operator.delete_group(other).await.unwrap();
@@ -162,9 +164,10 @@ async fn retry_by_name_finds_its_message_after_the_name_has_changed_its_meaning(
     operator.delete_account(id(&other_bob), options).await.unwrap();
     operator.delete_group(group_id).await.unwrap();
     operator.delete_account(id(&bob), options).await.unwrap();
-    assert_eq!(retries("the names refer to no conversation").await, expected);
+    assert_eq!(send_both("the names refer to no conversation").await, expected);
 
-    // Another message is refused, and so is a retry that is sent to another conversation.
+    // Another message with the same id is refused, and so is a retry that is sent to another
+    // conversation.
     let changed = draft("changed").with_id(in_group.client_message_id);
     assert_eq!(error_code(alice.send(to_group(), changed).await), ReplyCode::NotFound);
     let elsewhere = alice.send(direct(&alice), in_group.clone()).await;

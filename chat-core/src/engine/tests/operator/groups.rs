@@ -1,4 +1,5 @@
-//! Tests of groups that an operator lists, transfers or deletes.
+//! Tests of groups that an operator lists, transfers or deletes, and of the groups of users whose
+//! accounts the operator disables or deletes.
 
 use super::*;
 

@@ -24,7 +24,8 @@ fn operator(engine: &Engine) -> Operator {
     engine.operator(OperatorName::new("carol").unwrap()).source("test")
 }
 
-/// Returns the actions in the audit log with their targets, oldest first.
+/// Returns the actions in the audit log with their targets, oldest first. Asserts that each record
+/// has a time, and the name and source of [`operator`].
 async fn audit(operator: &Operator) -> Vec<(String, String)> {
     let records = operator
         .audit_log(AuditPage::After(crate::store::AuditId(0)), 500)
@@ -54,7 +55,7 @@ fn name(text: &str) -> UserName {
     UserName::parse_any(text).unwrap()
 }
 
-/// Waits until the session has ended.
+/// Waits until the session has ended, and drops its pushes.
 async fn wait_until_ended(session: &LocalSession) {
     let wait = async { while session.next_push().await.is_some() {} };
     tokio::time::timeout(std::time::Duration::from_secs(10), wait)

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn export_contains_texts_of_the_user_and_the_inbox_only() {
+async fn export_contains_account_texts_and_inbox_of_the_user_but_no_messages_of_others() {
     let engine = engine().await;
     let operator = operator(&engine);
     let (alice, bob, dora, group, direct) = group_and_direct_conversation(&engine).await;
@@ -88,6 +88,7 @@ async fn export_contains_the_contacts_of_all_pages() {
     let alice = register(&engine, "alice").await;
     let work = transact(&*store, move |tx| {
         Box::pin(async move {
+            // More contacts than two pages of the export hold.
             for peer in 1001..=2200 {
                 let contact = Contact {
                     owner: alice,

@@ -2,9 +2,9 @@
 
 use super::*;
 
-/// Returns whether the unit of work of a command refuses it unless its session is the latest of the
-/// device. Other commands have no unit of work; [`super::super::fencing`] tests that ended sessions
-/// cannot execute them.
+/// Returns whether the unit of work of a command refuses it unless the caller's session is the
+/// latest of the device. Other commands have no unit of work; [`super::super::fencing`] tests that
+/// ended sessions cannot execute them.
 fn is_fenced(kind: Kind) -> bool {
     match kind {
         Kind::Logout
@@ -66,15 +66,16 @@ async fn every_change_is_fenced() {
             tried.extend(assert_fenced(&pair.engine, pair.me.caller(), command, revoked).await);
         }
     }
-    let missing: Vec<_> = ALL
+    let missing: Vec<_> = ALL_KINDS
         .iter()
         .filter(|kind| is_fenced(**kind) && !tried.contains(*kind))
         .collect();
     assert!(missing.is_empty(), "not tried: {missing:?}");
 }
 
-/// Executes a fenced command after a newer login of its device, which was revoked before if
-/// `revoked` is set. Returns the kind of the command, or `None` if it is not fenced.
+/// Executes a fenced command after a newer login of the caller's device, which was revoked before
+/// if `revoked` is set, and asserts that the command is refused. Returns the kind of the command.
+/// Does nothing and returns `None` if the command is not fenced.
 async fn assert_fenced(engine: &Engine, caller: Caller, command: Command, revoked: bool) -> Option<Kind> {
     let kind = kind(&command);
     if !is_fenced(kind) {

@@ -3,7 +3,8 @@
 
 use super::*;
 
-/// Relation of a user to the group, in the order of the columns: outsiders first, then members.
+/// Relation of a user to the group, in the order of the columns: first those of users outside the
+/// group, then those of members.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum GroupRelation {
     Stranger,
@@ -95,7 +96,8 @@ impl GroupFixture {
         fixture
     }
 
-    /// Gives each user the relation of its column.
+    /// Gives each user the relation of its column, and `admin` the role of an admin. Then sets the
+    /// group's join policy, and whether it is unlisted.
     pub(super) async fn set_up_relations(&self, policy: JoinPolicy, unlisted: bool) {
         let group = self.group_ref();
         let by_owner = |command| self.session(GroupRelation::Owner).execute(command);
@@ -318,8 +320,8 @@ async fn every_command_about_a_group_has_the_expected_result() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// An outsider cannot tell an unlisted group from a group that does not exist: the errors are
-/// equal, including their texts.
+/// A stranger cannot tell an unlisted group from a group that does not exist: the errors are equal,
+/// including their texts.
 #[tokio::test]
 async fn absent_and_unlisted_groups_have_the_same_error() {
     let fixture = GroupFixture::build(JoinPolicy::Open, true).await;
@@ -327,6 +329,7 @@ async fn absent_and_unlisted_groups_have_the_same_error() {
     for row in group_rows() {
         let command = (row.command)(&fixture, GroupRelation::Stranger);
         if row.name.starts_with("invite") {
+            // These commands would invite the stranger itself, which is refused as invalid.
             continue;
         }
         let hidden = stranger.execute(command).await.unwrap_err();

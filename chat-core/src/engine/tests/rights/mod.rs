@@ -1,5 +1,5 @@
-//! Table of rights: a row for every command, a column for every relation of the caller to the group
-//! or user. Each cell is tested against a real engine.
+//! Tables of rights, one about groups and one about users: one or more rows for every command, a
+//! column for every relation of the caller to the group or user. Each cell is tested on an engine.
 //!
 //! A command without a row fails [`every_command_has_a_row`]; a command that `kinds!` does not list
 //! is a compile error.
@@ -18,12 +18,14 @@ use crate::commands::Commands;
 use crate::engine::{Engine, LocalSession};
 use crate::model::*;
 
+/// Declares `Kind`, the kinds of these commands, `ALL_KINDS`, and `kind`, which returns the kind of
+/// a command.
 macro_rules! kinds {
     ($($name:ident)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         enum Kind { $($name,)* }
 
-        const ALL: &[Kind] = &[$(Kind::$name,)*];
+        const ALL_KINDS: &[Kind] = &[$(Kind::$name,)*];
 
         fn kind(command: &Command) -> Kind {
             match command { $(Command::$name { .. } => Kind::$name,)* }
@@ -59,6 +61,6 @@ async fn every_command_has_a_row() {
             .map(|row| kind(&(row.command)(&fixture, GroupRelation::Member))),
     );
     covered.extend(user_rows().iter().map(|(_, command, _)| kind(&command(&pair))));
-    let missing: Vec<_> = ALL.iter().filter(|kind| !covered.contains(kind)).collect();
+    let missing: Vec<_> = ALL_KINDS.iter().filter(|kind| !covered.contains(kind)).collect();
     assert!(missing.is_empty(), "no row for {missing:?}");
 }

@@ -1,5 +1,5 @@
-//! Table of rights about users: a row for every command that needs no existing group, a column for
-//! every relation of the caller to another user.
+//! Table of rights about users: one or more rows for every command that needs no existing group, a
+//! column for every relation of the caller to another user.
 
 use super::*;
 
@@ -108,7 +108,7 @@ pub(super) fn user_rows() -> Vec<UserRow> {
 }
 
 #[tokio::test]
-async fn every_command_about_a_user_has_the_expected_result() {
+async fn every_row_about_users_has_the_expected_result() {
     let mut wrong = Vec::new();
     for (name, command, expect) in user_rows() {
         for (relation, expect) in RELATIONS.into_iter().zip(expect) {

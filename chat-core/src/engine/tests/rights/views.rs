@@ -103,7 +103,8 @@ async fn search_finds_unlisted_groups_only_by_id_and_only_for_members_invited_us
     }
 }
 
-/// A third user cannot tell a direct conversation from one that does not exist.
+/// A third user cannot tell a direct conversation from one that does not exist. No user can send to
+/// an inbox, and only its owner learns that it exists.
 #[tokio::test]
 async fn third_user_sees_nothing_of_a_direct_conversation() {
     let pair = PairFixture::build(Relation::Friend).await;
@@ -172,7 +173,7 @@ async fn presence_is_visible_to_friends_only() {
     }
 }
 
-/// Returns a command of each kind about a group.
+/// Returns a command of each kind that can refer to a group by its name.
 fn commands_about(group: &ConversationRef, target: UserRef) -> Vec<Command> {
     let (user, group) = (target, || group.clone());
     vec![
@@ -266,6 +267,7 @@ async fn name_of_an_unlisted_group_is_known_to_those_who_may_find_it() {
     for relation in [GroupRelation::Invited, GroupRelation::Requested] {
         fixture.session(relation).execute(join()).await.unwrap();
     }
+    // The relations from `Invited` on; these users may find the group.
     for relation in &GROUP_RELATIONS[3..] {
         assert_eq!(
             info(fixture.session(*relation), named("renamed")).await.id,
@@ -375,6 +377,7 @@ async fn former_member_without_a_snapshot_keeps_the_group() {
             .conversations()
             .await
             .unwrap()
-            .is_empty()
+            .is_empty(),
+        "the login of a new device does not fail"
     );
 }

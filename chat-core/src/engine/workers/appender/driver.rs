@@ -55,12 +55,13 @@ impl<'q, P: Ports> Driver<'q, P> {
     /// Runs until `draining` is cancelled and every queued submission is answered.
     ///
     /// After a panic, all submissions that were taken from the queue are refused, and the task
-    /// continues. The order in which their drafts have to be resent is kept.
+    /// continues. The order in which their drafts have to be resent is kept, unless the recovery
+    /// panics too.
     pub(super) async fn run(mut self, draining: CancellationToken) {
         while let Err(panic) = panics::catch(self.drive(&draining)).await {
             tracing::error!(
                 panic = panic.text(),
-                "the appender panicked; the drafts that it held are refused"
+                "the appender panicked; the drafts and group changes that it held are refused"
             );
             self.recover().await;
         }
@@ -115,7 +116,8 @@ impl<'q, P: Ports> Driver<'q, P> {
         if let Err(panic) = aborted {
             tracing::error!(
                 panic = panics::text(&*panic),
-                "the appender panicked again while it recovered: the order of resent drafts is lost"
+                "the appender panicked again while it recovered: drafts that were refused until now may be stored out \
+                 of order when they are resent"
             );
             let broken = std::mem::replace(&mut self.machine, Machine::new(self.limits, self.resend_window));
             // Dropping the machine drops its reply channels, which answers the callers with

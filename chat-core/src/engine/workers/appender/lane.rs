@@ -11,9 +11,9 @@ use crate::engine::operations::message::QueuedDraft;
 use crate::model::ConversationKind;
 use crate::service::CommandReply;
 
-/// After a batch that contained a retry, this number of batches ask the store first which of their
-/// drafts it has. Retries come in groups, and a retry in a batch that does not ask costs a second
-/// run of the batch.
+/// After a batch that contained a retry, this number of batches of the lane ask the store first
+/// which of their drafts it has. Retries come in groups, and a retry in a batch that does not ask
+/// costs a second run of the batch.
 const LOOK_FIRST_BATCHES: u32 = 32;
 
 /// Limits of the lanes, from the engine's configuration.
@@ -54,7 +54,7 @@ pub(super) struct Lane {
     look_first_batches: u32,
 }
 
-/// Submissions whose transaction is in flight.
+/// Submissions of the batch or the change that is running.
 #[derive(Debug)]
 pub(super) enum InFlight {
     /// Drafts of one batch, in their order.
@@ -70,7 +70,7 @@ pub(super) enum InFlight {
 pub(super) struct SentDraft {
     pub(super) identity: DraftIdentity,
     pub(super) reply_to: CommandReply,
-    /// Held until the draft is answered.
+    /// Reserves the memory of the draft until its reply is ready.
     _permit: MemoryPermit,
 }
 
@@ -168,8 +168,8 @@ impl Lane {
         })
     }
 
-    /// Returns how many of the queued submissions run together: drafts within the limits of a
-    /// batch, or one change.
+    /// Returns how many submissions at the front of the queue run together: drafts within the
+    /// limits of a batch, or one change.
     fn batch_len(&self, limits: &LaneLimits) -> usize {
         let (mut count, mut bytes) = (0, 0);
         for submission in &self.queue {

@@ -14,7 +14,8 @@ use crate::model::{Appended, Caller, ConversationId, Outcome, ReplyCode};
 /// Outcome of a batch: one result for each draft, or one failure for all.
 pub(super) type BatchResult = Result<Vec<Result<Appended, CommandError>>, CommandError>;
 
-/// Lanes by conversation. A lane that has neither queued submissions nor work in flight is removed.
+/// Lanes by conversation. [`next`](Self::next) removes a lane that has neither queued submissions
+/// nor work in flight.
 #[derive(Debug)]
 pub(super) struct Lanes {
     limits: LaneLimits,
@@ -79,7 +80,8 @@ impl Lanes {
         self.resend_order.record_last(draft, error, now);
     }
 
-    /// Forgets a draft that was refused permanently before it was admitted: it will not be resent.
+    /// Forgets a draft that will not be resent, because it was refused permanently before it was
+    /// admitted, or answered as stored before.
     pub(super) fn forget(&mut self, submission: &Submission) {
         if let Some(draft) = submission.draft() {
             self.resend_order.forget(submission.caller, draft.client_message_id);

@@ -100,7 +100,7 @@ pub(super) enum Turn {
 /// State machine of the appender, which the [module documentation](self) describes.
 #[derive(Debug)]
 pub(super) struct Machine {
-    /// Entries that have not been processed.
+    /// Entries whose next [turn](Turn) has not been taken.
     arrived: VecDeque<Incoming>,
     /// Senders of which a submission is being prepared.
     preparing: HashMap<SenderKey, Preparing>,
@@ -120,7 +120,8 @@ struct Preparing {
 
 impl Machine {
     /// Creates a machine without submissions. `resend_window` is the time for which a refused draft
-    /// that is not resent makes the machine refuse later drafts.
+    /// that is not resent makes the machine refuse later drafts of the same session to the same
+    /// conversation.
     pub(super) fn new(limits: LaneLimits, resend_window: Duration) -> Self {
         Self {
             arrived: VecDeque::new(),
@@ -186,8 +187,9 @@ impl Machine {
     }
 
     /// Refuses every submission with `TryAgain`. The refused drafts keep their places: until they
-    /// have been resent, later drafts of the same session to the same conversation are refused. All
-    /// work must have ended before [`poll_work`](Self::poll_work) is called again.
+    /// have been resent, or the resend window has passed, later drafts of the same session to the
+    /// same conversation are refused. All work must have ended before
+    /// [`poll_work`](Self::poll_work) is called again.
     pub(super) fn abort(&mut self, now: Instant) {
         let error = CommandError::try_again();
         self.lanes.record_all_refused(&error, now);
@@ -227,7 +229,7 @@ impl Machine {
                 self.lanes.record_refused(draft, &CommandError::busy(), now);
                 return Some(Turn::Refused);
             }
-            Incoming::Submission(submission) if submission.needs_check() => return Some(Turn::Prepare),
+            Incoming::Submission(submission) if submission.needs_hooks_or_check() => return Some(Turn::Prepare),
             Incoming::Submission(submission) => submission,
         };
         let Some(found) = cached(submission.caller.user, &submission.conversation) else {
@@ -294,7 +296,9 @@ impl Machine {
         })
     }
 
-    /// Handles the result of a preparation: the submission enters its lane or is refused.
+    /// Handles the result of a preparation: the submission enters its lane or is refused. The
+    /// entries of its sender that waited for it get their turn, or are refused too if the refusal
+    /// is temporary.
     fn finish_preparation(
         &mut self,
         sender: SenderKey,

@@ -17,7 +17,7 @@ use crate::model::{Caller, ConversationRef, Draft, Event};
 
 /// Prepares a submission. A draft that would be refused permanently is looked for among the stored
 /// events first: it may be a retry of a draft that was stored when there was no reason to refuse
-/// it.
+/// it. If it is found, its event is delivered to the sessions that may have missed it.
 pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
     let Preparation {
         sender,
@@ -39,7 +39,7 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
     if is_temporary(error) {
         return Done::Prepared { sender, result };
     }
-    // Publishing calls wakers of other tasks, which may panic.
+    // Delivering the event calls wakers of other tasks, which may panic.
     let stored = async {
         let found = find_stored(&ports, &conversation, &draft);
         let Some(event) = within(deadline, found).await? else {

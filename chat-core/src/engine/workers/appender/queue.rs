@@ -46,7 +46,7 @@ pub(in crate::engine) struct AppendQueue {
     /// `None` once the queue is closed.
     incoming: Mutex<Option<Vec<Incoming>>>,
     arrived: Notify,
-    /// Bytes of all unanswered submissions, which their permits return.
+    /// Bytes of all unanswered submissions. Each submission has a permit, which returns its bytes.
     used: Arc<AtomicUsize>,
     max_bytes: usize,
 }
@@ -63,7 +63,8 @@ impl AppendQueue {
     }
 
     /// Queues a draft. Its place in its sender's order is fixed when this returns; the future
-    /// yields the outcome. Dropping the future does not withdraw the draft.
+    /// yields the outcome. Dropping the future does not withdraw the draft. A draft that does not
+    /// fit is refused as busy, and its place is [recorded](Self::record_refused).
     ///
     /// `for_hooks` is the draft as it was sent, if hooks have to see it.
     pub(in crate::engine) fn submit_draft(
@@ -127,7 +128,8 @@ impl AppendQueue {
         }
     }
 
-    /// Queues a submission and returns the future of its outcome.
+    /// Queues a submission, or refuses it if the queue is closed, and returns the future of its
+    /// outcome.
     fn submit(
         &self,
         caller: Caller,
@@ -169,7 +171,7 @@ impl AppendQueue {
         }
     }
 
-    /// Closes the queue if it is empty. Otherwise returns `false` and leaves the queue open.
+    /// Closes the queue if it is empty. Returns whether it is closed now.
     pub(super) fn close_if_empty(&self) -> bool {
         let mut queue = self.lock();
         let is_empty = queue.as_ref().is_none_or(Vec::is_empty);
@@ -189,7 +191,8 @@ impl AppendQueue {
         }
     }
 
-    /// Waits until an entry has arrived. Cancel safe: an arrival is reported to the next call.
+    /// Waits until an entry has arrived since the last call; [`take`](Self::take) may have taken it
+    /// already. Cancel safe: an arrival is reported to the next call.
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;
     }

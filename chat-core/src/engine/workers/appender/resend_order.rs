@@ -31,8 +31,8 @@ pub(in crate::engine) struct DraftIdentity {
     pub(in crate::engine) id: ClientMessageId,
 }
 
-/// Returns whether a command refused with this error is expected to be sent again. Later drafts of
-/// the same session have to wait for such a draft.
+/// Returns whether a command refused with this error is expected to be sent again in the same
+/// session. Later drafts of the session to the same conversation have to wait for such a draft.
 pub(in crate::engine) fn is_temporary(error: &CommandError) -> bool {
     matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain | ReplyCode::Internal)
 }
@@ -59,7 +59,8 @@ struct Gap {
     drafts: VecDeque<ClientMessageId>,
     /// True if one of the drafts may have been stored nevertheless.
     outcome_unknown: bool,
-    /// Time at which the gap is removed, unless the first of the drafts has been resent before.
+    /// Time from which the gap has no effect. It moves when the first of the drafts is resent, and
+    /// when a draft is put before it.
     expires: Instant,
 }
 
@@ -94,6 +95,7 @@ impl Gap {
         CommandError::new(code, text).retry_after(Duration::from_secs(1))
     }
 
+    /// Adds a draft behind the others, unless it is in the gap already or the gap is full.
     fn push_back(&mut self, id: ClientMessageId) {
         if self.drafts.len() < MAX_GAP_DRAFTS && !self.drafts.contains(&id) {
             self.drafts.push_back(id);
@@ -119,7 +121,8 @@ impl ResendOrder {
     }
 
     /// Decides whether a draft that has arrived is admitted. An admitted draft keeps its place
-    /// until it has [entered its lane](Self::entered_lane).
+    /// until it has [entered its lane](Self::entered_lane). Another draft gets a place behind the
+    /// others of its gap, unless it has one already.
     ///
     /// # Errors
     /// An earlier draft of the session has to be resent to the conversation first.
@@ -150,7 +153,8 @@ impl ResendOrder {
         Ok(())
     }
 
-    /// Removes a draft that has entered its lane, so that the next draft of its gap may enter.
+    /// Removes a draft that has entered its lane, so that the next draft of its gap may enter
+    /// within the window.
     pub(super) fn entered_lane(&mut self, draft: &DraftIdentity, id: ConversationId, now: Instant) {
         let Some(gaps) = self.sessions.get_mut(&draft.caller) else {
             return;
@@ -168,9 +172,10 @@ impl ResendOrder {
         }
     }
 
-    /// Forgets a draft that was refused permanently before it was [admitted](Self::check): it will
-    /// not be resent, so later drafts need not wait for it. Its session may have sent it with
-    /// several references to the conversation, so it is removed from every gap of the session.
+    /// Forgets a draft that will not be resent, so that later drafts need not wait for it: it was
+    /// refused permanently before it was [admitted](Self::check), or answered as stored before. Its
+    /// session may have sent it with several references to the conversation, so it is removed from
+    /// every gap of the session.
     pub(super) fn forget(&mut self, caller: Caller, draft: ClientMessageId) {
         let Some(gaps) = self.sessions.get_mut(&caller) else {
             return;
@@ -197,7 +202,7 @@ impl ResendOrder {
     }
 
     /// Records a draft that was refused before it was [admitted](Self::check), behind the other
-    /// drafts of its gap.
+    /// drafts of its gap. A draft of the gap keeps its place.
     pub(super) fn record_last(&mut self, draft: &DraftIdentity, error: &CommandError, now: Instant) {
         let window = self.window;
         let Some(gap) = self.gap(draft, None, error, now) else {
@@ -234,7 +239,8 @@ impl ResendOrder {
     }
 
     /// Returns the gap of the draft's session in the conversation, and creates it if there is none.
-    /// Returns `None` if there are too many gaps.
+    /// Returns `None` if it would be one gap too many. Unless `error` says that nothing was stored,
+    /// the gap's outcome counts as unknown.
     fn gap(
         &mut self,
         draft: &DraftIdentity,
@@ -266,7 +272,8 @@ impl ResendOrder {
         Some(gap)
     }
 
-    /// Removes the gaps that have expired.
+    /// Removes the gaps that have expired, unless that was done within the last
+    /// [`SWEEP_INTERVAL`].
     fn sweep(&mut self, now: Instant) {
         if self.last_sweep.is_some_and(|last| now < last + SWEEP_INTERVAL) {
             return;
@@ -379,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn order_ignores_refusals_that_are_final() {
+    fn order_ignores_permanent_refusals() {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
         order.record_first(vec![(draft(1), CommandError::forbidden())], CONVERSATION, now);

@@ -1,6 +1,6 @@
-//! Submissions to the appender: drafts of events to append, and changes of the members or the
-//! profile of a group. Both wait in the lane of the conversation (see the parent module), which
-//! runs them in queue order.
+//! Submissions to the appender: drafts of events to append, and changes of a group or of its
+//! members. Both wait in the lane of the conversation (see the parent module), which runs them in
+//! queue order.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -104,8 +104,8 @@ impl Submission {
         }
     }
 
-    /// Returns the identity of the draft, or `None` for a change, which has no idempotency key
-    /// and is not resent.
+    /// Returns the identity of the draft, or `None` for a change, which has no idempotency key by
+    /// which a repetition could be recognised.
     pub(super) fn identity(&self) -> Option<DraftIdentity> {
         self.draft().map(|draft| DraftIdentity {
             caller: self.caller,
@@ -116,7 +116,7 @@ impl Submission {
 
     /// Returns `true` if hooks have to see the draft, or a check has to pass, before the submission
     /// may enter its lane.
-    pub(super) fn needs_check(&self) -> bool {
+    pub(super) fn needs_hooks_or_check(&self) -> bool {
         match &self.payload {
             Payload::Draft { for_hooks, .. } => for_hooks.is_some(),
             Payload::Change { check, .. } => check.is_some(),
@@ -133,8 +133,8 @@ impl fmt::Debug for Submission {
     }
 }
 
-/// Reservation of a part of the bytes that may be queued on this node. Dropping it returns the
-/// bytes.
+/// Reservation of a part of the bytes that unanswered submissions may take on this node. Dropping
+/// it returns the bytes.
 #[derive(Debug)]
 pub(super) struct MemoryPermit {
     used: Arc<AtomicUsize>,

@@ -4,9 +4,10 @@
 //! commands). A mark waits for others for at most `EngineConfig::mark_flush_interval`; less if a
 //! command of its user reads marks, or if enough marks for a batch are queued. It is merged with
 //! later marks of the same device (or, if it is a read mark, of the same user) in the same
-//! conversation, and is kept while the store is unavailable. Once it is written, the user's other
-//! devices get the new read mark, and other members get a receipt, except in large groups and from
-//! users whose receipts they may not see.
+//! conversation, and is kept while the store is unavailable and the queue has room. Once a read
+//! mark is written, the user's other devices get it. Once any mark is written, other members get a
+//! receipt, except in large groups, and except the peer of a direct conversation who may not see
+//! the user's receipts.
 
 mod pending;
 mod queue;

@@ -46,8 +46,9 @@ struct UserMarks {
 }
 
 /// The queued marks, at most one for each position. They are numbered from 1 in the order in which
-/// they were queued, and are taken in this order; a merged mark keeps its number, and a mark whose
-/// write failed gets a new one.
+/// they were queued, and are taken in this order. A mark that replaces a queued one of the same
+/// position takes over its number, and a mark that is queued again after a failed write gets a new
+/// number.
 #[derive(Debug)]
 pub(super) struct Marks {
     queued: HashMap<MarkedPosition, Mark>,
@@ -56,7 +57,8 @@ pub(super) struct Marks {
     users: HashMap<UserId, UserMarks>,
     /// Users of the marks that are being written.
     in_flight: HashSet<UserId>,
-    /// Users with unwritten marks whose last write failed.
+    /// Users with a mark that was queued again after a failed write, until the next write of a mark
+    /// of theirs has ended.
     failing: HashSet<UserId>,
     /// Number of the latest queued mark.
     newest: u64,
@@ -151,8 +153,9 @@ impl Marks {
     }
 
     /// Ends a write that failed, and queues those of its marks again for which there is room: at
-    /// the end of the queue, so that a mark that cannot be written does not block the others.
-    /// Returns the number that the latest mark of the write had.
+    /// the end of the queue, so that a mark that cannot be written does not block the others. A
+    /// mark whose position got another one during the write is merged with that one. Returns the
+    /// number that the latest mark of the write had.
     pub(super) fn write_failed(&mut self, taken: Vec<(MarkedPosition, Mark)>) -> u64 {
         let ended = self.write_ended();
         for (position, mark) in taken {
@@ -165,7 +168,7 @@ impl Marks {
 
     /// Requests that the marks of this user are written soon. All of them are written once the
     /// marks up to the returned number are. Returns `None` if the user has no unwritten marks, or
-    /// if the last attempt to write some of them has failed.
+    /// if the last write of a mark of this user has failed.
     pub(super) fn await_user(&mut self, user: UserId) -> Option<u64> {
         if self.failing.contains(&user) {
             return None;
@@ -176,7 +179,8 @@ impl Marks {
         Some(newest)
     }
 
-    /// Returns whether a command waits for a mark in the queue.
+    /// Returns whether a command has [requested](Self::await_user) that a mark in the queue is
+    /// written soon.
     pub(super) fn is_awaited(&self) -> bool {
         self.taken < self.awaited
     }
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_of_one_target_merge_to_the_highest() {
+    fn marks_of_one_position_merge_to_the_greatest() {
         let mut marks = marks(10, 10);
         for seq in [3, 5, 4] {
             assert!(marks.add(read(1, 1), mark(1, seq)));

@@ -24,7 +24,7 @@ pub(in crate::engine) struct MarkQueue {
     marks: Mutex<Marks>,
     /// Wakes the worker when a mark is added to the empty queue.
     pub(super) added: Notify,
-    /// Ends the worker's wait for the next write.
+    /// Makes the worker check whether the next write is due.
     pub(super) write_now: Notify,
     /// Number of the latest mark whose write has ended, successfully or not; `u64::MAX` once the
     /// worker has ended.
@@ -54,7 +54,9 @@ impl MarkQueue {
     /// Records that the caller's device has acknowledged everything up to `seq`.
     ///
     /// # Errors
-    /// [`Busy`](crate::model::ReplyCode::Busy): there is no room; nothing was recorded.
+    /// [`Busy`](crate::model::ReplyCode::Busy): there is no room;
+    /// [`ShuttingDown`](crate::model::ReplyCode::ShuttingDown): the queue is
+    /// [closed](Self::close). Nothing was recorded.
     pub(in crate::engine) fn acknowledge(
         &self,
         caller: Caller,
@@ -72,7 +74,9 @@ impl MarkQueue {
     /// Records that the caller has read everything up to `seq`.
     ///
     /// # Errors
-    /// [`Busy`](crate::model::ReplyCode::Busy): there is no room; nothing was recorded.
+    /// [`Busy`](crate::model::ReplyCode::Busy): there is no room;
+    /// [`ShuttingDown`](crate::model::ReplyCode::ShuttingDown): the queue is
+    /// [closed](Self::close). Nothing was recorded.
     pub(in crate::engine) fn mark_read(
         &self,
         caller: Caller,
@@ -83,7 +87,7 @@ impl MarkQueue {
     }
 
     /// Returns a token for a command that asks the store before it adds a mark. At the end, the
-    /// worker waits until the token is dropped, so that it writes the mark too.
+    /// worker waits a limited time for the token to be dropped, so that it writes the mark too.
     pub(in crate::engine) fn expect_mark(&self) -> TaskTrackerToken {
         self.expected.token()
     }
@@ -115,9 +119,9 @@ impl MarkQueue {
         Ok(())
     }
 
-    /// Waits until the marks of this user are written, so that the user's next command sees them.
-    /// Gives up when their write fails or [`MARKS_WRITE_TIMEOUT`] has passed, and does not wait for
-    /// marks whose last write failed: the command then reads the earlier marks.
+    /// Waits until the marks of this user are written, so that the command that waits reads them.
+    /// Gives up when their write fails or [`MARKS_WRITE_TIMEOUT`] has passed, and does not wait if
+    /// the last write of a mark of this user failed: the command then reads the earlier marks.
     pub(in crate::engine) async fn wait_until_written(&self, user: UserId) {
         let (newest, deadline) = {
             let mut marks = self.marks.lock();
@@ -174,7 +178,7 @@ impl MarkQueue {
         self.len() >= self.max_batch
     }
 
-    /// Returns whether a command waits for a queued mark.
+    /// Returns whether a command has requested that a queued mark is written soon.
     pub(super) fn is_awaited(&self) -> bool {
         self.marks.lock().is_awaited()
     }

@@ -70,8 +70,9 @@ impl MarkWorker {
         }
     }
 
-    /// Runs until the engine drains, then writes the remaining marks, also those of commands that
-    /// ask the store for at most [`MAX_EXPECTED_WAIT`], and closes the queue.
+    /// Runs until the engine drains, then writes the remaining marks. Waits at most
+    /// [`MAX_EXPECTED_WAIT`] for commands that ask the store before they add a mark, then closes
+    /// the queue and writes their marks too.
     pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
         while !draining.is_cancelled() {
             tokio::select! {
@@ -99,7 +100,8 @@ impl MarkWorker {
 
     /// Waits until the queued marks have to be written: after the flush interval, when there are
     /// enough for a batch, or when a command waits for them. In the last case, also waits until
-    /// [`MIN_AWAITED_INTERVAL`] has passed since the start of the last flush.
+    /// [`MIN_AWAITED_INTERVAL`] has passed since the start of the last flush, or the flush interval
+    /// is over.
     async fn wait_until_flush_is_due(&self) {
         let early = async {
             while !self.queue.has_full_batch() {
@@ -128,7 +130,8 @@ impl MarkWorker {
         written.unwrap_or(false)
     }
 
-    /// Writes the marks that are queued now, in batches. Returns `false` after the first failure.
+    /// Writes the marks that are queued now, in batches, and sends pushes about each batch. Stops
+    /// and returns `false` at the first failure of the store.
     async fn write_queued(&mut self) -> bool {
         let mut remaining = self.queue.len();
         while remaining > 0 {
@@ -159,8 +162,9 @@ impl MarkWorker {
         true
     }
 
-    /// Sends pushes about written marks, once for each user and conversation, no matter how many of
-    /// the user's devices have acknowledged events.
+    /// Sends pushes about the marks of a batch, once for each user and conversation, no matter how
+    /// many of the user's devices have acknowledged events. Sends none about a conversation if the
+    /// user's membership cannot be read.
     async fn notify(&self, written: &[(MarkedPosition, Mark)]) {
         let mut advanced: HashMap<(UserId, ConversationId), (DeviceId, Option<Caller>)> = HashMap::new();
         for (position, mark) in written {
@@ -187,9 +191,9 @@ impl MarkWorker {
             .await;
     }
 
-    /// Sends the read mark to the user's other devices if `reader` has moved it, and a receipt to
-    /// the peer of a direct conversation who may see it, or to the members of a group that is not
-    /// too large.
+    /// Sends the read mark to the user's other devices if `reader` has moved it. Unless the
+    /// conversation has ended for the user, also sends a receipt to the peer of a direct
+    /// conversation who may see it, or to the members of a group that is not too large.
     async fn notify_of(&self, user: UserId, reader: Option<Caller>, membership: &MembershipView) {
         let (conversation, member) = (&membership.conversation, &membership.member);
         if reader.is_some() {

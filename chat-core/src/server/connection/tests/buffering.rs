@@ -87,6 +87,7 @@ async fn peer_behind_a_buffer_that_reads_slowly_gets_everything(link: EngineLink
             break;
         }
     }
+    // The page took longer than the write timeout of 30 s.
     assert!(began.elapsed() > Duration::from_secs(40), "{:?}", began.elapsed());
 }
 

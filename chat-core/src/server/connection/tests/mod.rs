@@ -113,7 +113,7 @@ async fn server(link: EngineLink, config: ServerConfig) -> (Server, transport::M
 }
 
 #[tokio::test]
-async fn idle_connection_is_small() {
+async fn connection_and_its_guest_stage_are_small() {
     let (server, _connector) = server(EngineLink::Direct, ServerConfig::default()).await;
     let (ours, _theirs) = transport::pipe();
     let permit = server.shared.connection_gate.admit(now(), Source::Local).unwrap();

@@ -4,7 +4,7 @@
 use super::counted_stream::connect_counted;
 use super::*;
 
-/// Logs in over `stream` as Alice, who has 20 notes of 16 KiB.
+/// Logs in over `stream` as Alice, and sends 20 notes of 16 KiB to herself.
 async fn with_large_history(stream: MemoryTransport) -> RawClient {
     let mut alice = RawClient::log_in(stream, "alice").await;
     for _ in 0..20 {

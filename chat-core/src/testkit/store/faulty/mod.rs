@@ -29,16 +29,16 @@ pub struct FaultyStore {
     plan: Mutex<Plan>,
     /// True while every call but `close` waits.
     held: watch::Sender<bool>,
-    /// True while the answers with all memberships of a user are held back.
+    /// True while the answers of [`ConversationStore::memberships`] are held back.
     memberships_held: watch::Sender<bool>,
     /// True while every unit of work waits before it runs.
     units_held: watch::Sender<bool>,
 }
 
-/// The faults to inject, and counts of calls.
+/// The faults to inject, the time to report, and counts of calls.
 #[derive(Debug, Default)]
 struct Plan {
-    /// True if every call fails.
+    /// True if every call but `close` fails.
     unavailable: bool,
     /// Conversation whose log cannot be read outside of units of work, except by `find_sent`.
     unreadable: Option<ConversationId>,
@@ -72,16 +72,17 @@ enum Fault {
     Overloaded,
     /// The commit does not happen; the error is `AlreadySent`.
     AlreadySent,
-    /// The commit does not happen, and no answer arrives.
+    /// The unit does not run, and no answer arrives.
     Hang,
     /// The commit happens, and no answer arrives.
     HangAfter,
-    /// The commit does not happen, and the store panics.
+    /// The unit does not run, and the store panics.
     Panic,
 }
 
 /// Guard that makes calls to the store wait until the guard is dropped. The method that returned
-/// the guard determines which calls wait.
+/// the guard determines which calls wait. If the method returned several guards, the calls wait
+/// until the first of them is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct HoldGuard(watch::Sender<bool>);
@@ -148,8 +149,8 @@ impl FaultyStore {
         self.plan(|plan| plan.unreadable = conversation);
     }
 
-    /// Queues a fault: the commit does not happen, and no answer arrives, as when a unit of work
-    /// waits for a lock.
+    /// Queues a fault: the unit does not run, and no answer arrives, as when a unit of work waits
+    /// for a lock.
     pub fn fail_hanging(&self) {
         self.plan(|plan| plan.commit_faults.push_back(Fault::Hang));
     }
@@ -159,7 +160,7 @@ impl FaultyStore {
         self.plan(|plan| plan.commit_faults.push_back(Fault::HangAfter));
     }
 
-    /// Queues a fault: the store panics instead of the commit, like a store with a defect.
+    /// Queues a fault: the store panics instead of running the unit, like a store with a defect.
     pub fn fail_panicking(&self) {
         self.plan(|plan| plan.commit_faults.push_back(Fault::Panic));
     }
@@ -170,18 +171,22 @@ impl FaultyStore {
         self.plan(|plan| plan.stuck_marks = conversation);
     }
 
-    /// Sets whether calls of methods of [`CursorStore`], which write cursors and read marks, fail.
+    /// Sets whether calls of methods of [`CursorStore`], which write cursors and read marks, fail
+    /// with [`StoreError::Unavailable`].
     pub fn set_marks_failing(&self, failing: bool) {
         self.plan(|plan| plan.marks_fail = failing);
     }
 
-    /// Returns the largest number of cursors or read marks in one call so far.
+    /// Returns the largest number of cursors or read marks in one of the calls that
+    /// [`mark_writes`](Self::mark_writes) counts.
     #[must_use]
     pub fn largest_mark_batch(&self) -> usize {
         self.plan(|plan| plan.largest_mark_batch)
     }
 
-    /// Returns the number of calls that write cursors or read marks so far.
+    /// Returns the number of calls that write cursors or read marks so far, including those that
+    /// failed or wait because of [`set_marks_failing`](Self::set_marks_failing) or
+    /// [`set_marks_stuck`](Self::set_marks_stuck).
     #[must_use]
     pub fn mark_writes(&self) -> u64 {
         self.plan(|plan| plan.mark_writes)
@@ -210,8 +215,8 @@ impl FaultyStore {
         HoldGuard(self.held.clone())
     }
 
-    /// Makes calls for all memberships of a user read the store at once, but return only when the
-    /// guard is dropped. Their results may then be outdated.
+    /// Makes calls of [`ConversationStore::memberships`] read the store at once, but return only
+    /// when the guard is dropped. Their results may then be outdated.
     pub fn hold_memberships(&self) -> HoldGuard {
         self.memberships_held.send_replace(true);
         HoldGuard(self.memberships_held.clone())

@@ -232,7 +232,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Lets all requests succeed for a while, and lets the consumers acknowledge every event.
+    /// Lets all requests succeed for 200 s, the duration of 20 leases, and lets the consumers
+    /// acknowledge every event.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         for _ in 0..400 {
             self.now += Duration::from_millis(500);
@@ -275,7 +276,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn feed_hands_out_every_event_in_order_for_every_order_of_answers(
+    fn feed_hands_out_every_event_in_order_for_random_orders_of_answers(
         nodes in 1..=2_u8,
         steps in prop::collection::vec(step(), 1..150),
         restarts in any::<bool>(),

@@ -1,5 +1,5 @@
 //! Tests of the machine with a model of the store. `behaviour` calls the machine directly;
-//! `interleavings` generates random orders of answers.
+//! `interleavings` generates random orders of requests, answers, failures and pauses.
 
 mod behaviour;
 mod interleavings;
@@ -20,7 +20,7 @@ const FLUSH: Duration = Duration::from_millis(100);
 /// Interval between two rounds of leases: a fifth of `TTL`.
 const ROUND: Duration = Duration::from_secs(2);
 const NODE: NodeId = NodeId([1; 16]);
-/// The conversations of the tests, in two shards.
+/// The conversations of most tests. The first and the third are in the same shard.
 const IDS: [ConversationId; 3] = [ConversationId(1), ConversationId(2), ConversationId(17)];
 
 fn options(max_in_flight: usize) -> FeedOptions {
@@ -45,8 +45,10 @@ fn event(conversation: ConversationId, seq: u64) -> Event {
 /// A store with the leases, cursors and logs of one feed.
 #[derive(Debug, Default)]
 struct Model {
+    /// `Seq` of the last event of each log.
     logs: BTreeMap<ConversationId, u64>,
     cursors: BTreeMap<ConversationId, Seq>,
+    /// Latest lease of each shard, even if it has expired.
     leases: BTreeMap<FeedShard, ModelLease>,
     /// Number of shards that each node may have. A node without an entry may have all shards.
     shares: BTreeMap<NodeId, usize>,
@@ -67,11 +69,13 @@ impl Model {
         }
     }
 
+    /// Returns whether this lease is the latest one of its shard; it may have expired.
     fn holds(&self, lease: &FeedLease) -> bool {
         let latest = self.leases.get(&lease.shard);
         latest.is_some_and(|latest| (latest.node, latest.term) == (lease.node, lease.term))
     }
 
+    /// Returns whether the latest lease of the conversation's shard has this term.
     fn is_held_under(&self, conversation: ConversationId, term: u64) -> bool {
         self.leases[&FeedShard::of(conversation)].term == term
     }
@@ -126,8 +130,8 @@ impl Model {
         let shards: BTreeSet<_> = IDS.map(FeedShard::of).into_iter().collect();
         let is_free = |shard: &FeedShard| {
             let latest = self.leases.get(shard);
-            let is_free = latest.is_none_or(|latest| latest.node == node || latest.expires <= now);
-            is_free && renewed.iter().all(|lease| lease.shard != *shard)
+            let has_no_other_holder = latest.is_none_or(|latest| latest.node == node || latest.expires <= now);
+            has_no_other_holder && renewed.iter().all(|lease| lease.shard != *shard)
         };
         let free = shards.into_iter().filter(|shard| work.may_claim && is_free(shard));
         let claim: Vec<_> = free.take(share.saturating_sub(renewed.len())).collect();
@@ -148,9 +152,12 @@ impl Model {
         FeedLease::new("feed".into(), shard, node, term, Timestamp(0))
     }
 
+    /// Returns one page with all positions. Unlike the store, includes conversations in which the
+    /// feed is not behind, and counts every conversation as examined, as if the feed's user were a
+    /// member of all of them.
     fn look_up(&self, look_up: &LookUp) -> Positions {
         let ids: Vec<_> = match look_up {
-            LookUp::Conversations(these) => these.clone(),
+            LookUp::Conversations(ids) => ids.clone(),
             LookUp::Page { shards, .. } => {
                 let ids = self.logs.keys().copied();
                 ids.filter(|id| shards.contains(&FeedShard::of(*id))).collect()
@@ -181,6 +188,7 @@ impl Model {
     }
 }
 
+/// Returns the answer to work that failed.
 fn fail(work: Work) -> WorkAnswer {
     let error = CommandError::try_again();
     match work {
@@ -225,11 +233,13 @@ impl World {
         }
     }
 
+    /// Advances the clock, and executes the work that is due then.
     fn wait(&mut self, time: Duration) {
         self.now += time;
         self.settle();
     }
 
+    /// Appends events to a log, and tells the machine that the log has grown.
     fn append(&mut self, conversation: ConversationId, count: u64) {
         let last = self.model.logs.entry(conversation).or_default();
         *last += count;

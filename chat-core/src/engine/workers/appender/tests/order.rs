@@ -33,7 +33,7 @@ fn machine_commits_waiting_drafts_in_one_batch() {
 }
 
 #[test]
-fn machine_cuts_batches_at_their_limits() {
+fn machine_cuts_batches_at_the_maximum_number_of_drafts() {
     let mut appender = Appender::new(LaneLimits {
         max_batch_drafts: 2,
         ..LIMITS
@@ -318,13 +318,13 @@ fn hooks_see_drafts_in_their_order_and_may_rewrite_them() {
     assert_eq!(codes(replies), [0; 2]);
 }
 
-/// Sends drafts to `conversation`, aborts in the state that `prepare` creates, resends the refused
+/// Sends drafts to `conversation`, aborts in the state that `set_up` creates, resends the refused
 /// drafts, and checks that all drafts are stored in order.
-fn abort_in(conversation: ConversationId, prepare: impl FnOnce(&mut Appender)) {
+fn abort_in(conversation: ConversationId, set_up: impl FnOnce(&mut Appender)) {
     let mut appender = Appender::new(LIMITS);
     let alice = session(1);
     let mut replies = appender.send(alice, conversation, 1..=2);
-    prepare(&mut appender);
+    set_up(&mut appender);
     replies.extend(appender.send(alice, conversation, 3..=4));
     appender.take();
     appender.abort();
