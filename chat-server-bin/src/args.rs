@@ -184,10 +184,9 @@ pub(crate) struct KeygenArgs {
 impl Cli {
     /// Returns the subcommand; [`Command::Run`] if none is given.
     pub(crate) fn command(&self) -> Command {
-        match &self.command {
-            Some(command) => command.clone(),
-            None if self.check_config => Command::CheckConfig,
-            None => Command::Run,
+        match self.command.clone().unwrap_or(Command::Run) {
+            Command::Run if self.check_config => Command::CheckConfig,
+            command => command,
         }
     }
 }
@@ -212,7 +211,12 @@ mod tests {
             assert!(matches!(cli.command(), Command::Run));
             assert_eq!(cli.options.data_dir, Some(PathBuf::from("x")));
         }
-        let cli = Cli::try_parse_from(["chat-server", "--check-config"]).unwrap();
-        assert!(matches!(cli.command(), Command::CheckConfig));
+        for line in [
+            &["chat-server", "--check-config"][..],
+            &["chat-server", "--check-config", "run"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert!(matches!(cli.command(), Command::CheckConfig), "{line:?}");
+        }
     }
 }

@@ -16,6 +16,8 @@ use crate::signals::StopSignal;
 pub(crate) enum Failure {
     /// A failure of none of the following kinds. Exit code 1.
     Failed(String),
+    /// Standard output cannot be written, for another reason than a closed pipe. Exit code 1.
+    Output(String),
     /// The command line or the environment lacks something that the command needs, or contains it
     /// in an invalid form. Exit code 2, as for other errors in the command line.
     Usage(String),
@@ -34,7 +36,7 @@ impl Failure {
     /// Returns the exit code.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Output(_) => 1,
             Self::Usage(_) => 2,
             Self::Unavailable(_) => 69,
             Self::ReaderGone => 0,
@@ -52,7 +54,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::Unavailable(text) => f.write_str(text),
+            Self::Failed(text) | Self::Output(text) | Self::Usage(text) | Self::Unavailable(text) => f.write_str(text),
             Self::Stopped(signal, consequence) => {
                 write!(f, "stopped by {} before the end; {consequence}", signal.name())
             }

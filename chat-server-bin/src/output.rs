@@ -26,7 +26,7 @@ pub(crate) fn print_error(text: &str) {
 /// failure contains it, unless the reader has closed the pipe.
 pub(crate) fn report(text: &str) -> Result<(), Failure> {
     print(format!("{text}\n").as_bytes()).map_err(|failure| match failure {
-        Failure::Failed(error) => Failure::Failed(format!("the command succeeded, but {error}; its result: {text}")),
+        Failure::Output(error) => Failure::Output(format!("the command succeeded, but {error}; its result: {text}")),
         other => other,
     })
 }
@@ -59,6 +59,6 @@ pub(crate) fn to_json(object: &impl Serialize) -> Result<String, Failure> {
 fn cannot_write(error: std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::BrokenPipe => Failure::ReaderGone,
-        _ => Failure::Failed(format!("cannot write to standard output: {error}")),
+        _ => Failure::Output(format!("cannot write to standard output: {error}")),
     }
 }

@@ -138,10 +138,8 @@ pub trait Store:
 
     /// Returns the time of the newest event of all conversations, or `None` if there is none. Each
     /// node calls this once at its start, to warn if that time lies in the future. A store may read
-    /// all conversations for the answer. The default returns `None`.
-    async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(None)
-    }
+    /// all conversations for the answer.
+    async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Records that `node` is alive and returns the other live nodes and the store's time of day.
     /// Nodes call this every few seconds; a node without a heartbeat for

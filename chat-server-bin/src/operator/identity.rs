@@ -14,11 +14,15 @@ pub(super) fn login_name() -> String {
 pub(super) fn login_name_of(uid: u32) -> String {
     let uid = Uid::from_raw(uid);
     let account = User::from_uid(uid).ok().flatten().map(|account| account.name);
-    let mut name = account
-        .filter(|name| OperatorName::new(name.trim()).is_ok() || name.len() > OperatorName::MAX_BYTES)
-        .unwrap_or_else(|| format!("uid {uid}"));
-    name.truncate(name.floor_char_boundary(OperatorName::MAX_BYTES));
-    name
+    let shortened = account.map(|name| {
+        let name = name.trim();
+        name[..name.floor_char_boundary(OperatorName::MAX_BYTES)]
+            .trim_end()
+            .to_owned()
+    });
+    shortened
+        .filter(|name| OperatorName::new(name.as_str()).is_ok())
+        .unwrap_or_else(|| format!("uid {uid}"))
 }
 
 /// Returns the source of the commands for the audit log: this program, the login name of the user

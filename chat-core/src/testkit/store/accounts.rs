@@ -69,10 +69,8 @@ pub async fn taken_name_is_rejected_and_the_transaction_continues(store: Arc<dyn
     });
     let (refused, bob) = work.await.unwrap();
     assert_eq!(refused, None);
-    assert_eq!(
-        store.account_by_name("bob").await.unwrap().map(|account| account.id),
-        bob
-    );
+    let stored = store.account_by_name("bob").await.unwrap().unwrap();
+    assert_eq!(Some(stored.id), bob);
 }
 
 pub async fn taken_skeleton_is_rejected(store: Arc<dyn Store>) {

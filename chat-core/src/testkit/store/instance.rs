@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::fixture::{NewEvent, World, append, append_to, create, device_id, messages, new_group, page, transact};
+use super::fixture::{NewEvent, World, append, create, device_id, messages, new_group, page};
 use crate::model::{ConversationId, NodeId, PageFrom, Seq, UserId};
-use crate::store::{Store, StoreError, TxError};
+use crate::store::{Store, StoreError};
 
 pub async fn epoch_is_stable(store: Arc<dyn Store>) {
     let epoch = store.epoch().await.unwrap();
@@ -24,26 +24,22 @@ pub async fn ping_succeeds_on_an_open_store(store: Arc<dyn Store>) {
 
 pub async fn newest_event_time_is_the_latest_of_all_conversations(store: Arc<dyn Store>) {
     let world = World::new(Arc::clone(&store)).await;
-    // Conversations without events, which the world has too, do not count.
-    let events = append(&*store, world.group, world.alice, vec![NewEvent::message("one")])
-        .await
-        .unwrap();
-    assert_eq!(store.newest_event_time().await.unwrap(), Some(events[0].time));
-    let (group, alice) = (world.group, world.alice);
-    let later = transact(&*store, move |tx| {
-        Box::pin(async move {
-            let other = tx
-                .create_conversation(new_group("other"))
-                .await?
-                .ok_or(TxError::Abort)?;
-            let mut events = append_to(tx, other, alice, &[NewEvent::message("two")]).await?;
-            Ok(events.remove(0))
-        })
-    });
-    let later = later.await.unwrap();
-    assert_ne!(later.conversation, group);
-    let newest = events[0].time.max(later.time);
-    assert_eq!(store.newest_event_time().await.unwrap(), Some(newest));
+    let newest = async || store.newest_event_time().await.unwrap();
+    let last_of = async |conversation, texts: &[&'static str]| {
+        let new = texts.iter().map(|text| NewEvent::message(*text)).collect();
+        let events = append(&*store, conversation, world.alice, new).await.unwrap();
+        events.last().unwrap().time
+    };
+    // Conversations without events, which the world has too, do not count. Each event of a
+    // conversation is one millisecond later than the event before it.
+    let second = last_of(world.group, &["one", "two"]).await;
+    assert_eq!(newest().await, Some(second));
+    let other = create(&*store, new_group("other")).await.unwrap();
+    assert!(last_of(other, &["one"]).await < second);
+    assert_eq!(newest().await, Some(second), "appended last, but earlier");
+    let third = last_of(other, &["two", "three"]).await;
+    assert!(third > second);
+    assert_eq!(newest().await, Some(third));
 }
 
 /// A store with a time of day tells the same time, within a minute, in its answers to heartbeats.

@@ -265,7 +265,10 @@ pub async fn uncommitted_writes_are_invisible(store: Arc<dyn Store>) {
     let mut names = [String::new(), String::new()];
     while !writer.is_finished() {
         let accounts = store.accounts(&[a, b]).await.unwrap();
-        names = [0, 1].map(|index| accounts[index].display_name.clone());
+        names = [a, b].map(|id| {
+            let account = accounts.iter().find(|account| account.id == id);
+            account.unwrap().display_name.clone()
+        });
         let is_initial = names == ["a displayed", "b displayed"];
         let round = names[0].rsplit(' ').next().and_then(|round| round.parse::<u32>().ok());
         let is_committed_round = names[0] == names[1] && round.is_some_and(|round| round % 2 == 1);
