@@ -21,8 +21,8 @@ async fn run_bot(engine: Engine, bot: UserId) -> Result<(), AnyError> {
             && event.sender != bot.user()
         {
             let text = MessageText::new(format!("you said: {}", message.text))?;
-            // The idempotency key of the answer is derived from the event. If the event is
-            // delivered again after a crash, the answer is still sent only once.
+            // The idempotency key of the answer is derived from the event. If the feed hands the
+            // event out again after a crash, the answer is still stored only once.
             let key = ClientMessageId(event.id.0);
             let answer = Draft::text(text).reply_to(event.seq).with_id(key);
             bot.send(event.conversation, answer).await?;

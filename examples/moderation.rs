@@ -46,7 +46,7 @@ async fn recall_spam(engine: Engine) -> Result<(), AnyError> {
             && is_spam(&text).await
         {
             let recalled = operator.recall(event.conversation, seq).await;
-            // If a message and its edit are both spam, the message is recalled once.
+            // If a message and its edit are both spam, the second recall is refused.
             if let Err(error) = recalled
                 && error.code != ReplyCode::AlreadyRecalled
             {

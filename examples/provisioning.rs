@@ -69,7 +69,7 @@ async fn main() -> Result<(), AnyError> {
     );
     assert_eq!(provision(&engine, "carol@example.org", "Carol").await?.id, carol.id);
 
-    // The account keeps its subject when it is deleted, so that a login does not create a new one.
+    // The deleted account keeps a digest of its subject, so that a login does not create a new one.
     let operator = engine.operator(OperatorName::new("shop")?);
     operator.delete_account(carol.id, DeletionOptions::default()).await?;
     let refused = log_in(&address, "carol@example.org")

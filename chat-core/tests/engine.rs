@@ -1,4 +1,5 @@
-//! Tests of the engine through its public API only, as an application or a server uses it.
+//! Tests of the engine through public items only, as an application or a server uses it. Some of
+//! the items are public only with the feature `unstable`.
 
 #![allow(clippy::unwrap_used)] // tests
 
@@ -185,8 +186,8 @@ impl Nodes {
         Self { bus, engines }
     }
 
-    /// Lets two users, each with a session on another node, send each other messages. Checks that
-    /// both sessions receive every message once and in order.
+    /// Lets two users, whose sessions are on different nodes, send each other messages. Checks that
+    /// both sessions receive every message once and in order, then shuts down the engines.
     async fn deliver_once_and_in_order(self, [alice, bob]: [impl Session; 2]) {
         for changed in [allow_messages(&alice).await, allow_messages(&bob).await] {
             changed.unwrap();

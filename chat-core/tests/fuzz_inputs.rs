@@ -25,7 +25,7 @@ proptest! {
     }
 
     /// Random bytes are rarely a valid packet, so these packets start with a request id and the tag
-    /// of a command.
+    /// of the field that selects the command. Some tags belong to no command.
     #[test]
     fn packets_survive_any_command(id in 1_u8..128, field in 2_u32..90, body in vec(any::<u8>(), 0..100)) {
         let mut packet = vec![0x08, id];
@@ -45,7 +45,7 @@ proptest! {
         targets::session_script(&data);
     }
 
-    /// The script begins with a login, and uses small ids.
+    /// The script begins with a hello and a login, and uses small ids.
     #[test]
     fn sessions_survive_any_script_after_login(data in vec(0_u8..40, 0..1000)) {
         targets::session_script(&[&[1, 1, 2, 2][..], &data].concat());

@@ -13,7 +13,8 @@ use crate::failure::Failure;
 use crate::output::report;
 use crate::signals::unless_stopped;
 
-/// Creates the identity key, and prints its path and fingerprint. Fails if the file already exists.
+/// Creates an identity key, and the directory of its file if that is missing. Prints the path and
+/// the fingerprint of the key. Fails if the file already exists.
 pub(crate) fn keygen(config: &CheckedConfig, arguments: &KeygenArgs) -> Result<(), Failure> {
     let path = arguments.out.clone().unwrap_or_else(|| config.identity_file());
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {

@@ -13,8 +13,8 @@ pub(crate) use operator::{
 
 use crate::config::{LogFormat, Setting, Sources};
 
-/// Runs a chat server. Without arguments the server keeps an embedded store in ./chat-data and
-/// accepts encrypted connections on 127.0.0.1:7400.
+/// Runs a chat server. By default the server keeps an embedded store in ./chat-data and accepts
+/// encrypted connections on 127.0.0.1:7400.
 #[derive(Debug, Parser)]
 #[command(name = "chat-server", version, max_term_width = 100, after_long_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -32,7 +32,7 @@ Examples:
   chat-server                                    starts with the defaults
   chat-server -c /etc/chat-server/chat-server.toml
   chat-server --listen sc1://0.0.0.0:7400 --data-dir /var/lib/chat
-  chat-server check-config -c chat-server.toml   prints every problem
+  chat-server check-config -c chat-server.toml   prints its problems
   chat-server backup /backup/chat.db             works while the server runs
 
 Every key of the configuration can be set by an environment variable CHAT_SECTION__KEY, such as
@@ -41,7 +41,7 @@ environment overrides the file.
 
 Exit codes: 0 success, 1 failure, 2 invalid command line, 69 the store, a file or an
 address is unavailable, 78 invalid configuration, 130 or 143 ended by SIGINT or SIGTERM
-before the command was complete, or the server had drained.
+before the command was complete or the server had drained.
 
 The commands of operators (user, group, session, audit, stats) work through the server that runs on
 the data directory, or directly on the store if none runs. They do not create a store: before the
@@ -121,7 +121,7 @@ impl Options {
 pub(crate) enum Command {
     /// Runs the server (the default)
     Run,
-    /// Prints every problem of the configuration; exit code 78 if there is one
+    /// Prints the problems of the configuration; exit code 78 if there is one
     CheckConfig,
     /// Prints the default configuration, or the configuration in force
     #[command(subcommand)]
@@ -151,7 +151,8 @@ pub(crate) enum Command {
     Session(OperatorCommand<SessionCommand>),
     /// Prints the latest actions of operators, newest first
     Audit(AuditArgs),
-    /// Prints the load and the state of the server that runs on the data directory
+    /// Prints the numbers of rows in the store, and the load and the state of the server that runs
+    /// on the data directory
     Stats(StatsArgs),
     /// Prints a completion script for a shell
     Completions {
@@ -182,7 +183,8 @@ pub(crate) struct KeygenArgs {
 }
 
 impl Cli {
-    /// Returns the subcommand; [`Command::Run`] if none is given.
+    /// Returns the subcommand. If none is given, returns [`Command::CheckConfig`] with the flag
+    /// `--check-config`, and [`Command::Run`] without it.
     pub(crate) fn command(&self) -> Command {
         match self.command.clone().unwrap_or(Command::Run) {
             Command::Run if self.check_config => Command::CheckConfig,

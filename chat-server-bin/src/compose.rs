@@ -1,6 +1,6 @@
-//! Composes store, bus, engine and server from a configuration. Apart from `admin`, which copies
-//! and restores an embedded store, and `failure`, which converts errors, no other module names the
-//! backends.
+//! Composes store, bus, engine and server from a configuration. Apart from its submodules, from
+//! `admin`, which copies and restores an embedded store, and from `failure`, which converts errors,
+//! no other module names the crates of the backends.
 
 mod listeners;
 mod options;
@@ -46,8 +46,10 @@ pub(crate) struct Composition {
     pub(crate) admin_socket: Option<AdminSocket>,
 }
 
-/// Opens the store, builds the engine and binds the listeners. If a step fails, it closes what the
-/// earlier steps opened.
+/// Raises the limit of open files, opens the store, builds the engine, binds the listeners and
+/// opens the admin socket. Creates the directories, the store and the identity key if they are
+/// missing. If a step fails, closes what the earlier steps opened. A server without its admin
+/// socket is no failure.
 pub(crate) async fn compose(config: &CheckedConfig) -> Result<Composition, Failure> {
     // This check comes first: with too few file descriptors, later steps fail with errors that do
     // not name the cause.
@@ -63,16 +65,17 @@ pub(crate) async fn compose(config: &CheckedConfig) -> Result<Composition, Failu
     result
 }
 
-/// Creates a directory with mode 0700 if it is missing. It will contain all messages, or the
-/// server's key, so other users must not read it.
+/// Creates a directory, and the directories above it, with mode 0700 if they are missing. It will
+/// contain all messages, or the server's key, so other users must not read it.
 pub(crate) fn create_private_dir(directory: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 /// Opens the configured store, creates it if it is missing, and migrates it to this version's
-/// schema.
+/// schema. Before that, creates the data directory and the directory of an embedded store if they
+/// are missing.
 pub(crate) async fn open_store(config: &CheckedConfig) -> Result<Arc<dyn Store>, Failure> {
-    make_data_dir(config)?;
+    prepare_directories(config)?;
     Ok(match &config.store {
         StoreUrl::Sqlite(directory) => {
             let directory = directory.as_deref().unwrap_or(&config.settings.server.data_dir);
@@ -127,24 +130,24 @@ pub(crate) async fn renew_epoch(config: &CheckedConfig) -> Result<StoreEpoch, Fa
 }
 
 /// Creates the data directory, and the directory of the embedded store, if they are missing, and
-/// checks who has access to them.
-fn make_data_dir(config: &CheckedConfig) -> Result<(), Failure> {
+/// checks who has access to them; see [`hardening::check_directory`].
+fn prepare_directories(config: &CheckedConfig) -> Result<(), Failure> {
     for directory in config.directories() {
-        create_private_dir(directory).map_err(|error| unusable_data_dir(directory, &error))?;
+        create_private_dir(directory).map_err(|error| unusable_directory(directory, &error))?;
         hardening::check_directory(directory)?;
     }
     Ok(())
 }
 
-fn unusable_data_dir(directory: &Path, error: &std::io::Error) -> Failure {
+fn unusable_directory(directory: &Path, error: &std::io::Error) -> Failure {
     let name = directory.display();
     Failure::Unavailable(format!(
-        "cannot create or use the data directory {name}: {error}; choose another directory with --data-dir or store.url, or \
-         change its owner or permissions"
+        "cannot create or use the data directory {name}: {error}; change its owner or permissions, or choose another \
+         directory with --data-dir or store.url"
     ))
 }
 
-/// Returns the options of the database. Half of the connections are for writes, the others for
+/// Returns the options of the MySQL store. Half of the connections are for writes, the others for
 /// reads.
 fn mysql_options(config: &CheckedConfig) -> chat_store_mysql::Options {
     let settings = &config.settings.store;
@@ -169,7 +172,7 @@ pub(crate) async fn build_operator_engine(config: &CheckedConfig, store: Arc<dyn
 }
 
 /// Builds the engine of a node on this store, and on the bus if one is configured.
-async fn build_node(config: &CheckedConfig, store: Arc<dyn Store>) -> Result<Engine, Failure> {
+async fn build_node_engine(config: &CheckedConfig, store: Arc<dyn Store>) -> Result<Engine, Failure> {
     let mut builder = Engine::builder(Arc::clone(&store)).config(engine_config(&config.settings));
     if let Some(redis) = open_bus(config, &*store).await? {
         builder = builder
@@ -185,8 +188,8 @@ async fn build_node(config: &CheckedConfig, store: Arc<dyn Store>) -> Result<Eng
     build(builder).await
 }
 
-/// Opens the bus if one is configured. `store` contains the cluster key, with which its nodes
-/// authenticate what they send over the bus.
+/// Opens the bus if one is configured. `store` contains the cluster key, with which the nodes that
+/// share the store authenticate what they send over the bus.
 async fn open_bus(config: &CheckedConfig, store: &dyn Store) -> Result<Option<RedisBackend>, Failure> {
     let Some(options) = bus_options(config)? else {
         return Ok(None);
@@ -218,8 +221,9 @@ async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
         .map_err(|error| Failure::Unavailable(chain(&error)))
 }
 
-/// Loads or generates the identity key, builds the engine and binds the listeners to `addresses`,
-/// one for each configured URL.
+/// Loads or generates the identity key, builds the engine, binds the listeners to `addresses`, one
+/// for each configured URL, announces the addresses for clients, and opens the admin socket. If a
+/// step fails, `store` stays open.
 async fn build_on_store(
     config: &CheckedConfig,
     addresses: &[SocketAddr],
@@ -236,7 +240,7 @@ async fn build_on_store(
     let identity = loaded.map_err(|error| match error {
         IdentityError::Malformed(_) | IdentityError::KeySize(_) | IdentityError::KeyExponent => {
             Failure::config(format!(
-                "{} is no usable identity key: {}; restore its copy",
+                "{} is no usable identity key: {}; restore a copy of the key",
                 config.identity_file().display(),
                 chain(&error)
             ))
@@ -257,7 +261,7 @@ async fn build_on_store(
     let acceptor = tls_acceptor(config, &identity)?;
     let keys = Arc::new(ServerKeys::new(identity, SystemClock.now().unix_seconds())?);
 
-    let engine = build_node(config, Arc::clone(&store)).await?;
+    let engine = build_node_engine(config, Arc::clone(&store)).await?;
     let mut builder = Server::builder(engine.clone()).config(server_config(config, max_connections));
     for (listen, &address) in config.listen.iter().zip(addresses) {
         builder = match (listen.scheme, &acceptor) {
@@ -290,8 +294,8 @@ async fn build_on_store(
     })
 }
 
-/// Opens the admin socket. The server works without it too, for example on a file system that has
-/// no sockets.
+/// Opens the admin socket. If that fails, logs a warning and returns `None`: the server works
+/// without it too, for example on a file system that has no sockets.
 fn open_admin_socket(
     config: &CheckedConfig,
     engine: &Engine,
@@ -317,7 +321,8 @@ fn open_admin_socket(
 }
 
 /// Returns `true` if an account of this store has a device, whose client may have pinned a server
-/// key. Checks only the first 50 enabled accounts, which is enough for a warning.
+/// key. Checks only the first 50 enabled accounts, which is enough for a warning, and takes an
+/// error of the store for a lack of devices.
 async fn is_used(store: &dyn Store) -> bool {
     let accounts = store.search_accounts("", 50).await.unwrap_or_default();
     for account in accounts {

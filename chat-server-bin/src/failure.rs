@@ -121,7 +121,7 @@ impl From<chat_store_mysql::OpenError> for Failure {
             ),
             E::OlderSchema { found, known } => Self::Unavailable(format!(
                 "the database of store.url has schema {found}, but this program needs schema {known}; run `chat-server migrate`; \
-                 nodes of earlier releases that still run then go on, but cannot start again"
+                 nodes of earlier releases keep running after that, but cannot start again"
             )),
             E::MissingPrivileges { found, known, .. } => Self::Unavailable(format!(
                 "the database of store.url has schema {found}, this program needs schema {known}, and the user of store.url may not \

@@ -25,8 +25,9 @@ pub(crate) fn disable_core_dumps() {
 /// Verdict on the owner and the mode of a file or directory, as they concern this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
+    /// Only the owner, who is the user of this process or root, has access to the object.
     Private,
-    /// Other users, but not all of them, can change the object, or other users can read it.
+    /// Other users have some access to the object, but not all of them can change it.
     Exposed,
     /// The owner of the object is neither the user of this process nor root. A process that runs as
     /// root may still use the object.
@@ -47,11 +48,11 @@ fn judge(owner: u32, mode: u32, user: u32) -> Verdict {
     }
 }
 
-/// Fails if every user of the machine can replace files in `directory`, or if its owner is neither
-/// the user of this process nor root; a process that runs as root only logs a warning about such an
-/// owner. Logs a warning if the group or all users have any other access. The group may even
-/// replace files, because the server often gets its access to a volume of a container through the
-/// group. A missing directory is fine: it will be created with mode 0700.
+/// Fails if every user of the machine can write to `directory`, or if its owner is neither the user
+/// of this process nor root; a process that runs as root only logs a warning about such an owner.
+/// Otherwise logs a warning if the group or all users have any access. The group may even write,
+/// because the server often gets its access to a volume of a container through the group. Accepts a
+/// directory that is missing or cannot be examined.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
     let Ok(found) = std::fs::metadata(directory) else {
         return Ok(());
@@ -61,7 +62,7 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
     match judge(owner, mode, user) {
         Verdict::Private => Ok(()),
         Verdict::WritableByAll => Err(Failure::config(format!(
-            "every user of this machine can replace files in the data directory {name} (mode {mode:o}); run `chmod 700 {name}`, \
+            "every user of this machine can write to the data directory {name} (mode {mode:o}); run `chmod 700 {name}`, \
              or choose a directory that only the server uses"
         ))),
         Verdict::OwnedByOther if user != 0 => Err(Failure::config(format!(
@@ -88,8 +89,8 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
 
 /// Fails if the group or all users can change the private key `file`, or if its owner is neither
 /// the user of this process nor root; a process that runs as root accepts any owner. Logs a warning
-/// if all users can read the key. Ignores a missing file, which the code that reads the key
-/// reports.
+/// if all users can read the key. Accepts a file that is missing or cannot be examined: the code
+/// that reads the key reports that, or generates a key.
 pub(crate) fn check_key(file: &Path) -> Result<(), Failure> {
     let Ok(found) = std::fs::metadata(file) else {
         return Ok(());
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn owner_and_mode_decide_who_can_replace_files() {
+    fn verdict_depends_on_owner_mode_and_user() {
         for (owner, mode, user, expected) in [
             (1000, 0o700, 1000, Verdict::Private),
             (0, 0o700, 1000, Verdict::Private),

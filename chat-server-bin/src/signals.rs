@@ -87,7 +87,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the next SIGTERM or SIGINT. Calls `reload` at each SIGHUP before it.
+    /// Waits for the next SIGTERM or SIGINT, and calls `reload` at each SIGHUP that arrives before.
     ///
     /// # Cancel safety
     /// As for [`next`](Self::next).

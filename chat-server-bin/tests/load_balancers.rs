@@ -145,7 +145,7 @@ async fn check_avoidance(cluster: &mut Cluster, balancer: &Balancer) {
     // From here on, all bytes between the node and the database are lost.
     cluster.links[0].database.set_both(Wire::dropping());
     let closed = until_listening_is(node, false).await;
-    // HAProxy needs time to notice the closed port.
+    // HAProxy stops using the node after two failed checks, which are 2 s apart.
     sleep(Duration::from_secs(5)).await;
     let mut later = Vec::new();
     let mut slowest = Duration::ZERO;
@@ -173,8 +173,8 @@ async fn check_avoidance(cluster: &mut Cluster, balancer: &Balancer) {
         );
     }
     println!("healed: open after {open:.1?}");
-    // The node has the fewest sessions, so it gets the next session once the load balancer has
-    // checked the node.
+    // The node has the fewest sessions, so it gets the next session once the load balancer uses it
+    // again: nginx 5 s after its last failure, HAProxy after one successful check, within 2 s.
     sleep(Duration::from_secs(6)).await;
     let mut latest = Vec::new();
     for name in names.iter().cycle().take(9) {
@@ -203,10 +203,10 @@ async fn haproxy_avoids_a_node_without_database() {
     check_avoidance(&mut cluster, &balancer).await;
 }
 
-/// If the database itself is down, no node refuses connections: clients receive TRY_AGAIN and stay
-/// connected.
+/// If the database answers no node, no node refuses connections: clients receive TRY_AGAIN and stay
+/// connected. The database is stopped with SIGSTOP.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_answer_try_again_when_the_database_is_down() {
+async fn nodes_answer_try_again_while_the_database_answers_none_of_them() {
     let cluster = Cluster::behind_balancer(&PROGRAM, 3).unwrap();
     let balancer = Balancer::nginx(NGINX, node_addresses(&cluster)).unwrap();
     let mut first = Peer::connect(balancer.address(), cluster.fingerprint()).await.unwrap();
@@ -240,8 +240,8 @@ async fn nodes_answer_try_again_when_the_database_is_down() {
     }
 }
 
-/// Connects to a node that requires a PROXY protocol header, and sends only `bytes`. Returns the
-/// answer of the node until it closes the connection.
+/// Connects to a node that requires a PROXY protocol header, and sends only `bytes`. Returns what
+/// the node sends until it closes the connection or sends nothing for [`WAIT_TIMEOUT`].
 fn answer(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
@@ -253,7 +253,7 @@ fn answer(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn proxy_port_requires_a_proxy_header() {
+async fn proxy_port_requires_a_proxy_header_and_limits_the_source_that_it_names() {
     let cluster = Cluster::behind_balancer(&PROGRAM, 1).unwrap();
     let node = cluster.nodes[0].address();
     assert!(Peer::connect(node, cluster.fingerprint()).await.is_err(), "no header");

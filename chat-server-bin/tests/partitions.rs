@@ -1,6 +1,6 @@
 //! Tests of network partitions between nodes of the real program and Redis, MariaDB, or both. The
 //! environment variable `PARTITIONS` sets the number of partitions in a test; the test that
-//! isolates a node makes a third as many.
+//! isolates a node makes a third as many, rounded up.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -179,7 +179,7 @@ async fn redis_partition_loses_no_message_and_delays_none_beyond_six_seconds() {
     }
     all_delays.sort_unstable();
     println!(
-        "of {} exchanges p50 {:.1?}, p99 {:.1?}",
+        "delays of {} exchanges: p50 {:.1?}, p99 {:.1?}",
         all_delays.len(),
         all_delays[all_delays.len() / 2],
         all_delays[all_delays.len() * 99 / 100]
@@ -281,8 +281,8 @@ async fn node_without_database_acknowledges_no_message() {
     );
 }
 
-/// Clients that know several nodes log in while one node is isolated. Soon after the isolation,
-/// that node accepts logins again.
+/// Clients that know several nodes log in while one node is isolated: cut off from Redis and
+/// MariaDB, but not from clients. Soon after the isolation, that node accepts logins again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn isolated_node_locks_no_user_out() {
     let cluster = Cluster::linked(&PROGRAM, 3, &[]).unwrap();

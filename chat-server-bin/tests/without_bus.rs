@@ -44,7 +44,8 @@ async fn connect_friends(cluster: &Cluster) -> (Peer, Peer) {
     (alice, bob)
 }
 
-/// Measures the time from Alice's acknowledgement to Bob's delivery, several times.
+/// Sends this number of messages from Alice to Bob. Returns the time from the acknowledgement of
+/// each to its delivery.
 async fn measure_delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
     let mut delays = Vec::new();
     for n in 0..times {
@@ -91,6 +92,7 @@ async fn messages_of_a_node_without_redis_arrive_before_and_after_its_lease_expi
     println!("with Redis: {before:?}\nwithout Redis, for 30 s and more: {after:?}");
     assert!(after.iter().all(|delay| *delay < MAX_DELAY), "{after:?}");
     cluster.links[0].redis.accept().unwrap();
+    // The node needs some seconds to connect to Redis again.
     tokio::time::sleep(Duration::from_secs(10)).await;
     let restored = measure_delays(&mut alice, &mut bob, 5).await;
     println!("with Redis again: {restored:?}");
@@ -100,7 +102,8 @@ async fn messages_of_a_node_without_redis_arrive_before_and_after_its_lease_expi
     );
 }
 
-/// Waits until Bob's session is notified that Alice types. Nodes tell each other only over the bus.
+/// Waits until Bob's session is notified that Alice types. Nodes tell each other of that only over
+/// the bus.
 async fn until_typing_crosses_nodes(alice: &mut Peer, bob: &mut Peer, conversation: ConversationId) {
     let started = Instant::now();
     loop {
@@ -120,7 +123,7 @@ async fn until_typing_crosses_nodes(alice: &mut Peer, bob: &mut Peer, conversati
 /// Number of logins that [`time_of_logins`] measures.
 const LOGINS: u32 = 20;
 
-/// Returns the time of some logins of Alice on the first node, one after the other.
+/// Returns the total time of [`LOGINS`] logins of Alice on the first node, one after the other.
 async fn time_of_logins(cluster: &Cluster) -> Duration {
     let started = Instant::now();
     for _ in 0..LOGINS {

@@ -1,5 +1,5 @@
-//! Statements with many values. Values that stand in the text of a statement are numbers or
-//! hexadecimal literals formatted here, so no text of a user can change a statement.
+//! Statements with many values. Values that stand in the text of a statement are numbers or the
+//! literals of [`hex`], so no text of a user can change a statement.
 
 use std::fmt::Write;
 
@@ -40,8 +40,8 @@ pub(crate) fn placeholders(rows: usize, values: usize) -> String {
     vec![row; rows].join(",")
 }
 
-/// Returns how many of `left` rows the next INSERT takes. The result has few different values, so
-/// that the prepared statements are reused.
+/// Returns how many of `left` rows the next INSERT takes; at least 1. The result has few different
+/// values, so that the prepared statements are reused.
 pub(crate) fn insert_size(left: usize) -> usize {
     [128, 32, 8, 2].into_iter().find(|size| *size <= left).unwrap_or(1)
 }

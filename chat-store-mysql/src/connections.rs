@@ -18,8 +18,8 @@ use crate::pool::Pool;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// [`Pool`] behind bounded gates, because the queue of the driver has neither a bound nor a
-/// deadline. Reads and units of work have separate gates, so that a locked conversation cannot
-/// occupy every connection.
+/// deadline. Reads and writes have separate gates, so that writes that wait for a locked
+/// conversation cannot occupy every connection.
 #[derive(Debug)]
 pub(crate) struct Connections {
     pool: Pool,
@@ -49,8 +49,8 @@ pub(crate) struct PooledConnection<'a> {
 }
 
 impl PooledConnection<'_> {
-    /// Closes the connection instead of returning it to the pool. The pool then opens a new
-    /// connection, to the server that the address resolves to at that time.
+    /// Closes the connection instead of returning it to the pool. The pool later opens a new
+    /// connection in its place, to the server that the address then resolves to.
     pub(crate) async fn close(self) {
         if let Err(error) = self.conn.disconnect().await {
             tracing::debug!(
@@ -116,7 +116,7 @@ impl Gate {
     }
 }
 
-/// Counts a waiting request until dropped.
+/// Guard of a request that was counted as waiting. Dropping it ends the count of the request.
 struct WaitingRequest<'a>(&'a AtomicU32);
 
 impl Drop for WaitingRequest<'_> {
@@ -152,8 +152,10 @@ impl Connections {
         self.acquire(&self.reads).await
     }
 
-    /// Runs all the work of a request, and ends it at its deadline. A time limit around a part of a
-    /// request would be unsafe: see the [crate].
+    /// Runs all the work of a request. At its deadline, drops the work and fails with
+    /// [`StoreError::Unavailable`]. After a success, [records](Self::record_answer) that the
+    /// database has answered. A time limit around a part of a request would be unsafe: see the
+    /// [crate].
     pub(crate) async fn with_deadline<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,

@@ -399,7 +399,7 @@ impl ConversationTx for MysqlTx<'_> {
     }
 }
 
-/// Returns the greatest sequence number of each user. The entries must be in ascending order.
+/// Returns the greatest sequence number of each user. `reads` must be in ascending order.
 fn greatest_of_each_user(reads: &[(UserId, Seq)]) -> impl Iterator<Item = &(UserId, Seq)> {
     reads.chunk_by(|a, b| a.0 == b.0).filter_map(<[_]>::last)
 }

@@ -37,8 +37,8 @@ fn greatest<K: Ord>(moves: impl IntoIterator<Item = (K, Seq)>) -> BTreeMap<K, Se
 
 impl MysqlTx<'_> {
     pub(crate) async fn advance_cursors(&mut self, moves: &[CursorMove]) -> Result<(), StoreError> {
-        // `distinct` sorts the moves, so that two transactions that advance cursors do not
-        // deadlock.
+        // `distinct` sorts the moves, so that transactions that advance cursors take locks in the
+        // same order and rarely deadlock.
         for moves in distinct(moves).chunks(MAX_KEYS_PER_STATEMENT) {
             let moves = self.moves_of_known_devices(moves).await?;
             let reads: Vec<ReadMove> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();
@@ -97,8 +97,8 @@ impl MysqlTx<'_> {
         Ok(moves.copied().collect())
     }
 
-    /// Returns the last event that each user may read of each conversation, without users who were
-    /// never a member of it.
+    /// Returns, for each pair of user and conversation in `moves`, the last event that the user may
+    /// read. Leaves out users who were never a member of the conversation.
     async fn last_readable(
         &mut self,
         moves: &[ReadMove],

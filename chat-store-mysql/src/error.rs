@@ -81,7 +81,7 @@ pub enum OpenError {
     /// The text of an applied migration differs from that of this program, or the database has no
     /// record of the migration although later ones are applied.
     #[error(
-        "migration {version} in the database differs from that of this program, or its record is missing; run the release that wrote it, or restore a backup"
+        "migration {version} in the database differs from that of this program, or its record is missing; run the release that wrote the database, or restore a backup"
     )]
     ChangedMigration {
         /// Number of the migration.
@@ -165,15 +165,17 @@ pub(crate) fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::Server(server) if server.code == DUPLICATE)
 }
 
-/// Returns whether the error means that an event with the same client message id is stored. Only
-/// the text of the error, in the language of the server, names the violated index. The text also
-/// contains the duplicate values. Those of the primary key are numbers, so they cannot contain the
+/// Returns whether the error means that an event with the same sender and client message id is
+/// stored, or is inserted twice by the statement. Only the text of the error, in the language of
+/// the server, names the violated index. The text also contains the duplicate values. Those of the
+/// primary key, the only other unique key of the table, are numbers, so they cannot contain the
 /// name of the index.
 pub(crate) fn is_already_sent(error: &Error) -> bool {
     is_duplicate(error) && matches!(error, Error::Server(server) if server.message.contains("event_sent'"))
 }
 
-/// Returns whether the server accepts no writes. Another connection may reach a server that does.
+/// Returns whether the server accepts no writes. Another connection may reach a server that accepts
+/// them.
 pub(crate) fn is_read_only(error: &Error) -> bool {
     matches!(error, Error::Server(server) if READ_ONLY_ERRORS.contains(&server.code))
 }

@@ -14,9 +14,9 @@ use crate::migrate;
 const MAX_AGE_MS: u64 = 60 * 60 * 1000;
 
 impl MysqlStore {
-    /// Records a heartbeat, and returns the other live nodes and the time of the database. Uses a
-    /// connection for reads, because units of work that wait for a lock may occupy all connections
-    /// for writes.
+    /// Records a heartbeat, and returns the other live nodes and the time of the database. Deletes
+    /// the rows of nodes that have been silent for more than [`MAX_AGE_MS`]. Uses a connection for
+    /// reads, because units of work that wait for a lock may occupy all connections for writes.
     ///
     /// If the database has got a new epoch since the store was opened, as between the opening and
     /// the first heartbeat of a node, rejects this and all later requests.
@@ -38,7 +38,8 @@ impl MysqlStore {
     }
 }
 
-/// Fails if a node that uses the database is alive.
+/// Fails with [`OpenError::InUse`] if a node that uses the database is alive: if its last heartbeat
+/// is at most [`Heartbeat::PEER_TIMEOUT`] old.
 pub(crate) async fn require_no_node(conn: &mut Conn) -> Result<(), OpenError> {
     let max_age = Heartbeat::PEER_TIMEOUT.as_millis();
     let sql = format!("SELECT COUNT(*) FROM node WHERE ABS({NOW} - heartbeat) <= {max_age}");

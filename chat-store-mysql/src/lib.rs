@@ -9,10 +9,11 @@
 //! # drop(store); Ok(()) }
 //! ```
 //!
-//! **Order.** A unit of work that appends first locks the row of the conversation. Under that lock,
-//! at READ COMMITTED, it reads sequence numbers, memberships and sessions, so a reader that sees an
-//! event sees all events before it. A row that does not exist cannot be locked, so devices and
-//! contacts have separate rows to lock (`user_lock`, `pair_lock`).
+//! **Order.** A unit of work locks the row of a conversation before it appends to the log. Under
+//! that lock, at READ COMMITTED, it reads sequence numbers, memberships and sessions, and it keeps
+//! the lock until its commit, so a reader that sees an event sees all events before it. A row that
+//! does not exist cannot be locked, so devices and contacts have separate rows to lock
+//! (`user_lock`, `pair_lock`).
 //!
 //! **Durability.** The server must flush its log with every commit and keep a synced binary log.
 //! Without the binary log, other transactions see a commit shortly before it is durable (InnoDB
@@ -29,9 +30,9 @@
 //!
 //! **Dead connections.** A network can lose connections without an error on either side. After a
 //! second without any answer from the database, the store pings a connection before it uses it; if
-//! the ping gets no answer within a second, the store abandons all connections at once. MariaDB
-//! ends a transaction whose node is silent for three seconds, which frees its locks. MySQL ends the
-//! connection after ten seconds instead.
+//! the ping gets no answer within a second, the store replaces all connections that no request is
+//! using. MariaDB ends a transaction whose node is silent for three seconds, which frees its locks.
+//! MySQL ends the connection after ten seconds instead.
 
 mod accounts;
 mod batch;

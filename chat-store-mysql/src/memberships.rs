@@ -12,8 +12,8 @@ use crate::error::store_error;
 use crate::rows;
 
 /// Returns the query of the memberships of `:user` whose readable range is not empty, with the
-/// cursors of `:device`. `condition` is empty, or restricts the memberships with a clause that
-/// begins with AND. The query is one statement, so that it reads one snapshot.
+/// cursors of `:device`. `condition` begins with AND and restricts the memberships; it may also
+/// order and limit them. The query is one statement, so that it reads one snapshot.
 ///
 /// The number of unread messages is `message_count` of the last readable event, less that of the
 /// last read event, less the number of recalled messages between them. For a conversation that the

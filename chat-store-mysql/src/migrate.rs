@@ -55,8 +55,9 @@ pub(crate) struct PreparedDatabase {
 
 /// Applies the missing migrations, or fails if there are any and `migrate` is not set. One process
 /// migrates at a time; others that want to migrate wait until it has finished or its connection has
-/// ended. A database without missing migrations is only read, so that its user needs no right to
-/// create tables.
+/// ended. If no migration is missing, the schema is only read, so that the user of the database
+/// needs no right to create tables. Creates the epoch and the key of the cluster if they are
+/// missing.
 pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDatabase, OpenError> {
     let found = found_schema(conn).await?;
     if !migrate || found == KNOWN {
@@ -127,7 +128,8 @@ async fn lock(conn: &mut Conn) -> Result<(), OpenError> {
     }
 }
 
-/// Fails unless the database has the schema of this program. Does not change the schema.
+/// Fails unless the database has the schema of this program. Does not change the schema, but
+/// creates the epoch and the key of the cluster if they are missing.
 async fn require_current(conn: &mut Conn) -> Result<PreparedDatabase, OpenError> {
     let found = found_schema(conn).await?;
     if found < KNOWN {
@@ -141,7 +143,8 @@ async fn require_current(conn: &mut Conn) -> Result<PreparedDatabase, OpenError>
     Ok(PreparedDatabase { epoch, cluster_key })
 }
 
-/// Fails with [`OpenError::OlderSchema`] if the database holds no store. Changes nothing.
+/// Fails with [`OpenError::OlderSchema`] if the database holds no store, and with
+/// [`OpenError::NewerSchema`] if a later release wrote it. Changes nothing.
 pub(crate) async fn require_store(conn: &mut Conn) -> Result<(), OpenError> {
     match found_schema(conn).await? {
         0 => Err(OpenError::OlderSchema { found: 0, known: KNOWN }),
@@ -149,7 +152,8 @@ pub(crate) async fn require_store(conn: &mut Conn) -> Result<(), OpenError> {
     }
 }
 
-/// Returns the number of the schema in the database; 0 if the database holds no store.
+/// Returns the number of the schema in the database; 0 if the database holds no store. Fails with
+/// [`OpenError::NewerSchema`] if this program does not know that schema.
 async fn found_schema(conn: &mut Conn) -> Result<u32, OpenError> {
     let tables = "SELECT COUNT(*) FROM information_schema.tables
                   WHERE table_schema = DATABASE() AND table_name = 'migration'";
@@ -191,8 +195,8 @@ async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError
 /// the crash.
 async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
     tracing::info!(migration = name, "applying a migration");
-    // A change of a table waits for transactions that have read it, such as a dump, and all later
-    // statements on the table wait for the change: it waits for a short time only.
+    // A change of a table waits for transactions that have read the table, such as a dump, and all
+    // later statements on the table wait for the change. So the change waits for a short time only.
     let limit = format!("SET SESSION lock_wait_timeout = {MAX_TABLE_WAIT_S}");
     conn.query_drop(limit).await.map_err(OpenError::from_driver)?;
     for statement in statements(sql) {

@@ -77,9 +77,9 @@ impl OperatorStore for MysqlStore {
 impl AuditTx for MysqlTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
         self.contract.before_lock_audit()?;
-        // The database assigns ids before the commit. The lock of this row makes the records
-        // visible in the order of their ids, so that a reader that continues after the last id that
-        // it has read misses no record.
+        // The database assigns ids before the commit. The lock of the row `audit_lock` makes the
+        // records visible in the order of their ids, so that a reader that continues after the last
+        // id that it has read misses no record.
         let lock =
             "INSERT INTO meta (name, value) VALUES ('audit_lock', '') ON DUPLICATE KEY UPDATE name = VALUES(name)";
         self.execute(lock, ()).await?;
@@ -93,7 +93,7 @@ impl AuditTx for MysqlTx<'_> {
             record.source.as_bytes(),
         );
         let id = self.insert(sql, values).await?;
-        let no_id = || StoreError::Defect("the insertion into the audit log returned no id".to_owned());
-        id.map(AuditId).ok_or_else(no_id)
+        let duplicate = || StoreError::Defect("the database rejected an audit record as a duplicate".to_owned());
+        id.map(AuditId).ok_or_else(duplicate)
     }
 }

@@ -12,25 +12,26 @@ use crate::OpenError;
 #[non_exhaustive]
 pub struct Options {
     /// Maximum number of connections for writes: units of work, and moves of cursors and read
-    /// marks. Default 16.
+    /// marks. 0 counts as 1. Default 16.
     pub write_connections: u32,
-    /// Maximum number of connections for reads and heartbeats. Default 16.
+    /// Maximum number of connections for reads and heartbeats. 0 counts as 1. Default 16.
     pub read_connections: u32,
-    /// Maximum number of reads that wait for a connection, and separately of writes that wait.
-    /// Further requests fail with
+    /// Maximum number of reads and heartbeats that wait for a connection, and separately of writes
+    /// that wait. Further requests fail with
     /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting: u32,
-    /// Maximum duration of one request, waits included. Default 5 s.
+    /// Maximum duration of one request, waits included, and of the first connection attempt when
+    /// opening. Migrations may take longer. Default 5 s.
     pub request_timeout: Duration,
-    /// Accepts a server that may lose acknowledged commits, with a warning in the log.
+    /// Accepts a server whose settings may lose acknowledged commits, with a warning in the log.
     /// Default false.
     pub allow_unsafe_durability: bool,
     /// PEM file of CA certificates. If set, connections require TLS with a server certificate
     /// that one of these authorities issued. Needs the feature `tls`. Default none; then the URL
     /// decides whether connections use TLS.
     pub ca_file: Option<PathBuf>,
-    /// Brings the schema up to date when opening; otherwise opening an old schema or an empty
-    /// database fails. Default true.
+    /// If true, opening brings the schema up to date. If false, opening fails if the schema is old
+    /// or the database is empty. Default true.
     pub migrate: bool,
 }
 
@@ -50,8 +51,9 @@ impl Default for Options {
 
 /// Maximum idle times of connections.
 struct IdleTimeouts {
-    /// Time after which the pool closes an unused connection: before the server does, and before a
-    /// firewall drops it.
+    /// Time without use after which the next check of the pool closes a connection. The checks are
+    /// this time apart, so a connection is closed within twice this time: before the server ends
+    /// its session, and before a firewall drops it.
     unused: Duration,
     /// Time in seconds after which the server ends an idle session and releases its locks, for
     /// example the session of a frozen node.
@@ -67,16 +69,18 @@ const MYSQL: IdleTimeouts = IdleTimeouts {
     unused: Duration::from_secs(5),
     session_s: 10,
 };
-/// Maximum wait for a lock of another transaction, in seconds; less than the default request
-/// timeout.
+/// Maximum wait for a lock of another transaction, in seconds. Less than the default request
+/// timeout, so that the rest of that time is left to run the transaction again.
 const LOCK_WAIT_TIMEOUT_S: u32 = 3;
 /// Time in seconds after which MariaDB ends an idle transaction, whether it has written or only
 /// locked, so that a frozen node releases its locks.
 const IDLE_TRANSACTION_TIMEOUT_S: u32 = 3;
-/// Maximum number of prepared statements kept for each connection; this crate has fewer.
+/// Maximum number of prepared statements kept for each connection. This crate has fewer, not
+/// counting the statements for feeds whose text contains ids of conversations.
 const MAX_STATEMENTS: usize = 128;
 
-/// Returns the options of the driver. `is_mariadb` is true if the server is known to be MariaDB.
+/// Returns the options of the driver. Reads the file of CA certificates, if there is one.
+/// `is_mariadb` is true if the server is known to be MariaDB.
 pub(crate) fn driver_options(url: &str, options: &Options, is_mariadb: bool) -> Result<Opts, OpenError> {
     if has_unescaped_credentials(url) {
         let text = "in the user and the password, write / as %2F, ? as %3F, # as %23 and @ as %40; write @ as %40 in \
@@ -101,14 +105,17 @@ pub(crate) fn driver_options(url: &str, options: &Options, is_mariadb: bool) -> 
             "SET SESSION idle_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT_S}, idle_write_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT_S}"
         ));
     }
-    let max_connections = options.write_connections.saturating_add(options.read_connections) as usize;
-    let constraints = PoolConstraints::new(0, max_connections.max(1)).expect("the minimum 0 is not above the maximum");
+    // As many as the gates of writes and reads admit.
+    let [writes, reads] = [options.write_connections, options.read_connections].map(|count| count.max(1));
+    let max_connections = writes.saturating_add(reads) as usize;
+    let constraints = PoolConstraints::new(0, max_connections).expect("the minimum 0 is not above the maximum");
     let pool = PoolOpts::default()
         .with_constraints(constraints)
         .with_inactive_connection_ttl(timeouts.unused)
         .with_ttl_check_interval(timeouts.unused)
         // A reset of each returned connection would lose its prepared statements and the settings
-        // of its session. The store closes interrupted connections instead.
+        // of its session. It is not needed: the driver does not reuse a connection whose request
+        // was interrupted before the answer began, and otherwise reads the rest of the answer.
         .with_reset_connection(false);
     let builder = OptsBuilder::from_opts(opts)
         .pool_opts(pool)
@@ -158,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn invalid_url_is_rejected_without_repeating_it() {
+    fn invalid_url_is_rejected_without_repeating_its_password() {
         for url in [
             "",
             "postgres://u:hunter2@h/db",

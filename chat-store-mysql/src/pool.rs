@@ -1,4 +1,4 @@
-//! [`Pool`]: the driver's pool of connections, replaced as a whole when its connections are dead.
+//! [`Pool`]: the driver's pool of connections, replaced as a whole when one of them is found dead.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::error::store_error;
 const TRUST_PERIOD: Duration = Duration::from_secs(1);
 /// Maximum wait for the answer to that ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum wait for a connection. There are never more callers than the driver's pool may have
-/// connections, so it can always open one. After this time the driver's pool is replaced, because
-/// the network may have lost the connection attempt, or the driver may wait for a dead connection
-/// to close.
+/// Maximum wait for a connection. The gates of the store admit at most as many callers as the
+/// driver's pool may have connections, so the pool can always open one. After this time the
+/// driver's pool is replaced, because the network may have lost the connection attempt, or the
+/// driver may wait for a dead connection to close.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connections to one database, in the driver's pool.
@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// connection is lost, and its caller waits until the deadline. If each dead connection of a pool
 /// were detected by a failing request, dozens of requests would fail one after the other.
 /// Therefore, when one connection is found dead, the driver's pool is replaced, and with it all
-/// connections of its generation.
+/// connections that no request is using.
 #[derive(Debug)]
 pub(crate) struct Pool {
     options: Opts,
@@ -59,13 +59,15 @@ impl Pool {
         self.state.lock()
     }
 
-    /// Records that the database has answered, so that its connections need no ping for a while.
+    /// Records that the database has answered, so that for [`TRUST_PERIOD`] no connection is pinged
+    /// before its use.
     pub(crate) fn record_answer(&self) {
         self.state().answered = Some(Instant::now());
     }
 
-    /// Returns a connection that has answered a ping, unless the database answered in the last
-    /// [`TRUST_PERIOD`]. Waits without a limit; the caller limits the whole request.
+    /// Returns a connection. Pings it first, unless the database answered in the last
+    /// [`TRUST_PERIOD`]. If it is dead, replaces the driver's pool and tries again, without a
+    /// limit; the caller limits the whole request.
     pub(crate) async fn connection(&self) -> Result<Conn, StoreError> {
         loop {
             let (pool, generation, is_trusted) = {
@@ -78,8 +80,8 @@ impl Pool {
                 if is_trusted {
                     return Ok(conn);
                 }
-                // A connection that the server has closed fails at once. The driver then drops it,
-                // and the next caller pings another one.
+                // The ping of a connection that the server has closed fails at once. The driver
+                // then drops that connection only, and the next caller pings another one.
                 match timeout(PING_TIMEOUT, conn.ping()).await {
                     Ok(Ok(())) => {
                         self.record_answer();

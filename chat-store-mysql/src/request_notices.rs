@@ -17,8 +17,8 @@ impl RequestNoticeTx for MysqlTx<'_> {
     ) -> Result<bool, StoreError> {
         self.contract.before_write_request_notices(notice.inbox)?;
         let inbox = int(notice.inbox.0);
-        let old = "DELETE FROM request_notice WHERE inbox_id = ? AND time <= ?";
-        self.execute(old, (inbox, since.0)).await?;
+        let delete_old = "DELETE FROM request_notice WHERE inbox_id = ? AND time <= ?";
+        self.execute(delete_old, (inbox, since.0)).await?;
         let sql = "INSERT INTO request_notice (inbox_id, kind, sender_id, group_id, time) VALUES (?, ?, ?, ?, ?)";
         let group = notice.group.map_or(0, |group| int(group.0));
         let values = (inbox, notice.kind as u8, int(notice.sender.0), group, now.0);

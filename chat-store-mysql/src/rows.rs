@@ -28,8 +28,8 @@ impl Columns {
         }
     }
 
-    /// Returns an error that names the column read last, without its value: the value may be a
-    /// user's text.
+    /// Returns an error that names the column read last, if the row has that column, and not its
+    /// value, which may be a user's text.
     fn unexpected(&self, what: &str) -> StoreError {
         let columns = self.row.columns_ref();
         let name = columns
@@ -72,7 +72,7 @@ impl ColumnReader for Columns {
     }
 }
 
-/// Decodes every row.
+/// Decodes every row. Fails if one cannot be decoded.
 pub(crate) fn all<T>(
     rows: Vec<Row>,
     decode: impl Fn(&mut Columns) -> Result<T, StoreError>,

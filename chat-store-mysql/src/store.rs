@@ -23,7 +23,8 @@ use crate::tx::MysqlTx;
 
 /// Minimum delay before a job runs again after a conflict with another transaction.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(2);
-/// Maximum of the random time that is added to [`MIN_RETRY_DELAY`].
+/// Maximum of the random time that is added to [`MIN_RETRY_DELAY`], reached after several
+/// conflicts.
 const MAX_RANDOM_DELAY: Duration = Duration::from_millis(100);
 
 /// A [`Store`] in a MySQL or MariaDB database. The documentation of the [crate] describes how it
@@ -76,16 +77,19 @@ impl MysqlStore {
         options::driver_options(url, options, false).map(drop)
     }
 
-    /// Gives the store a new store epoch, so that clients discard what they have saved of its data.
+    /// Gives the store a new store epoch, so that clients discard what they have saved of its data,
+    /// and a new [cluster key](Store::cluster_key), so that the nodes of the original store and
+    /// those of a copy ignore each other's data on the bus. Returns the epoch. Also brings the
+    /// schema up to date unless [`Options::migrate`] is off.
+    ///
     /// Call this after restoring a backup that is older than the events that clients have seen.
-    /// Stop all nodes first, because nodes read the epoch when they open the store; one that starts
-    /// meanwhile rejects all requests from its next heartbeat on. Also brings the schema up to date
-    /// unless [`Options::migrate`] is off.
+    /// Stop all nodes first, because nodes read the epoch and the key when they open the store; one
+    /// that starts meanwhile rejects all requests from its next heartbeat on.
     ///
     /// # Errors
     /// See [`OpenError`]; [`OpenError::InUse`] if a node was alive within the last 10 s, and
-    /// [`OpenError::OlderSchema`] with `found: 0` if the database holds no store, which is not
-    /// created.
+    /// [`OpenError::OlderSchema`] with `found: 0` if the database holds no store: this creates
+    /// none.
     pub async fn renew_epoch(url: &str, options: Options) -> Result<StoreEpoch, OpenError> {
         let driver_options = options::driver_options(url, &options, false)?;
         let mut conn = connect(driver_options, options.request_timeout).await?;
@@ -106,14 +110,14 @@ impl MysqlStore {
         let task = tokio::spawn(async move { connections.run(job).await });
         task.await.unwrap_or_else(|_| {
             Err(StoreError::unavailable(
-                "the runtime stopped before the database answered",
+                "the task of the request ended before the database answered",
             ))
         })
     }
 }
 
 impl MysqlStore {
-    /// Runs a query for one time, which may be NULL.
+    /// Runs a query that selects one time. Returns `None` if that is NULL.
     async fn read_time(&self, sql: &str) -> Result<Option<Timestamp>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
@@ -142,10 +146,10 @@ enum Attempt {
 }
 
 impl Connections {
-    /// Runs a job. Repeats it after a conflict, until its deadline.
+    /// Runs a job. Repeats it after a conflict, while the next run can begin before its deadline.
     async fn run(&self, mut job: Job) -> Result<(), StoreError> {
         let deadline = self.deadline();
-        let mut pause = MIN_RETRY_DELAY;
+        let mut max_random_delay = MIN_RETRY_DELAY;
         loop {
             let conflict = match timeout_at(deadline, self.attempt(&mut job)).await {
                 Err(_) => return Err(timed_out()),
@@ -157,31 +161,34 @@ impl Connections {
                 }
                 Ok(Attempt::Conflict(error)) => error,
             };
-            if Instant::now() + pause >= deadline {
+            if Instant::now() + max_random_delay >= deadline {
                 return Err(conflict);
             }
             // Jittered, so that two conflicting transactions do not retry in step.
-            sleep(MIN_RETRY_DELAY + jitter::spread(pause, 0.0, 1.0)).await;
-            pause = (pause * 2).min(MAX_RANDOM_DELAY);
+            sleep(MIN_RETRY_DELAY + jitter::spread(max_random_delay, 0.0, 1.0)).await;
+            max_random_delay = (max_random_delay * 2).min(MAX_RANDOM_DELAY);
         }
     }
 
+    /// Waits for a connection for writes, and runs a job once. Closes the connection if its server
+    /// accepts no writes, because a new connection may reach a server that does.
     async fn attempt(&self, job: &mut Job) -> Attempt {
         let mut conn = match self.acquire(&self.writes).await {
             Ok(conn) => conn,
             Err(error) => return Attempt::Ended(Err(error)),
         };
-        let mut is_read_only = false;
-        let attempt = transact(&mut conn, job, &mut is_read_only).await;
-        if is_read_only {
+        let mut is_server_read_only = false;
+        let attempt = transact(&mut conn, job, &mut is_server_read_only).await;
+        if is_server_read_only {
             conn.close().await;
         }
         attempt
     }
 }
 
-/// Runs a job in a transaction. Sets `is_read_only` if the server accepts no writes.
-async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> Attempt {
+/// Runs a job in a transaction, which it commits, or rolls back after an error. Sets
+/// `is_server_read_only` if a statement of the job failed because the server accepts no writes.
+async fn transact(conn: &mut Conn, job: &mut Job, is_server_read_only: &mut bool) -> Attempt {
     let tx = match conn.start_transaction(TxOpts::default()).await {
         Ok(tx) => tx,
         Err(error) => return Attempt::Ended(Err(store_error(error))),
@@ -191,7 +198,7 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
     if result.is_ok() {
         result = tx.write_user_changes().await.map_err(TxError::Store);
     }
-    *is_read_only = tx.is_read_only;
+    *is_server_read_only = tx.is_server_read_only;
     let MysqlTx {
         tx,
         contract,
@@ -207,7 +214,8 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
         Err(TxError::Store(error)) => error,
     };
     if let Err(failed) = tx.rollback().await {
-        // After a failed rollback, the driver closes the connection, which ends the transaction.
+        // After a failed rollback, the driver closes the connection, or rolls back again before the
+        // connection is used again. Both end the transaction.
         tracing::debug!(
             error = &failed as &dyn std::error::Error,
             "could not roll back a transaction"

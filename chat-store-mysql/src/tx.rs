@@ -1,4 +1,4 @@
-//! [`MysqlTx`]: the transaction that a unit of work gets.
+//! [`MysqlTx`]: the transaction in which a job, such as a unit of work, runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
@@ -18,13 +18,15 @@ pub(crate) struct MysqlTx<'a> {
     pub(crate) contract: TxContract,
     /// Current rows of the conversations that the transaction has locked or created.
     pub(crate) locked_conversations: BTreeMap<ConversationId, Conversation>,
-    /// Users whose devices or memberships the transaction has written.
+    /// Users whose devices or memberships the transaction has written or deleted, except for moves
+    /// of cursors and read marks.
     pub(crate) changed_users: BTreeSet<UserId>,
     /// True after a conflict with another transaction: the store rolls this one back and runs its
     /// job again.
     pub(crate) is_in_conflict: bool,
-    /// True if the server accepts no writes: the store closes the connection.
-    pub(crate) is_read_only: bool,
+    /// True if a statement failed because the server accepts no writes: the store closes the
+    /// connection.
+    pub(crate) is_server_read_only: bool,
 }
 
 impl<'a> MysqlTx<'a> {
@@ -35,20 +37,21 @@ impl<'a> MysqlTx<'a> {
             locked_conversations: BTreeMap::new(),
             changed_users: BTreeSet::new(),
             is_in_conflict: false,
-            is_read_only: false,
+            is_server_read_only: false,
         }
     }
 
     /// Maps an error, and sets [`is_in_conflict`](Self::is_in_conflict) or
-    /// [`is_read_only`](Self::is_read_only) if the error means that.
+    /// [`is_server_read_only`](Self::is_server_read_only) if the error means that.
     fn record_error(&mut self, error: Error) -> StoreError {
         self.is_in_conflict |= is_conflict(&error);
-        self.is_read_only |= is_read_only(&error);
+        self.is_server_read_only |= is_read_only(&error);
         store_error(error)
     }
 
     /// Runs one statement. Returns the number of rows that it inserted, deleted or matched (an
     /// UPDATE also counts rows that it left as they were, see `client_found_rows` in `options.rs`).
+    /// REPLACE and INSERT … ON DUPLICATE KEY UPDATE may count a row twice.
     pub(crate) async fn execute(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<u64, StoreError> {
         let done = match self.tx.exec_iter(sql, params).await {
             Ok(result) => {
@@ -78,8 +81,8 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.record_error(error))
     }
 
-    /// Inserts events. Returns [`StoreError::AlreadySent`] if an event with the client message id
-    /// of one of them is stored already.
+    /// Runs `sql`, an INSERT of events. Fails with [`StoreError::AlreadySent`] if an event with the
+    /// sender and the client message id of one of them is stored already or is also among them.
     pub(crate) async fn insert_new_events(
         &mut self,
         sql: &str,
@@ -92,8 +95,8 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.record_error(error))
     }
 
-    /// Runs an INSERT and returns the generated id, or `None` on a duplicate key. In that case the
-    /// statement has no effect, and the transaction continues.
+    /// Runs an INSERT into a table with generated ids. Returns the new id, or `None` on a duplicate
+    /// key. In that case the statement has no effect, and the transaction continues.
     pub(crate) async fn insert(
         &mut self,
         sql: &str,
@@ -110,7 +113,7 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.record_error(error))
     }
 
-    /// Runs a query and returns its first row.
+    /// Runs a query and returns its first row, or `None` if it finds none.
     pub(crate) async fn first(
         &mut self,
         sql: &str,

@@ -11,7 +11,7 @@ use crate::clock::NOW;
 use crate::error::store_error;
 use crate::tx::MysqlTx;
 
-/// Maximum number of changes that are read at a time, so that a read costs little even while many
+/// Maximum number of changes that one read returns, so that a read costs little even while many
 /// users log in again after an outage.
 const MAX_CHANGES: usize = 20_000;
 

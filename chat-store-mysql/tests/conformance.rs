@@ -10,6 +10,7 @@ use chat_store_mysql::{MysqlStore, Options};
 
 /// One server for all tests, with a database for each test.
 static SERVER: LazyLock<Arc<MariaDb>> = LazyLock::new(|| Arc::new(MariaDb::start(&[]).unwrap()));
+/// Number of the next database.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Creates a store on a new database. The second value is the guard that the suite expects; this

@@ -38,7 +38,8 @@ async fn page_reads_few_events_beyond_its_size() {
     let (world, store) = world(&url).await;
     let events = (0..400).map(|n| NewEvent::message(format!("message {n}"))).collect();
     append(&*store, world.group, world.alice, events).await.unwrap();
-    let rows_read = || -> u64 {
+    // Returns the number of rows that scans of indexes have read.
+    let rows_scanned = || -> u64 {
         let status = server
             .sql(
                 "SELECT SUM(VARIABLE_VALUE) FROM information_schema.GLOBAL_STATUS
@@ -53,11 +54,11 @@ async fn page_reads_few_events_beyond_its_size() {
             max_events: 400,
             max_bytes: 100,
         };
-        let before = rows_read();
+        let before = rows_scanned();
         let read = store.events_for(world.bob, world.group, page).await.unwrap().unwrap();
-        let rows = rows_read() - before;
+        let rows = rows_scanned() - before;
         assert!((1..20).contains(&read.events.len()), "{}", read.events.len());
-        assert!(rows < 100, "{rows} rows were read");
+        assert!(rows < 100, "{rows} rows were scanned");
     }
     store.close().await;
 }
@@ -71,7 +72,7 @@ async fn changes_of_users_are_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heartbeats_expire_by_the_clock_of_the_database() {
+async fn heartbeats_expire_by_the_clock_of_the_database_and_do_not_wait_for_writes() {
     let (server, url) = server(&["--default-time-zone=+05:45"]);
     let open = async || MysqlStore::open(&url, Options::default()).await.unwrap();
     let (here, there) = (open().await, open().await);
@@ -104,8 +105,7 @@ async fn heartbeats_expire_by_the_clock_of_the_database() {
     let now = i64::try_from(now.as_millis()).unwrap();
     assert!((now - time).abs() < 2_000, "{time} at {now}");
 
-    // Another transaction's lock blocks every connection for units of work. A heartbeat still
-    // succeeds.
+    // Another transaction's lock blocks every connection for writes. A heartbeat still succeeds.
     let world = World::new(Arc::new(open().await)).await;
     let _holder = lock(&url, world.group).await;
     let here = Arc::new(here);
@@ -115,7 +115,7 @@ async fn heartbeats_expire_by_the_clock_of_the_database() {
     }
     let waiting = || server.sql("SHOW STATUS LIKE 'Innodb_row_lock_current_waits'").unwrap();
     let deadline = Instant::now() + STEP_TIMEOUT;
-    // The store has 16 connections for units of work by default.
+    // The store has 16 connections for writes by default.
     while !waiting().trim().ends_with("\t16") {
         assert!(Instant::now() < deadline, "the requests did not block: {}", waiting());
     }
@@ -150,6 +150,7 @@ async fn locked_conversation_does_not_block_other_conversations() {
     }
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     for stuck in stuck {
+        // By default, a request ends after 5 s.
         let answer = tokio::time::timeout(Duration::from_secs(7), stuck)
             .await
             .expect("the store answers within 7 s")
@@ -272,9 +273,9 @@ async fn store_recovers_after_a_database_crash_or_freeze() {
     );
 }
 
-/// Reads and writes that are dropped at random moments never deliver their answers to other
-/// requests. The environment variable `CANCELLATIONS` sets the number of requests; the slow suite
-/// uses more.
+/// The answers to reads and writes that are dropped at random moments are never delivered to other
+/// requests. The environment variable `CANCELLATIONS` sets the number of requests, of which many
+/// are cancelled; `scripts/test-slow` makes more of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelled_requests_never_mix_answers() {
     let requests: u32 = std::env::var("CANCELLATIONS").map_or(4000, |text| text.parse().unwrap());

@@ -1,4 +1,4 @@
-//! Tests of a feed that two engines share over one database.
+//! Test of a feed that two nodes share over one database.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// Maximum time of one wait.
-const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 const USERS: usize = 16;
 
 /// Place of a message: its conversation and its number there.
@@ -61,8 +61,9 @@ impl Journal {
         made.map(|made| made.2).collect()
     }
 
-    /// Returns whether every message of `sent` was acknowledged by one of the nodes. The killed
-    /// node may have stopped while it waited for one acknowledgement, which may have been recorded.
+    /// Returns whether the acknowledgement of every message of `sent` was recorded, except of at
+    /// most one message that the killed node received: the node may have stopped while it waited
+    /// for that acknowledgement, which may have been recorded.
     fn is_complete(&self, sent: &BTreeSet<Position>) -> bool {
         let mut recorded = self.positions(Node::Surviving, Step::Recorded);
         recorded.extend(self.positions(Node::Killed, Step::Recorded));
@@ -71,10 +72,11 @@ impl Journal {
         missing.len() <= 1 && missing.iter().all(|position| by_killed.contains(position))
     }
 
-    /// Waits until `is_reached` returns `true`. Calls it once at first and after every step.
+    /// Waits until `is_reached` returns `true`. Calls it at first and whenever steps were added.
+    /// Fails if no step is added for [`WAIT_TIMEOUT`].
     async fn wait_until(&self, is_reached: impl Fn() -> bool) {
         while !is_reached() {
-            let changed = timeout(STEP_TIMEOUT, self.changed.notified()).await;
+            let changed = timeout(WAIT_TIMEOUT, self.changed.notified()).await;
             changed.expect("every message is acknowledged");
         }
     }
@@ -117,7 +119,8 @@ fn start(node: Node, url: &str, bus: &Arc<MemoryBus>, journal: &Arc<Journal>) ->
     (runtime, engine)
 }
 
-/// Acknowledges every event of a feed, one after the other, until the feed ends.
+/// Acknowledges every event of a feed, one after the other, until the feed ends. Adds the steps of
+/// messages to `journal`.
 async fn consume(feed: Feed, node: Node, journal: Arc<Journal>) {
     while let Some(item) = feed.next().await {
         let event = item.event();
@@ -144,7 +147,8 @@ async fn new_users(engine: &Engine) -> Vec<ActingAs> {
     users
 }
 
-/// Sends a message to the notes of each user, and adds their positions to `sent`.
+/// Sends a message from each user to the user's notes (the conversation with oneself), and adds the
+/// positions of the messages to `sent`.
 async fn send_round(users: &[ActingAs], sent: &mut BTreeSet<Position>) {
     for user in users {
         let notes = ConversationRef::Direct(UserRef::Id(user.user()));
@@ -172,7 +176,7 @@ fn feed_loses_nothing_and_repeats_nothing_recorded_when_a_node_is_killed() {
                 send_round(&users, &mut sent).await;
             }
         };
-        timeout(STEP_TIMEOUT, work).await.expect("the nodes share the feed");
+        timeout(WAIT_TIMEOUT, work).await.expect("the nodes share the feed");
         // The node is killed while it has work.
         send_round(&users, &mut sent).await;
         users

@@ -1,4 +1,5 @@
-//! Tests of opening a store: unsafe settings, a failed open, migrations, and the cluster key.
+//! Tests of opening a store: unsafe settings, a failed open, migrations, the epoch, and the cluster
+//! key.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -25,12 +26,14 @@ async fn unsafe_settings_are_rejected_unless_allowed() {
         text.contains("innodb_flush_log_at_trx_commit is 2") && text.contains("log_bin is off"),
         "{text}"
     );
-    assert_eq!(server.sql("SHOW TABLES IN chat").unwrap(), "", "nothing was written");
+    assert_eq!(server.sql("SHOW TABLES IN chat").unwrap(), "", "no table was created");
     let mut options = Options::default();
     options.allow_unsafe_durability = true;
     MysqlStore::open(&url, options).await.unwrap().close().await;
 }
 
+/// Also checks that two simultaneous openings agree on the epoch, and that an operator can renew
+/// it.
 #[tokio::test]
 async fn failed_open_states_the_reason() {
     let (server, url) = server(&[]);
@@ -80,10 +83,10 @@ async fn failed_open_states_the_reason() {
     assert!(matches!(open(&url).await, OpenError::Connect(_)));
 }
 
-/// The tables that later migrations add are filled from the data of version 1. A migration that was
-/// interrupted completes.
+/// Migrations 2 and 3 fill their tables from the data of version 1. Migrations that were
+/// interrupted before they were recorded complete.
 #[tokio::test]
-async fn migration_from_version_1_fills_the_new_tables() {
+async fn migration_from_version_1_fills_snapshots_and_recalled_messages() {
     let (server, url) = server(&[]);
     let (world, store) = world(&url).await;
     let (group, alice, bob, carol) = (world.group, world.alice, world.bob, world.carol);
@@ -140,8 +143,8 @@ async fn migration_from_version_1_fills_the_new_tables() {
     }
 }
 
-/// A node that starts waits until another connection has ended its migration, however long that
-/// takes.
+/// A node that starts waits until another connection has ended its migration, also if that takes
+/// longer than one statement waits for the lock.
 #[tokio::test]
 async fn opening_waits_while_another_connection_migrates() {
     let (_server, url) = server(&[]);
@@ -198,7 +201,7 @@ async fn interrupted_migration_completes_and_keeps_the_epoch() {
     let kept = server
         .sql("SELECT HEX(value) FROM chat.meta WHERE name = 'epoch'")
         .unwrap();
-    assert_eq!(kept, epoch, "the same history");
+    assert_eq!(kept, epoch, "the epoch is kept");
     assert_eq!(store.events(group, Seq(1), Seq(9), 9).await.unwrap(), before);
 }
 

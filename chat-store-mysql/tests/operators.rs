@@ -104,7 +104,7 @@ async fn provisioning_on_two_nodes_gives_each_subject_one_account() {
     for round in 0..10 {
         let mut tasks = Vec::new();
         for n in 0..16 {
-            let engine = engines[n % 2].clone();
+            let engine = engines[n / 4 % 2].clone();
             let subject = Subject::new(format!("s{round}-{}", n % 4)).unwrap();
             let mut profile = Profile::default();
             profile.name_hint = Some("same".to_owned());

@@ -17,14 +17,15 @@ const EDIT_BYTES: usize = 4096;
 /// All edits together have 1.25 MiB. A page of 16 KiB whose limit was applied to the bodies after
 /// they were read would cost about 100 times as much as it returns.
 #[tokio::test]
-async fn page_of_messages_with_large_edits_reads_about_as_much_as_it_returns() {
+async fn page_of_messages_with_large_edits_reads_few_other_edits() {
     let (server, url) = server(&[]);
     let (world, store) = world(&url).await;
     let group = world.group;
     append_edited_messages(&world, MESSAGES, EDIT_BYTES).await.unwrap();
 
     for from in [PageFrom::After(Seq::ZERO), PageFrom::Before(Seq(MESSAGES + 1))] {
-        // Returns the bytes that the server sent, the rows that it read, and the size of the page.
+        // Returns the bytes that the server sent, the rows that it read, the size of the bodies in
+        // the page, and the number of its events.
         let cost_of = async |max_bytes| {
             let page = Page {
                 from,
@@ -39,12 +40,14 @@ async fn page_of_messages_with_large_edits_reads_about_as_much_as_it_returns() {
             (sent, rows, bodies.sum::<usize>() as u64, page.events.len())
         };
         let (sent, rows, returned, events) = cost_of(16 * 1024).await;
+        // Four edits and their messages have more than 16 KiB.
         assert_eq!(events, 3, "{from:?}");
         assert!(
             sent > returned && sent < 3 * returned,
             "{from:?}: {sent} bytes sent, {returned} returned"
         );
-        // To measure bodies, the database reads them, in parts.
+        // To measure bodies, the database reads them. The store measures a few at a time, so a
+        // small page reads few rows.
         let (all_sent, all_rows, all_returned, _) = cost_of(u32::MAX).await;
         assert!(
             all_sent > all_returned && rows * 5 < all_rows,

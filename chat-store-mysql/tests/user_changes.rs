@@ -83,8 +83,8 @@ async fn ended_logins_are_noticed_in_time_among_ten_thousand_users() {
     for session in sessions {
         open.spawn(closed(session));
     }
-    // Ends all logins, as transactions of another node would: raises the epoch of each device, and
-    // records that each user has changed.
+    // Ends all logins, as transactions of another node would: raises the session epoch of each
+    // device, and records that each user has changed.
     let now_ms = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000";
     let end_all = format!(
         "START TRANSACTION; UPDATE chat.device SET session_epoch = session_epoch + 1; \

@@ -1,13 +1,13 @@
 //! Runs the store under conditions that a test cannot create by itself, such as a power cut or a
-//! full disk. `scripts/slow-store` creates them.
+//! full disk (`scripts/slow-store` creates them), and measures its throughput.
 //!
 //! ```text
 //! torture append DIR            appends until it is killed; prints acknowledgements
 //! torture verify DIR ACKS       checks that DIR is intact and holds the messages that ACKS lists
-//! torture fill DIR BALLAST      appends until the disk is full, removes file BALLAST, continues
+//! torture fill DIR BALLAST      fills the disk, removes the file BALLAST, appends again
 //! torture control-append DIR    appends to a database that does not sync, as a control
 //! torture control-verify DIR ACKS    prints how many acknowledged rows the control lost
-//! torture throughput DIR        prints events per second for batches of 1, 16 and 128
+//! torture throughput DIR        prints events per second for batches of several sizes
 //! ```
 //!
 //! The control must lose rows in a power cut. That proves that the cut can lose data.
@@ -136,7 +136,7 @@ fn control_verify(directory: &Path, acks: &Path) {
     );
 }
 
-/// Measures the rate at which `writers` tasks append batches of `batch` events to 1 000
+/// Prints the rates at which `writers` tasks append batches of `batch` events to 1 000
 /// conversations.
 async fn throughput(directory: &Path) {
     const CONVERSATIONS: u64 = 1000;

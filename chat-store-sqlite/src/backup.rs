@@ -26,7 +26,7 @@ const PAGES_PER_STEP: i32 = 1024;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// The target exists. A backup never overwrites a file.
+    /// The target exists. A backup does not overwrite a file that existed when it began.
     #[error("{} exists already; choose another file name", .0.display())]
     Exists(PathBuf),
     /// The database to copy, or the data directory to restore into, cannot be opened.
@@ -35,7 +35,8 @@ pub enum BackupError {
     /// The copy cannot be made.
     #[error("cannot copy the database")]
     Copy(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The copy cannot be written or synced.
+    /// The copy cannot be written, synced or put in its place, or a restoration cannot rename the
+    /// former database or its log.
     #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
     /// The copy failed the integrity check, so the database is most likely damaged too.
@@ -55,13 +56,14 @@ pub enum BackupError {
 ///
 /// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and synced to the
 /// disk before it gets its name. Only its owner can read it (mode 0600). It has a new
-/// [`StoreEpoch`], because a server that starts from it goes back in history. To restore it, use
+/// [`StoreEpoch`], because a server that starts from it goes back in history, and a new
+/// [cluster key](chat_core::store::Store::cluster_key). To restore it, use
 /// [`restore`](crate::restore).
 ///
 /// # Errors
-/// See [`BackupError`]; [`OpenError::InUse`] while [`restore`](crate::restore) replaces the
-/// database. After an error, `target` is untouched, with one exception: if only the
-/// directory of `target` could not be synced, the copy is complete, but a power cut may remove it.
+/// See [`BackupError`]; [`OpenError::InUse`] while a [`restore`](crate::restore) into `directory`
+/// runs. After an error, `target` is untouched, with one exception: if only the directory of
+/// `target` could not be synced, the copy is complete, but a power cut may remove it.
 ///
 /// # Cancel safety
 /// Dropping the future cancels the backup soon afterwards: a thread of the runtime stops copying
@@ -79,9 +81,11 @@ pub async fn backup(directory: impl AsRef<Path>, target: impl AsRef<Path>) -> Re
     .await
 }
 
+/// Does the same as [`backup`] for the database `source` of an open store. That store has checked
+/// to which database the write-ahead log belongs.
 pub(crate) async fn copy(source: PathBuf, target: PathBuf) -> Result<(), BackupError> {
     cancellable(move |cancellation| {
-        // The store may be closed before its backup ends.
+        // The store may be closed before its backup ends. The lock then keeps a restoration away.
         let _lock = CopyLock::for_backup(private::directory_of(&source))?;
         copy_blocking(&source, &target, cancellation)
     })
@@ -130,8 +134,8 @@ fn copy_blocking(source: &Path, target: &Path, cancellation: &Cancellation) -> R
     copy.finish(target, cancellation)
 }
 
-/// Copies all pages of one snapshot, which does not delay writers. Then gives the copy a new
-/// generation and a new epoch, and returns the epoch.
+/// Copies all pages of one snapshot, which does not delay writers. Then gives the copy a new epoch,
+/// a new cluster key and a new [generation](pairing), and returns the epoch.
 fn copy_pages(from: &Connection, path: &Path, cancellation: &Cancellation) -> Result<StoreEpoch, BackupError> {
     let failed = |error: rusqlite::Error| BackupError::Copy(error.into());
     // An open read transaction keeps the snapshot, so that commits do not restart the copy. SQLite
@@ -150,7 +154,7 @@ fn copy_pages(from: &Connection, path: &Path, cancellation: &Cancellation) -> Re
         }
     }
     drop(copy);
-    // Leaves one file, without a write-ahead log beside it.
+    // Without the mode "wal", the copy is one file, and no write-ahead log is beside it.
     to.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))
         .map_err(failed)?;
     let epoch = open::renew_epoch(&to).map_err(failed)?;

@@ -84,8 +84,8 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
 }
 
 /// Returns the query of the memberships of user ?1 whose readable range is not empty, with the
-/// cursors of device ?2. `condition` is empty, or restricts the memberships with a clause that
-/// begins with AND.
+/// cursors of device ?2. `condition` restricts the memberships further: it begins with AND, and may
+/// end with ORDER BY and LIMIT.
 ///
 /// The number of unread messages is `message_count` of the last readable event, less that of the
 /// last read event, less the number of recalled messages between them. For a conversation that the
@@ -122,7 +122,7 @@ pub(crate) fn memberships_sql(condition: &str) -> String {
     )
 }
 
-/// Condition of the first ?4 memberships after conversation ?3.
+/// Condition for [`memberships_sql`]: the first ?4 memberships after conversation ?3.
 pub(crate) const MEMBERSHIPS_AFTER: &str = "AND m.conversation_id > ?3 ORDER BY m.conversation_id LIMIT ?4";
 
 fn memberships(
@@ -261,6 +261,7 @@ impl ConversationStore for SqliteStore {
 #[async_trait]
 impl ConversationTx for SqliteTx<'_> {
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
+        // No conversation has the id 0, so this asks about all existing groups.
         if let Some(group) = &new.group
             && self.query(|conn| is_group_key_taken(conn, ConversationId(0), group))?
         {

@@ -5,7 +5,8 @@ use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
 use chat_core::store::sql_support::int;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-/// SQL expression of the last event up to ?3 that the member `m` may read of the conversation `c`.
+/// SQL expression of ?3, or of the last event of the conversation `c` that the member `m` may read
+/// if that is smaller.
 const READABLE: &str = "MIN(?3, c.last_seq, IFNULL(m.until_seq, c.last_seq))";
 
 /// FROM and WHERE clauses that select the membership of user ?1 in conversation ?2, unless the user
@@ -14,7 +15,8 @@ const FROM_MEMBERSHIP: &str = "FROM member AS m JOIN conversation AS c ON c.id =
      WHERE m.conversation_id = ?2 AND m.user_id = ?1 AND m.first_seq > 0";
 
 /// Advances cursors of devices, and with each cursor the `delivered_seq` of the user's membership.
-/// Ignores unknown devices, and users who were never a member of the conversation.
+/// Ignores unknown devices, and users who were never a member of the conversation. A number beyond
+/// the last event that the user may read counts as that event.
 pub(crate) fn advance_cursors(
     conn: &Connection,
     moves: &[(UserId, DeviceId, ConversationId, Seq)],
@@ -51,7 +53,8 @@ fn move_cursor(
     moved.optional()
 }
 
-/// Advances read marks of users. Ignores users who were never a member of the conversation.
+/// Advances read marks of users. Ignores users who were never a member of the conversation. A
+/// number beyond the last event that the user may read counts as that event.
 pub(crate) fn advance_reads(conn: &Connection, moves: &[(UserId, ConversationId, Seq)]) -> rusqlite::Result<()> {
     let sql = format!(
         "UPDATE member SET read_seq = mark.seq FROM (SELECT {READABLE} AS seq {FROM_MEMBERSHIP}) AS mark

@@ -10,7 +10,8 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process, or another store in this process, has the directory open.
+    /// Another process, or another store in this process, has the directory open, or a backup or a
+    /// restoration excludes the call.
     #[error(
         "the data directory {} is in use, most likely by another process; stop that process first, or choose another \
          directory",
@@ -25,7 +26,7 @@ pub enum OpenError {
     NotWritable {
         /// Path of the data directory.
         directory: PathBuf,
-        /// Error of the operating system.
+        /// Error of the operating system or of SQLite.
         #[source]
         source: std::io::Error,
     },
@@ -50,7 +51,7 @@ pub enum OpenError {
     },
     /// There is no database, and the call creates none:
     /// [`Options::migrate`](crate::Options::migrate) is not set, or the call renews the epoch,
-    /// makes a backup, or restores one that is missing.
+    /// makes a backup, or restores a backup that is missing.
     #[error("there is no database {}; check the path, or create the database first", .path.display())]
     Missing {
         /// Path of the database file.
@@ -75,8 +76,8 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// The write-ahead log beside the database belongs to another database, and the call does not
-    /// change the directory.
+    /// The write-ahead log beside the database belongs to another database, and the call (a backup)
+    /// does not change the directory.
     #[error(
         "the write-ahead log beside {} belongs to another database, which was replaced; restore a backup, or start the \
          server, which sets the log aside",
@@ -157,8 +158,8 @@ impl OpenError {
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 // A file that an earlier start has left beside the database may be the culprit.
                 let files = ["", "-wal", "-shm"].map(|suffix| crate::private::beside(&path, suffix));
-                let mut refused = files.into_iter().filter(|file| file.exists());
-                match refused.find_map(|file| access_error(&file).map(|source| (file, source))) {
+                let mut existing = files.into_iter().filter(|file| file.exists());
+                match existing.find_map(|file| access_error(&file).map(|source| (file, source))) {
                     Some((file, source)) => Self::not_writable(&file, source),
                     None => Self::not_writable(&path, std::io::Error::other(error)),
                 }
@@ -200,7 +201,7 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
             | ErrorCode::OperationInterrupted
             | ErrorCode::OperationAborted,
         ) => StoreError::unavailable(error),
-        // An error without a code comes from decoding a row.
+        // An error without a code comes from decoding a row, or from a row that is missing.
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => StoreError::Corrupt(error.to_string()),
         Some(_) => StoreError::Defect(error.to_string()),
     }

@@ -29,7 +29,7 @@ mod messages;
 mod migrate;
 mod open;
 mod operators;
-// Linux counts the bytes that a thread reads.
+// The tests use the number of bytes that a thread has read, which only Linux counts.
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod page_reads;

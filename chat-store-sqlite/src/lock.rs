@@ -10,19 +10,21 @@ use crate::{OpenError, private};
 
 /// Name of the file whose lock reserves a data directory.
 const LOCK_FILE: &str = "lock";
-/// Number of attempts to get the lock. A backup has the lock for a few milliseconds, while it
-/// checks to which database the write-ahead log belongs.
+/// Number of attempts to get the lock. There are several, because a backup has the lock for a few
+/// milliseconds, while it checks to which database the write-ahead log belongs.
 const ATTEMPTS: u32 = 10;
 /// Time between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Lock on a data directory. An open store has it alone; callers of [`Self::hold_off`] share it.
-/// The operating system frees it when the process ends, for any reason.
+/// Lock on a data directory. An open store or a restoration has it alone; callers of
+/// [`Self::hold_off`] share it. The operating system frees it when the process ends, for any
+/// reason.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock(#[allow(dead_code, reason = "closing the file frees the lock")] File);
 
 impl DirectoryLock {
-    /// Locks `directory`. Fails with [`OpenError::InUse`] if another store has the lock. Blocks.
+    /// Locks `directory`, and creates the file of the lock if it is missing. Fails with
+    /// [`OpenError::InUse`] if the lock is taken at each of [`ATTEMPTS`] attempts. Blocks.
     #[allow(clippy::disallowed_methods, reason = "callers run on threads for blocking work")]
     pub(crate) fn acquire(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(LOCK_FILE);
@@ -41,8 +43,9 @@ impl DirectoryLock {
     }
 
     /// Keeps stores from opening in `directory` until the lock is dropped. Fails with
-    /// [`OpenError::InUse`] if one is open. Creates no file: returns `None` if no store was ever
-    /// open in the directory.
+    /// [`OpenError::InUse`] if one is open. Creates no file: if the file of the lock is missing,
+    /// because no store was ever open in the directory, returns `None` and keeps no store from
+    /// opening.
     pub(crate) fn hold_off(directory: &Path) -> Result<Option<Self>, OpenError> {
         let path = directory.join(LOCK_FILE);
         let opened = private::without_links(File::options().read(true)).open(&path);
@@ -67,12 +70,14 @@ impl DirectoryLock {
 pub(crate) struct CopyLock(#[allow(dead_code, reason = "closing the directory frees the lock")] File);
 
 impl CopyLock {
-    /// Fails with [`OpenError::InUse`] during a restoration.
+    /// Takes the lock together with other backups. Fails with [`OpenError::InUse`] during a
+    /// restoration.
     pub(crate) fn for_backup(directory: &Path) -> Result<Self, OpenError> {
         Self::acquire(directory, File::try_lock_shared)
     }
 
-    /// Fails with [`OpenError::InUse`] during a backup.
+    /// Takes the lock alone. Fails with [`OpenError::InUse`] during a backup or another
+    /// restoration.
     pub(crate) fn for_restore(directory: &Path) -> Result<Self, OpenError> {
         Self::acquire(directory, File::try_lock)
     }

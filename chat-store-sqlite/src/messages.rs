@@ -291,8 +291,8 @@ fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     Ok(false)
 }
 
-/// Maps the error of a failed insert: two of the inserted events may have the same client message
-/// id. Only the text of the error names the violated index.
+/// Maps the error of a failed insert: two of the inserted events may have the same sender and
+/// client message id. Only the text of the error names the columns of the violated index.
 fn insert_error(error: rusqlite::Error) -> StoreError {
     match &error {
         rusqlite::Error::SqliteFailure(code, Some(text))

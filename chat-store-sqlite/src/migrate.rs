@@ -32,7 +32,9 @@ const APPLICATION_ID: i32 = 0x6368_6174;
 /// Version of the newest schema that this program knows: the number of its last migration.
 pub(crate) const NEWEST_SCHEMA: u32 = MIGRATIONS.len() as u32;
 
-/// Applies the missing migrations in one transaction.
+/// Applies the missing migrations in one transaction. Fails without a change if the file belongs to
+/// another program or a newer release, or if an applied migration differs from that of this
+/// program.
 pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
     check_application_id(conn, path)?;
@@ -133,7 +135,8 @@ fn apply(conn: &Connection, path: &Path, version: u32, name: &str, sql: &str) ->
     Ok(())
 }
 
-/// Returns whether the migration `version` was applied. Fails if the applied SQL was not `sql`.
+/// Returns whether the migration `version` was applied. Fails with [`OpenError::ChangedMigration`]
+/// if it was applied with another text than `sql`.
 fn is_applied(conn: &Connection, path: &Path, version: u32, sql: &str) -> Result<bool, OpenError> {
     let applied: Option<Vec<u8>> = conn
         .query_row("SELECT checksum FROM migration WHERE version = ?1", [version], |row| {

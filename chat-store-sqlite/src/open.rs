@@ -28,24 +28,24 @@ pub struct Options {
     /// Number of reader threads, each with its own connection. 0 counts as 1. Default 2.
     pub reader_threads: usize,
     /// Maximum number of writes (units of work, and moves of cursors and read marks) that wait for
-    /// the writer. Further ones fail with
+    /// the writer. 0 counts as 1. Further ones fail with
     /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting_writes: usize,
-    /// Maximum number of reads that wait for a reader. Further ones fail with
+    /// Maximum number of reads that wait for a reader. 0 counts as 1. Further ones fail with
     /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting_reads: usize,
-    /// Maximum number of writes in one commit. Default 256.
+    /// Maximum number of writes in one commit. 0 counts as 1. Default 256.
     pub max_writes_per_commit: usize,
-    /// Page cache of the writer, in KiB. Default 65 536 (64 MiB, used as the database grows).
+    /// Maximum size of the writer's page cache, in KiB. Default 65 536 (64 MiB).
     pub writer_cache_kib: u32,
-    /// Page cache of each reader, in KiB. Default 16 384.
+    /// Maximum size of the page cache of each reader, in KiB. Default 16 384 (16 MiB).
     pub reader_cache_kib: u32,
     /// Maximum size of the database file, in pages of 4 KiB. Writes that need more fail with
     /// [`StoreError::Full`](chat_core::store::StoreError::Full). Default: the limit of SQLite
     /// (16 TiB).
     pub max_pages: Option<u32>,
-    /// Creates a missing database, and brings the schema up to date when opening; otherwise opening
-    /// a missing or an old database fails. Default true.
+    /// If true, opening creates a missing database, and brings the schema up to date. If false,
+    /// opening a missing or an old database fails. Default true.
     pub migrate: bool,
 }
 
@@ -64,7 +64,7 @@ impl Default for Options {
     }
 }
 
-/// Open data directory, before its threads start.
+/// Open data directory, before the threads of its store start.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) path: PathBuf,
@@ -88,8 +88,8 @@ pub(crate) fn open_existing(directory: &Path) -> Result<Opened, OpenError> {
     open_if(directory, &Options::default(), require_store)
 }
 
-/// Opens `directory` if its database passes `check`, which may open connections: no store is open,
-/// and no log of another database is beside it.
+/// Opens `directory` if its database passes `check`. `check` may open connections, because when it
+/// is called, no other store is open, and no log of another database is beside the database.
 fn open_if(
     directory: &Path,
     options: &Options,
@@ -235,7 +235,7 @@ fn set_up_reader(conn: &Connection, options: &Options) -> rusqlite::Result<()> {
     conn.pragma_update(None, "cache_size", -i64::from(options.reader_cache_kib))
 }
 
-/// Returns the store epoch. Creates one if the database is new.
+/// Returns the store epoch. If the database has none, creates one with [`renew_epoch`].
 fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     let stored: Option<[u8; 16]> = conn
         .query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0))
@@ -258,9 +258,9 @@ fn cluster_key(conn: &Connection) -> rusqlite::Result<ClusterKey> {
     .map(ClusterKey::from_bytes)
 }
 
-/// Gives the store a new store epoch, so that clients discard what they have saved of its data.
-/// Also replaces the key of the cluster, so that neither the original store nor a copy of it
-/// accepts data that was authenticated for the other.
+/// Gives the store a new store epoch, so that clients discard what they have saved of its data, and
+/// returns it. Also replaces the key of the cluster, so that neither the original store nor a copy
+/// of it accepts data that was authenticated for the other.
 pub(crate) fn renew_epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     conn.execute(
         "INSERT OR REPLACE INTO meta (name, value) VALUES ('cluster_key', ?1)",

@@ -30,7 +30,7 @@ fn cost_of_measuring() -> u64 {
 /// All edits together have 1.25 MiB. A page of 16 KiB that read them all before it applied its
 /// limit would read about 100 times as much as it returns.
 #[tokio::test]
-async fn page_of_messages_with_large_edits_reads_about_as_much_as_it_returns() {
+async fn page_of_messages_with_large_edits_reads_few_other_edits() {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).await.unwrap());
     let world = World::new(store.clone() as Arc<dyn Store>).await;
@@ -39,7 +39,7 @@ async fn page_of_messages_with_large_edits_reads_about_as_much_as_it_returns() {
     let (bob, group, direct) = (world.bob, world.group, world.direct);
     drop((store, world));
 
-    // The query runs on this thread, on a connection whose cache is empty.
+    // The queries run on this thread, on connections whose caches hold no page of the group's log.
     let opened = crate::open::open(directory.path(), &Options::default()).unwrap();
     for (conn, from) in opened
         .readers
@@ -62,12 +62,14 @@ async fn page_of_messages_with_large_edits_reads_about_as_much_as_it_returns() {
             (read, bodies.sum::<usize>() as u64, page.events.len())
         };
         let (read, returned, events) = cost_of(16 * 1024);
+        // Four edits and their messages have more than 16 KiB.
         assert_eq!(events, 3, "{from:?}");
         assert!(
             read > 0 && read < 8 * returned,
             "{from:?}: {read} bytes read, {returned} returned"
         );
-        // The measurement sees what an unlimited page reads.
+        // An unlimited page reads the edits, so the measurement would see it if the limited page
+        // did.
         let (read, _, _) = cost_of(u32::MAX);
         assert!(read > MESSAGES * EDIT_BYTES as u64 / 2, "{from:?}: {read} bytes read");
     }

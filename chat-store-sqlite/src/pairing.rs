@@ -42,8 +42,9 @@ const MAX_LOG_RESTARTS: u32 = 1 << 24;
 struct Opening {
     /// Number in the header of the database since that opening.
     generation: u32,
-    /// Salt of the log when the note was written. `None` after another database was found in the
-    /// place of the opened one: the log of the opening, if there still was one, was renamed.
+    /// Salt of the log when the note was written; for an empty log, the salt with which SQLite will
+    /// start it. `None` after another database was found in the place of the opened one: the log of
+    /// the opening, if there still was one, was renamed.
     salt: Option<u32>,
 }
 
@@ -78,11 +79,11 @@ impl Opening {
     /// Writes the opening, and syncs it.
     fn write(self, database: &Path) -> io::Result<()> {
         self.prepare(database)?;
-        put_in_place(database)
+        put_note_in_place(database)
     }
 
-    /// Writes the opening to a new file, and syncs the file. [`put_in_place`] then needs no space
-    /// on the disk. The file replaces the former one, because root may own that.
+    /// Writes the opening to a new file, and syncs the file. [`put_note_in_place`] then needs no
+    /// space on the disk. The file replaces the former one, because root may own that.
     fn prepare(self, database: &Path) -> io::Result<()> {
         let path = private::beside(database, NEW_OPENING);
         existing(std::fs::remove_file(&path))?;
@@ -96,7 +97,7 @@ impl Opening {
         Ok(())
     }
 
-    /// Returns whether a log with this salt was written since the opening.
+    /// Returns whether a log with this salt counts as written since the opening.
     const fn has_written(self, salt: u32) -> bool {
         match self.salt {
             Some(first) => salt.wrapping_sub(first) <= MAX_LOG_RESTARTS,
@@ -111,7 +112,7 @@ impl Opening {
 }
 
 /// Gives the file of [`Opening::prepare`] its name.
-fn put_in_place(database: &Path) -> io::Result<()> {
+fn put_note_in_place(database: &Path) -> io::Result<()> {
     std::fs::rename(
         private::beside(database, NEW_OPENING),
         private::beside(database, OPENING),
@@ -119,7 +120,7 @@ fn put_in_place(database: &Path) -> io::Result<()> {
     private::sync_directory_of(database)
 }
 
-/// Returns the generation in the header of `database`, or 0 if there is none.
+/// Returns the generation in the header of `database`; 0 if it has none, or if the file is missing.
 fn generation_of(database: &Path) -> io::Result<u32> {
     Ok(number_at(database, GENERATION_OFFSET)?.unwrap_or(0))
 }
@@ -147,7 +148,7 @@ pub(crate) fn has_foreign_log(database: &Path) -> io::Result<bool> {
 /// stays the same until [`record_opening`], so that an opening that fails before it does not hide
 /// the replacement from the next one. The caller holds the lock of the directory.
 ///
-/// If the disk is full, fails before it changes anything.
+/// If the disk is full, fails before it renames anything.
 pub(crate) fn set_foreign_log_aside(database: &Path) -> io::Result<bool> {
     let Some(opening) = Opening::read(database)? else {
         return Ok(false);
@@ -162,7 +163,7 @@ pub(crate) fn set_foreign_log_aside(database: &Path) -> io::Result<bool> {
         if has_foreign_log(database)? {
             rename_foreign_log(database)?;
         }
-        put_in_place(database)?;
+        put_note_in_place(database)?;
     }
     Ok(true)
 }
@@ -194,7 +195,8 @@ pub(crate) fn move_log_beside(database: &Path, renamed: &Path) -> io::Result<()>
     move_log(database, &private::beside(renamed, LOG))
 }
 
-/// Renames the log beside `database` to `target`, if there is one, and removes its index.
+/// Renames the log beside `database` to `target`, if there is one, removes its index, and syncs the
+/// directory.
 fn move_log(database: &Path, target: &Path) -> io::Result<()> {
     existing(std::fs::rename(private::beside(database, LOG), target))?;
     existing(std::fs::remove_file(private::beside(database, LOG_INDEX)))?;
@@ -223,7 +225,7 @@ pub(crate) fn record_opening(conn: &Connection, database: &Path) -> Result<(), O
             let salt = Some(salt.wrapping_add(1));
             Opening { generation, salt }.write(database).map_err(not_writable)
         }
-        // Another process reads the log, so the database file may have the former generation.
+        // Another process reads the log, so the database file may still have the former generation.
         _ => Ok(()),
     }
 }

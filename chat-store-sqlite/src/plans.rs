@@ -17,6 +17,7 @@ fn migrated() -> (tempfile::TempDir, Connection) {
     (directory, opened.writer)
 }
 
+/// The statements that are written out here are copies or short forms of those that the store runs.
 #[test]
 fn statements_use_their_indexes() {
     let (_directory, conn) = migrated();

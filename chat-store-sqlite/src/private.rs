@@ -57,8 +57,8 @@ pub(crate) fn directory_of(file: &Path) -> &Path {
     }
 }
 
-/// Gives the open file `file` to the owner of the directory of `path`, so that a server that runs
-/// as this owner can use a file that root has created.
+/// Gives the open file `file` to the owner and the group of the directory of `path`, so that a
+/// server that runs as this owner can use a file that root has created.
 ///
 /// Changes the open file and not what has its name now: the owner of the directory can replace the
 /// file by a link to a file of the system. For the same reason, it keeps the owner of a file that

@@ -35,6 +35,7 @@ impl<T> Debug for Queue<T> {
 }
 
 impl<T> Queue<T> {
+    /// Creates a queue of at most `capacity` items. 0 counts as 1.
     pub(crate) fn new(capacity: usize) -> Self {
         let state = State {
             items: VecDeque::new(),

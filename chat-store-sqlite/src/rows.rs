@@ -88,7 +88,7 @@ decoders! {
     user_id -> UserId,
 }
 
-/// Calls `find` for each key, and returns what the calls found.
+/// Calls `find` for each key until a call fails, and returns what the calls found, or the error.
 pub(crate) fn find_each<K, T>(
     keys: Vec<K>,
     mut find: impl FnMut(K) -> rusqlite::Result<Option<T>>,

@@ -25,6 +25,7 @@ use crate::writer::Writer;
 pub struct SqliteStore {
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
+    /// Path of the database file.
     path: PathBuf,
     epoch: StoreEpoch,
     cluster_key: ClusterKey,
@@ -39,9 +40,11 @@ struct Running {
 }
 
 impl SqliteStore {
-    /// Opens the data directory. Creates the directory and the database if they are missing, with
-    /// access for their owner only (0700, 0600), unless [`Options::migrate`] is off. Removes the
-    /// access of other users to existing files of the store, with a warning in the log.
+    /// Opens the data directory. Unless [`Options::migrate`] is off, creates the directory and the
+    /// database if they are missing, with access for their owner only (0700, 0600), and brings the
+    /// schema up to date. Removes the access of other users to existing files of the store, with a
+    /// warning in the log. Gives the store a new store epoch if the database is known to have
+    /// replaced the one that was opened here last.
     ///
     /// # Errors
     /// See [`OpenError`]. After an error, no thread stays behind.
@@ -60,11 +63,11 @@ impl SqliteStore {
     /// Gives the store in `directory` a new store epoch, so that clients discard what they have
     /// saved of its data. Call this after restoring a copy of the files that is older than the
     /// events that clients have seen. [`backup`](crate::backup) does this for its copies. Also
-    /// brings the schema up to date.
+    /// replaces the [cluster key](Store::cluster_key), and brings the schema up to date.
     ///
     /// # Errors
-    /// See [`OpenError`]; [`OpenError::InUse`] while a server uses the directory,
-    /// [`OpenError::Missing`] or [`OpenError::Empty`] if there is no store, which is not created.
+    /// See [`OpenError`]; [`OpenError::InUse`] while a store is open in the directory,
+    /// [`OpenError::Missing`] or [`OpenError::Empty`] if there is no store; none is created.
     pub async fn renew_epoch(directory: impl AsRef<Path>) -> Result<StoreEpoch, OpenError> {
         let directory = directory.as_ref().to_owned();
         let path = directory.join(open::DATABASE_FILE);
@@ -126,8 +129,8 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Stops accepting requests. Returns the threads, which the caller has to join, and the lock;
-    /// `None` after the first call.
+    /// Stops accepting requests. The first call returns the threads, which the caller has to join,
+    /// and the lock; later calls return `None`.
     fn stop(&self) -> Option<Running> {
         self.readers.close();
         self.writer.close();

@@ -34,20 +34,24 @@ impl<'a> SqliteTx<'a> {
         }
     }
 
-    /// Runs a query and returns its result.
+    /// Runs statements, which may read or write, and returns their result.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], without running them, if SQLite has rolled the transaction
+    /// back. Otherwise the error of the statements.
     pub(crate) fn query<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         self.query_mapping_errors(run, store_error)
     }
 
-    /// Runs a query like [`query`](Self::query), but converts errors with `map_error`.
+    /// Runs statements like [`query`](Self::query), but converts their error with `map_error`.
     pub(crate) fn query_mapping_errors<T>(
         &self,
         run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
         map_error: impl FnOnce(rusqlite::Error) -> StoreError,
     ) -> Result<T, StoreError> {
         if self.conn.is_autocommit() {
-            // SQLite rolled the transaction back by itself, and would commit every further
-            // statement on its own.
+            // SQLite has rolled the transaction back by itself, for example on a full disk, and
+            // would commit every further statement on its own.
             return Err(StoreError::unavailable("SQLite rolled the transaction back"));
         }
         run(self.conn).map_err(map_error)

@@ -5,9 +5,9 @@
 //!                                ▲                  │ a job failed after it had written
 //!                                └── ROLLBACK ◄─────┘ again, each job in its own savepoint
 //! ```
-//! If the database rolls back even savepoints (on a full disk), each job runs in a transaction of
-//! its own.
-//! A job that fails before its first write, such as a rejected request, does not cause a rollback.
+//! If SQLite then rolls back the whole transaction, for example on a full disk, each job runs in a
+//! transaction of its own. A job that fails before its first write, such as a rejected request,
+//! does not make the other jobs of its group run again.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -32,7 +32,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. At most `capacity` jobs wait for it.
+    /// Starts the thread. At most `capacity` jobs wait for it, and it commits at most
+    /// `max_jobs_per_commit` together. Of both numbers, 0 counts as 1.
     pub(crate) fn start(
         conn: Connection,
         capacity: usize,
@@ -50,8 +51,12 @@ impl Writer {
         Ok((Self { queue }, thread))
     }
 
-    /// Submits `job` and waits until it is durable. Dropping the future after its first poll does
-    /// not stop the job.
+    /// Submits `job` and waits for its answer, which is `Ok` once its writes are durable. Dropping
+    /// the future after its first poll does not stop the job.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`]: too many jobs wait. [`StoreError::Unavailable`]: the store was
+    /// closed, or the thread has panicked. Otherwise the error of the job or of its commit.
     pub(crate) async fn submit(&self, job: Job) -> Answer {
         let (reply, answer) = oneshot::channel();
         self.queue.push((job, reply))?;
@@ -194,7 +199,7 @@ impl WriterThread {
     }
 
     /// Moves the write-ahead log into the database and truncates it. Returns `false` if a reader
-    /// still needs the log, or if SQLite fails.
+    /// still needs the log, or if SQLite fails, which is logged.
     fn clear_log(&self) -> bool {
         let cleared = self
             .without_waiting(|conn| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)));
@@ -216,7 +221,7 @@ impl WriterThread {
     }
 }
 
-/// Returns the answer to one job of a group that failed with `error`.
+/// Returns the answer to one job of a group that failed with `error`, which cannot be cloned.
 fn group_failure(error: &rusqlite::Error) -> StoreError {
     match error {
         rusqlite::Error::SqliteFailure(code, text) => store_error(rusqlite::Error::SqliteFailure(*code, text.clone())),

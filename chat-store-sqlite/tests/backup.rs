@@ -1,4 +1,4 @@
-//! Tests of backups of a running store.
+//! Tests of backups, most of them of a store that is open.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -152,6 +152,7 @@ async fn backup_creates_no_lock_file() {
     assert_eq!(files(source.path()), before);
 }
 
+/// The test holds the lock as a backup does while it checks the write-ahead log.
 #[tokio::test]
 async fn opening_waits_for_a_backup_that_checks_the_log() {
     let source = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Measures whether users who list their conversations in a loop delay another user. Slow and
+//! Measures whether users who list their conversations in a loop delay other users. Slow and
 //! sensitive to other load, so `scripts/test-slow` runs it, in release mode.
 
 #![allow(clippy::unwrap_used)] // these are tests
@@ -35,8 +35,8 @@ struct Case {
     name: &'static str,
     /// Rate of reads, instead of the default.
     read_rate: Option<Rate>,
-    /// True if the looping users have not read anything before the round, so that their rates allow
-    /// a burst at its start.
+    /// True if the looping users have not read anything before the second round of a pair, so that
+    /// their rates allow a burst at its start.
     is_burst: bool,
     pairs: usize,
     /// Duration of a round.
@@ -44,12 +44,13 @@ struct Case {
     max: Maximum,
 }
 
-/// Value that each pair of rounds yields, with the maximum of its median over the pairs.
+/// Value that each pair of rounds yields for the sends and for the reads of the bystanders, with
+/// the maximum of its median over the pairs.
 #[derive(Clone, Copy)]
 enum Maximum {
-    /// The ratio of the 99th percentile of the second round to that of the first.
+    /// The ratio of the 99th percentile of the durations in the second round to that in the first.
     P99Ratio(f64),
-    /// The 99th percentile of the second round, in seconds.
+    /// The 99th percentile of the durations in the second round, in seconds.
     P99Seconds(f64),
 }
 
@@ -71,8 +72,8 @@ const CASES: [Case; 3] = [
         max: Maximum::P99Ratio(1.2),
     },
     // No rate limits the looping users here, so only the rule that one query of a user at a time
-    // reads the store protects the bystander. The looping users keep three threads busy all the
-    // time, and the bystander waits for a processor.
+    // reads the store protects the bystanders. The looping users keep the two reader threads of the
+    // store busy all the time, so a bystander waits for a thread and for a processor.
     Case {
         name: "without a rate",
         read_rate: Some(Rate::UNLIMITED),
@@ -215,7 +216,7 @@ async fn run(case: &Case, store: &Arc<SqliteStore>, bystanders: &[UserId], loopi
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow; scripts/test-slow runs it"]
-async fn users_who_list_in_a_loop_do_not_delay_a_bystander() {
+async fn users_who_list_in_a_loop_hardly_delay_bystanders() {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).await.unwrap());
     let mut bystanders = Vec::new();

@@ -23,8 +23,8 @@ async fn acknowledged_events_survive_kill_9() {
     let directory = tempfile::tempdir().unwrap();
     let mut acks = Vec::new();
     for round in 0..rounds {
-        // Varies the moment of the kill: during the setup, after the first commits, or among many
-        // commits.
+        // Varies the moment of the kill: in the first round during the setup, in each later one
+        // after another number of acknowledgements, up to 1 999.
         let acks_until_kill = (round * 7919) % 2000;
         let path = directory.path().to_owned();
         let more = tokio::task::spawn_blocking(move || run_and_kill(&path, acks_until_kill))
@@ -49,22 +49,23 @@ fn run_and_kill(directory: &Path, acks_until_kill: u64) -> Vec<Ack> {
         .unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut acks = Vec::new();
-    let mut killed = false;
+    let mut is_killed = false;
     let mut line = String::new();
     while out.read_line(&mut line).unwrap() > 0 {
         acks.extend(Ack::parse(&line));
         line.clear();
-        if !killed && acks.len() as u64 >= acks_until_kill {
+        if !is_killed && acks.len() as u64 >= acks_until_kill {
             child.kill().unwrap();
-            killed = true;
+            is_killed = true;
         }
     }
     child.wait().unwrap();
-    assert!(killed, "the process ended before it was killed");
+    assert!(is_killed, "the process ended before it was killed");
     acks
 }
 
-/// Main function of the process to kill. Does nothing when the test runner calls it.
+/// Main function of the process to kill. Does nothing unless [`CHILD_DIRECTORY`] is set, as in a
+/// run of all tests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appending_process() {
     if let Some(directory) = std::env::var_os(CHILD_DIRECTORY) {

@@ -25,8 +25,8 @@ fn mean_and_variance(durations: &[Duration]) -> (f64, f64) {
     (mean, squares / (count - 1.0))
 }
 
-/// Returns Welch's t of two samples. Leaves out the slowest 2 % of each, which pauses of the
-/// machine cause.
+/// Returns the absolute value of Welch's t of two samples. Sorts them, and removes the slowest 2 %
+/// of each, which pauses of the machine cause.
 fn welch_t(samples: &mut [Vec<Duration>; 2]) -> f64 {
     for sample in samples.iter_mut() {
         sample.sort_unstable();
@@ -75,7 +75,7 @@ async fn measure(engine: &Engine, count: usize, has_token: bool, expected: Reply
             let refused = engine.login(Source::Local, login).await.unwrap_err();
             let took = started.elapsed();
             assert_eq!(refused.code, expected);
-            // The first tenth warms caches up.
+            // The first rounds, a tenth of `count`, warm caches up.
             if round >= count / 10 {
                 samples[which].push(took);
             }
@@ -99,9 +99,13 @@ async fn duration_of_a_login_does_not_reveal_whether_the_account_exists() {
                 throttle.max_account_wait = throttle.account_window;
             }
             let engine = engine(store, throttle).await;
+            // The numbers follow from the time that one attempt takes.
             let (count, expected) = match (is_throttled, has_token) {
+                // Compares the password.
                 (false, _) => (1000, ReplyCode::BadCredentials),
+                // Refused before the store is read.
                 (true, false) => (20_000, ReplyCode::Throttled),
+                // Refused after the store was read, not sooner than after 100 ms.
                 (true, true) => (500, ReplyCode::Throttled),
             };
             if is_throttled {

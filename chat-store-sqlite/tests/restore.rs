@@ -79,7 +79,7 @@ async fn restored_backup_replaces_the_database_of_a_killed_server_and_keeps_it()
 }
 
 #[tokio::test]
-async fn restore_creates_a_private_directory_and_gives_every_copy_its_own_epoch() {
+async fn restore_creates_the_directory_and_gives_every_copy_its_own_epoch() {
     let source = tempfile::tempdir().unwrap();
     let store = open(source.path()).await;
     World::new(Arc::clone(&store) as Arc<dyn Store>).await;

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::AnyError;
 
-/// Sends a request with a JSON body and the bearer token `token` to a server on this machine.
+/// Sends a request with a JSON body and the bearer token `token` to the server at this address.
 /// Returns the status and the JSON of the response. A response that is not JSON is returned as a
 /// JSON string.
 ///

@@ -50,7 +50,8 @@ pub async fn connect(server: &ServerAddress, token: &str) -> Result<Client, Clie
     Client::connect(options, ClientMemoryStore::default()).await
 }
 
-/// Dialer that connects a chat client through a WebSocket at `/chat` of a server on this machine.
+/// Dialer that connects a chat client through a WebSocket at `/chat` of the server at this address,
+/// without encryption.
 #[derive(Debug)]
 pub struct WebSocketDial(pub SocketAddr);
 

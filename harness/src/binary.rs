@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 /// Returns the path of the binary `name`: in the directory that the environment variable
-/// `CHAT_BIN_DIR` names, or else `built`, the binary that cargo built for the test.
+/// `CHAT_BIN_DIR` names, or else `built`, for example the binary that cargo built for the test.
 ///
 /// Cargo unifies features over all crates that it builds together, so binaries built for tests
 /// contain the test kit. `scripts/test` builds binaries as they ship and sets `CHAT_BIN_DIR`.

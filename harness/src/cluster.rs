@@ -22,6 +22,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("CHAT_LIMITS__MESSAGE_RATE_PER_USER", "100000/1s"),
     ("CHAT_LIMITS__PAGE_RATE", "100000/1s"),
     ("CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE", "100000"),
+    // With the default of 32, sixteen nodes could exceed the 500 connections of `MariaDb`.
     ("CHAT_STORE__MAX_CONNECTIONS", "16"),
 ];
 
@@ -34,9 +35,9 @@ pub struct Cluster {
     pub redis: Redis,
     /// Store of the nodes.
     pub database: MariaDb,
-    /// Fault-injecting TCP proxies between each node and its database, bus and clients; empty
-    /// unless the cluster was started with [`linked`](Self::linked) or
-    /// [`linked_behind_balancer`](Self::linked_behind_balancer).
+    /// Fault-injecting TCP proxies between each node that the cluster was started with and the
+    /// node's database, bus and clients; empty unless the cluster was started with
+    /// [`linked`](Self::linked) or [`linked_behind_balancer`](Self::linked_behind_balancer).
     pub links: Arc<[NodeLinks]>,
     program: PathBuf,
     directory: TempDir,
@@ -48,7 +49,7 @@ impl Cluster {
     /// Starts a database, a bus and `nodes` nodes of the server `program`.
     ///
     /// # Errors
-    /// A process cannot be started.
+    /// A process or a proxy cannot be started, or the database cannot be set up.
     pub fn start(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::start_with(program, nodes, 0, false, &[])
     }
@@ -57,7 +58,7 @@ impl Cluster {
     /// each node.
     ///
     /// # Errors
-    /// A process cannot be started.
+    /// A process or a proxy cannot be started, or the database cannot be set up.
     pub fn linked(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
         Self::start_with(program, nodes, nodes, false, settings)
     }
@@ -65,7 +66,7 @@ impl Cluster {
     /// Like [`start`](Self::start), with `settings` in the environment of the nodes.
     ///
     /// # Errors
-    /// A process cannot be started.
+    /// A process or a proxy cannot be started, or the database cannot be set up.
     pub fn configured(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
         Self::start_with(program, nodes, 0, false, settings)
     }
@@ -74,7 +75,7 @@ impl Cluster {
     /// this machine.
     ///
     /// # Errors
-    /// A process cannot be started.
+    /// A process or a proxy cannot be started, or the database cannot be set up.
     pub fn behind_balancer(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::start_with(program, nodes, 0, true, &[])
     }
@@ -83,7 +84,7 @@ impl Cluster {
     /// to the store. The load balancer connects to the nodes directly.
     ///
     /// # Errors
-    /// A process cannot be started.
+    /// A process or a proxy cannot be started, or the database cannot be set up.
     pub fn linked_behind_balancer(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::start_with(program, nodes, nodes, true, &[])
     }
@@ -148,8 +149,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Returns the address at which clients reach each node: the address of its link, if it has
-    /// links.
+    /// Returns the address at which clients or the load balancer reach each node: that of its proxy
+    /// for clients, if it has links. Only with
+    /// [`linked_behind_balancer`](Self::linked_behind_balancer), the load balancer uses the
+    /// addresses of [`nodes`](Self::nodes) instead.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let nodes = self.nodes.iter().map(ServerProcess::address);
@@ -165,6 +168,9 @@ impl Cluster {
     ///
     /// # Errors
     /// The node refuses a request or does not answer.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
     pub async fn new_user(&self, node: usize, name: &str) -> io::Result<Peer> {
         let mut peer = Peer::connect(self.nodes[node].address(), self.fingerprint()).await?;
         peer.register(name).await?;

@@ -43,12 +43,12 @@ pub fn heads(cluster: &Cluster) -> io::Result<HashMap<u64, u64>> {
 }
 
 /// Ends a test run: stops the load, lets clients catch up for at most `catch_up_timeout`, records
-/// the logs of the groups, as every node returns them, and all logs of the database, and checks the
-/// history at `path`.
+/// the logs of the groups, as every node returns them, and all logs of the database, ends the
+/// cluster, and checks the history, which `history` writes to the file `path`.
 ///
 /// # Errors
-/// The cluster does not answer, messages have no outcome after two minutes, or the history cannot
-/// be written or read.
+/// The cluster does not answer, messages have no outcome after two minutes, a removed user cannot
+/// join again, or the history cannot be written or read.
 pub async fn conclude(
     cluster: Cluster,
     mut swarm: Swarm,

@@ -44,8 +44,9 @@ pub struct Line {
 }
 
 impl Line {
-    /// Sends the answer to the client of the socket that sent the line, or prints it: a text to
-    /// standard output, an error to standard error.
+    /// Sends the answer to the client of the socket that sent the line. Prints the answer to a line
+    /// of standard input: a text to standard output, with `ok` for an empty one, and an error to
+    /// standard error.
     pub fn answer(self, answer: Answer) {
         match (self.reply, answer) {
             // The client may have disconnected.
@@ -72,7 +73,7 @@ impl Console {
                 Some((path.to_owned(), listener_task))
             }
         };
-        // Reading blocks and cannot be interrupted, so the thread ends with the process.
+        // Reading blocks and cannot be interrupted, so the thread may last as long as the process.
         thread::Builder::new().name("console".into()).spawn(move || {
             for text in io::stdin().lock().lines().map_while(Result::ok) {
                 if sender.blocking_send(Line { text, reply: None }).is_err() {
@@ -83,8 +84,8 @@ impl Console {
         Ok(Self { lines, socket })
     }
 
-    /// Returns the next line that is not empty. Waits forever once standard input has ended and no
-    /// socket was given.
+    /// Returns the next line that is not empty, and answers empty lines with an empty text. Waits
+    /// forever once standard input has ended and no socket was given.
     ///
     /// # Cancel safety
     /// No line is lost.
@@ -98,8 +99,8 @@ impl Console {
         }
     }
 
-    /// Stops accepting lines, and waits until the client of the socket has its last answer, for at
-    /// most 10 s.
+    /// Stops accepting lines, and waits until the answer that was given last has been written to
+    /// the client of the socket, for at most 10 s.
     pub async fn close(mut self) {
         self.lines.close();
         if let Some((_, listener_task)) = &mut self.socket {
@@ -122,7 +123,7 @@ impl Drop for Console {
 /// Sends a line to the program that listens on `socket`, and returns its answer.
 ///
 /// # Errors
-/// No program listens on the socket, or the program does not answer.
+/// No program listens on the socket, or the program closes the connection without an answer.
 pub fn send_command(socket: &Path, line: &str) -> io::Result<Answer> {
     let mut stream = StdStream::connect(socket)?;
     stream.write_all(format!("{line}\n").as_bytes())?;

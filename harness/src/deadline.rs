@@ -10,7 +10,7 @@ use tokio::time::timeout;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Waits for an answer of a server, for at most a minute. `step` names the request or the server in
-/// the error.
+/// the error of a timeout.
 ///
 /// # Errors
 /// The error of the future, or [`io::ErrorKind::TimedOut`].

@@ -1,4 +1,4 @@
-//! [`Delays`]: delivery latencies.
+//! [`Delays`]: times from acknowledgements to deliveries.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::history::{History, Observation};
 
 /// Times from the first acknowledgement of a message to each of its deliveries. The delay of a
-/// delivery before the acknowledgement is zero.
+/// delivery before the acknowledgement is zero. Messages without an acknowledgement are left out.
 #[derive(Clone, Debug, Default)]
 pub struct Delays {
     /// Time of the acknowledgement, and the delay of a delivery after it, in nanoseconds.

@@ -56,8 +56,8 @@ impl fmt::Display for Fault {
             Self::LockConversation => "conversation locked",
             Self::Network(peers, impairment) => return describe(f, *peers, *impairment),
             Self::Everywhere(peers, impairment) => {
-                f.write_str("each ")?;
-                return describe(f, *peers, *impairment);
+                describe(f, *peers, *impairment)?;
+                return f.write_str(" (all nodes)");
             }
         })
     }
@@ -158,11 +158,12 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history:
 }
 
 /// Injects a network fault and heals it. If the fault affected no connection, it is injected again,
-/// possibly at another node. Blocks the thread until the fault is healed.
+/// possibly at another node. Records the beginning and the end of the fault in `history`. Blocks
+/// the thread until the fault is healed.
 ///
 /// # Errors
-/// No connection was affected within a minute; `links` is empty; the fault is not a network fault;
-/// a proxy fails; or the history cannot be written.
+/// No connection was affected within a minute; `links` is empty; the fault is not a network fault,
+/// or not possible between these peers; a proxy fails; or the history cannot be written.
 pub fn inject_network(links: &[NodeLinks], fault: Fault, rng: &mut SeededRng, history: &Writer) -> io::Result<()> {
     if links.is_empty() || !fault.is_network() {
         let text = format!("cannot inject {fault}: it is not a network fault, or the cluster has no links");
@@ -199,9 +200,10 @@ fn retry_until_effective(fault: Fault, mut attempt: impl FnMut() -> io::Result<b
     Ok(())
 }
 
-/// Returns the index of a node that can be killed and restarted now, because it is not cut off from
-/// the store: `first` if possible. If all nodes are cut off, waits for `first`. The guard keeps
-/// other threads from cutting the node off; a cluster without links needs none.
+/// Returns the index of a node that can be killed and restarted now, because no network fault
+/// impairs its connections to the store: `first` if possible. If one impairs those of every node,
+/// waits for `first`. The guard keeps other threads from injecting such a fault at the node; a
+/// cluster without links needs none.
 fn choose_killable(links: &[NodeLinks], first: usize, nodes: usize) -> (usize, Option<MutexGuard<'_, ()>>) {
     for node in (first..nodes).chain(0..first) {
         match links.get(node).map(NodeLinks::try_lock_start) {

@@ -57,7 +57,7 @@ impl Peers {
         }
     }
 
-    /// Returns whether a node needs these peers to start.
+    /// Returns whether a node needs one of these peers to start.
     const fn is_needed_to_start(self) -> bool {
         matches!(self, Self::Database | Self::RedisAndDatabase)
     }
@@ -77,7 +77,7 @@ pub(crate) fn describe(f: &mut fmt::Formatter<'_>, peers: Peers, impairment: Imp
         Impairment::Flipped => write!(f, "bits flipped between node and {peers}"),
         Impairment::Cut => write!(f, "connections cut between node and {peers}"),
         Impairment::Forgotten => write!(f, "connections forgotten between node and {peers}"),
-        Impairment::Refused => write!(f, "node refused by {peers}"),
+        Impairment::Refused => write!(f, "connections refused between node and {peers}"),
     }
 }
 
@@ -85,18 +85,21 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Number of cuts in one [`Impairment::Cut`].
 const CUTS: u32 = 8;
 
-/// Bandwidth of [`Impairment::Narrow`], in bytes a second: less than a busy node sends.
+/// Bandwidth of each direction of a connection under [`Impairment::Narrow`], in bytes a second:
+/// less than a busy node sends.
 const NARROW: NonZeroU32 = NonZeroU32::new(16 * 1024).expect("it is above zero");
 /// Size of a piece of [`Impairment::Sliced`], in bytes.
 const SLICE: NonZeroU32 = NonZeroU32::new(16).expect("it is above zero");
 
-/// Applies an impairment between one node and `peers`, and heals it. Blocks the thread meanwhile.
-/// Returns whether any connection was affected.
+/// Applies an impairment between one node and `peers`, and heals it; forgotten connections stay
+/// forgotten. Blocks the thread meanwhile. Returns false if the impairment had no effect: there was
+/// no connection that is not forgotten, or [`Impairment::Cut`] ended none.
 ///
 /// # Errors
 /// A proxy cannot listen again, or the impairment cannot be applied to `peers`.
 pub(crate) fn impair(links: &NodeLinks, peers: Peers, impairment: Impairment, rng: &mut SeededRng) -> io::Result<bool> {
-    // A node that is cut off from its store cannot start, so it must not be restarted meanwhile.
+    // A node may fail to start while its connections to the store are impaired, so it must not be
+    // restarted meanwhile.
     let _start_lock = peers.is_needed_to_start().then(|| links.lock_start());
     let proxies = links.to(peers);
     apply(&proxies, peers, impairment, rng)
@@ -218,8 +221,8 @@ fn apply(proxies: &[&Proxy], peers: Peers, impairment: Impairment, rng: &mut See
 /// Returns the number of connections of these proxies that have ended so far.
 fn count_ended(proxies: &[&Proxy]) -> u64 {
     let ended = |proxy: &&Proxy| {
-        // `accepted` is read first, so that a connection that is accepted before `connections` is
-        // read does not count as ended.
+        // `accepted` is read first, so that a connection that is accepted between the two reads
+        // does not count as ended.
         let accepted = proxy.accepted();
         accepted.saturating_sub(proxy.connections())
     };

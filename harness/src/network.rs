@@ -13,7 +13,7 @@ pub enum Peers {
     Redis,
     /// MariaDB, the store.
     Database,
-    /// Bus and store. Clients still reach the node.
+    /// Bus and store, but not the clients.
     RedisAndDatabase,
     /// Clients, which connect to the node.
     Clients,
@@ -28,8 +28,8 @@ pub struct NodeLinks {
     pub database: Proxy,
     /// Proxy of the connections from clients to the node.
     pub clients: Proxy,
-    /// Locked while the node is being restarted, and while it is cut off from its store and thus
-    /// cannot be started.
+    /// Locked while the node is being restarted, and while its connections to the store are
+    /// impaired, so that it may fail to start.
     start_lock: Mutex<()>,
 }
 
@@ -66,7 +66,7 @@ impl NodeLinks {
     }
 
     /// Waits for `start_lock` and takes it. A caller must hold the lock while it restarts the node,
-    /// and while it cuts the node off from its store.
+    /// and while it impairs the connections from the node to the store.
     pub(crate) fn lock_start(&self) -> MutexGuard<'_, ()> {
         self.start_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }

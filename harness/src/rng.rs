@@ -21,14 +21,18 @@ impl SeededRng {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % end.max(1)
     }
 
-    /// Returns true with the probability `probability`, from 0 to 1.
+    /// Returns true with the probability `probability`, from 0 to 1, rounded up to a multiple of
+    /// 2^-20.
     pub fn chance(&mut self, probability: f64) -> bool {
         const CASES: u64 = 1 << 20;
         probability > 0.0 && (self.below(CASES) as f64) < probability * CASES as f64
     }
 
     /// Returns a duration from `min` up to, but not including, `max`, in steps of a millisecond;
-    /// `min` if they are equal. Panics if `max` is less than `min`.
+    /// `min` if they are less than a millisecond apart.
+    ///
+    /// # Panics
+    /// If `max` is less than `min`.
     pub fn between(&mut self, min: Duration, max: Duration) -> Duration {
         let range = u64::try_from((max - min).as_millis()).unwrap_or(u64::MAX);
         min + Duration::from_millis(self.below(range))

@@ -29,10 +29,12 @@ pub struct ServerProcess {
 
 impl ServerProcess {
     /// Starts `program` with the data directory `data` on a free loopback port, and waits until it
-    /// is ready. It listens for SC1. `settings` are further variables of its environment.
+    /// is ready. It listens for SC1, the secure channel of docs/sc1.md. `settings` are further
+    /// variables of its environment.
     ///
     /// # Errors
-    /// The program cannot be started, ends before it is ready, or is not ready within a minute.
+    /// The program cannot be started, ends before it is ready, is not ready within a minute, or
+    /// prints no address or no valid fingerprint.
     pub fn start(program: &Path, data: &Path, settings: &[(&str, &str)]) -> io::Result<Self> {
         Self::start_on("sc1", program, data, settings)
     }
@@ -76,7 +78,8 @@ impl ServerProcess {
         self.restart()
     }
 
-    /// Starts the server again, on the same data and port. It must have ended.
+    /// Starts the server again, on the same data and port. The caller makes sure that it has ended,
+    /// because the port is in use until then.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
@@ -87,7 +90,7 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// Kills the server with SIGKILL and waits for its end.
+    /// Kills the server with SIGKILL, if it still runs, and waits for its end.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -106,8 +109,8 @@ impl ServerProcess {
         self.process.signal(name)
     }
 
-    /// Waits until the server ends by itself. Returns its exit code, or `None` if a signal ended
-    /// it.
+    /// Waits until the server has ended, without killing it. Returns its exit code, or `None` if a
+    /// signal ended it or the code is above 128. See [`GuardedProcess::wait`].
     ///
     /// # Errors
     /// As for [`GuardedProcess::wait`].
@@ -144,8 +147,8 @@ impl ServerProcess {
     }
 }
 
-/// Starts a server and waits until it is ready. Also returns the lines that it has printed, up to
-/// the fingerprint, which it prints last.
+/// Starts a server and waits until it prints its fingerprint, which it does once it is ready. Also
+/// returns the lines that it has printed up to then.
 fn launch(
     scheme: &str,
     program: &Path,
@@ -164,7 +167,8 @@ fn launch(
     GuardedProcess::start_with(program, &arguments, &environment, "fingerprint ")
 }
 
-/// Finds the address and the key's fingerprint in the output of a server that is ready.
+/// Finds the address of the first listener and the key's fingerprint in the output of a server that
+/// is ready.
 fn parse_output(output: &[String]) -> io::Result<(SocketAddr, Fingerprint)> {
     let after = |word: &str| output.iter().find_map(|line| line.strip_prefix(word));
     let (Some((_, address)), Some(key)) = (

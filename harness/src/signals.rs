@@ -1,11 +1,12 @@
-//! [`Signals`]: catches the signals that ask a program to end.
+//! [`Signals`]: the signals that ask a program to end.
 
 use std::fs;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Catches SIGINT, SIGTERM and SIGHUP; not SIGHUP if the program was started with `nohup`.
+/// Caught signals that ask the program to end: SIGINT, SIGTERM and, unless the program was started
+/// with `nohup`, SIGHUP.
 #[derive(Debug)]
 pub struct Signals {
     interrupted: Signal,

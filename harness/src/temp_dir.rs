@@ -33,7 +33,8 @@ impl GuardedTempDir {
     /// Creates the directory in the system's temporary directory.
     ///
     /// # Errors
-    /// The directory cannot be created, or the process has created such a directory before.
+    /// The directory cannot be created, the shell that removes it cannot be started, or the process
+    /// has created such a directory before.
     pub fn open() -> io::Result<Self> {
         Self::open_in(&std::env::temp_dir())
     }
@@ -78,7 +79,7 @@ impl GuardedTempDir {
 impl Drop for GuardedTempDir {
     fn drop(&mut self) {
         self.input = None;
-        // An error is ignored: the files that cannot be removed stay.
+        // The result is ignored: files that cannot be removed stay.
         let _ = self.watcher.wait();
     }
 }

@@ -19,8 +19,8 @@ pub enum PeerAddr {
 }
 
 impl PeerAddr {
-    /// Returns the IP address, or `None` for a local peer. IPv4-mapped IPv6 addresses are returned
-    /// as IPv4 addresses.
+    /// Returns the IP address, or `None` for a peer without a network address. IPv4-mapped IPv6
+    /// addresses are returned as IPv4 addresses.
     #[must_use]
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ip_is_none_for_local_peers_and_unmaps_ipv4() {
+    fn ip_is_none_without_a_network_address_and_unmaps_ipv4() {
         let mapped = PeerAddr::Ip("[::ffff:192.0.2.7]:1".parse().unwrap());
         assert_eq!(mapped.ip(), Some("192.0.2.7".parse().unwrap()));
         assert_eq!((PeerAddr::Memory(3).ip(), PeerAddr::Local.ip()), (None, None));

@@ -109,8 +109,9 @@ impl fmt::Display for Network {
 /// itself connects (a health check) or reports no TCP address.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] if the stream does not begin with a valid header, otherwise the
-/// error of the stream, such as [`io::ErrorKind::UnexpectedEof`].
+/// [`io::ErrorKind::InvalidData`] if the stream does not begin with a valid header, or the variable
+/// part of the header is longer than 1 KiB; otherwise the error of the stream, such as
+/// [`io::ErrorKind::UnexpectedEof`].
 ///
 /// # Cancel safety
 /// Not cancel safe: the bytes that were read are lost.
@@ -212,7 +213,7 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
     }
 }
 
-/// Returns the first `N` bytes of the variable part of a header.
+/// Returns the first `N` bytes of the variable part of a header. Fails if it is shorter.
 fn fixed_part<const N: usize>(bytes: &[u8]) -> io::Result<&[u8; N]> {
     bytes
         .first_chunk()

@@ -19,10 +19,11 @@ pub struct TcpOptions {
     pub keepalive_idle: Duration,
     /// Interval between keep-alive probes. Default 10 s.
     pub keepalive_interval: Duration,
-    /// Number of unanswered probes that end the connection; only on Unix. Default 3.
+    /// Number of unanswered probes that end the connection; only on Unix. Default 3. On Linux, it
+    /// has no effect unless `user_timeout` is zero.
     pub keepalive_probes: u32,
-    /// Maximum time that written bytes may stay unacknowledged (`TCP_USER_TIMEOUT`, only on Linux).
-    /// Default 60 s.
+    /// Maximum time that written bytes may stay unacknowledged, and for which a peer that answers
+    /// no probe may be silent (`TCP_USER_TIMEOUT`, only on Linux). Default 60 s.
     pub user_timeout: Duration,
     /// Maximum number of connections that wait to be accepted. The system may lower it. Default
     /// 1024.
@@ -169,7 +170,7 @@ mod tests {
     use crate::transport::Transport as _;
 
     #[tokio::test]
-    async fn connection_carries_bytes_both_ways_and_has_the_configured_options() {
+    async fn connection_carries_bytes_both_ways_with_nodelay_keepalive_and_user_timeout() {
         let options = TcpOptions::default();
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let address = listener.local_addr();

@@ -1,5 +1,5 @@
-//! Tests of messages to a group or user that has been renamed, while another group or user has
-//! taken the former name.
+//! Tests of messages that are addressed by the name of a group or user, also after it has been
+//! renamed and another group or user has taken the former name.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::support::{Deployment, WAIT_TIMEOUT, direct, message};
 async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice, bob] = deployment.friends(&node, ["alice", "bob"]).await;
+    let [alice, bob] = deployment.register_friends(&node, ["alice", "bob"]).await;
     let (alice, bob) = (node.options(&alice), node.options(&bob));
     let general = || GroupName::parse("general").unwrap();
     let store = Arc::new(MemoryStore::new());
@@ -75,7 +75,7 @@ async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued
 async fn message_goes_to_the_new_owner_of_a_user_name() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice, _] = deployment.friends(&node, ["alice", "carol"]).await;
+    let [alice, _] = deployment.register_friends(&node, ["alice", "carol"]).await;
     let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
     let old = client.send_text(direct("carol"), "to the first").await.unwrap();
     let until = async |what: &str, reached: &dyn Fn() -> bool| {
@@ -132,7 +132,7 @@ async fn message_goes_to_the_new_owner_of_a_user_name() {
 async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice, _bob] = deployment.friends(&node, ["alice", "bob"]).await;
+    let [alice, _bob] = deployment.register_friends(&node, ["alice", "bob"]).await;
     let options = node.options(&alice);
     let general = || GroupName::parse("general").unwrap();
     let store = Arc::new(MemoryStore::new());
@@ -146,6 +146,7 @@ async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
 
     let enqueue_offline = async || {
         let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
+        // The name of the group in another spelling, and a name that the client does not know.
         for name in ["General", "elsewhere"] {
             let name = ConversationRef::Group(GroupName::parse(name).unwrap());
             client.enqueue(name, DraftContent::text(message(1))).await.unwrap();

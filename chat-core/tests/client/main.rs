@@ -24,10 +24,10 @@ use chat_core::secure::{Fingerprint, KnownHosts, ServerIdentity, ServerKeys, Tru
 use support::{Deployment, WAIT_TIMEOUT, direct, message, seqs};
 
 #[tokio::test]
-async fn slow_application_gets_every_event_once() {
+async fn slow_application_misses_no_event_and_gets_unacknowledged_ones_again() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice, bob] = deployment.friends(&node, ["alice", "bob"]).await;
+    let [alice, bob] = deployment.register_friends(&node, ["alice", "bob"]).await;
     let mut options = node.options(&alice);
     options.max_in_flight = 32;
     let sender = Client::connect(options, MemoryStore::new()).await.unwrap();
@@ -74,7 +74,7 @@ async fn slow_application_gets_every_event_once() {
 async fn names_returns_users_but_not_the_system() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice, bob] = deployment.friends(&node, ["alice", "bob"]).await;
+    let [alice, bob] = deployment.register_friends(&node, ["alice", "bob"]).await;
     let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
     let bob = client.search_users(bob, 1).await.unwrap().remove(0).id;
     let names = client.names([UserId::SYSTEM, bob]).await.unwrap();
@@ -85,7 +85,7 @@ async fn names_returns_users_but_not_the_system() {
 async fn client_reconnects_to_another_node() {
     let deployment = Deployment::new().await;
     let (one, two) = (deployment.node().await, deployment.node().await);
-    let [alice, bob] = deployment.friends(&one, ["alice", "bob"]).await;
+    let [alice, bob] = deployment.register_friends(&one, ["alice", "bob"]).await;
     let mut options = one.options(&alice);
     options.servers = vec![one.address().into(), two.address().into()];
     let client = Client::connect(options, MemoryStore::new()).await.unwrap();
@@ -110,7 +110,7 @@ async fn client_reconnects_to_another_node() {
 async fn message_waits_for_a_server() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice, _bob] = deployment.friends(&node, ["alice", "bob"]).await;
+    let [alice, _bob] = deployment.register_friends(&node, ["alice", "bob"]).await;
     let mut options = node.options(&alice);
     let address = node.address();
     node.stop().await;
@@ -140,7 +140,7 @@ async fn message_waits_for_a_server() {
 async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice, _bob] = deployment.friends(&node, ["alice", "bob"]).await;
+    let [alice, _bob] = deployment.register_friends(&node, ["alice", "bob"]).await;
     let (options, address) = (node.options(&alice), node.address());
     node.stop().await;
     let draft = |number| Draft::text(message(number));
@@ -188,14 +188,15 @@ async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome(
 async fn client_connects_only_to_a_trusted_server_key() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice] = deployment.friends(&node, ["alice"]).await;
+    let [alice] = deployment.register_friends(&node, ["alice"]).await;
 
     let mut strict = node.options(&alice);
     strict.trust = Trust::Strict;
     let refused = Client::connect(strict, MemoryStore::new()).await;
     assert!(matches!(refused, Err(ClientError::Trust(_))), "{refused:?}");
 
-    let other = ServerKeys::new(ServerIdentity::generate(2048).unwrap(), 1_790_000_000).unwrap();
+    let any_time = 1_790_000_000; // in seconds since 1970
+    let other = ServerKeys::new(ServerIdentity::generate(2048).unwrap(), any_time).unwrap();
     let mut wrong = node.options(&alice);
     wrong.pins = vec![other.fingerprint()];
     let refused = Client::connect(wrong, MemoryStore::new()).await;
@@ -214,7 +215,7 @@ async fn client_connects_only_to_a_trusted_server_key() {
 async fn wrong_password_ends_the_client() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice] = deployment.friends(&node, ["alice"]).await;
+    let [alice] = deployment.register_friends(&node, ["alice"]).await;
     let mut options = node.options(&alice);
     options.credentials = support::password("alice", "not the password");
     let client = Client::start(options, MemoryStore::new()).await.unwrap();
@@ -241,7 +242,7 @@ async fn wrong_password_ends_the_client() {
 async fn dropped_client_closes_its_connection() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice] = deployment.friends(&node, ["alice"]).await;
+    let [alice] = deployment.register_friends(&node, ["alice"]).await;
     let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
     assert_eq!(node.connections(), 1);
     drop(client);
@@ -254,7 +255,7 @@ async fn dropped_client_closes_its_connection() {
 async fn full_outbox_refuses_messages() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice] = deployment.friends(&node, ["alice"]).await;
+    let [alice] = deployment.register_friends(&node, ["alice"]).await;
     let mut options = node.options(&alice);
     options.max_outbox = 2;
     node.stop().await;
@@ -273,7 +274,7 @@ async fn full_outbox_refuses_messages() {
 async fn permanent_refusal_rejects_the_message() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice] = deployment.friends(&node, ["alice"]).await;
+    let [alice] = deployment.register_friends(&node, ["alice"]).await;
     let mut options = node.options(&alice);
     options.receive = Receive::Nothing;
     let client = Client::connect(options, MemoryStore::new()).await.unwrap();
@@ -297,7 +298,7 @@ async fn permanent_refusal_rejects_the_message() {
 async fn command_without_a_caller_is_not_sent_by_a_later_connection() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice, _bob] = deployment.friends(&node, ["alice", "bob"]).await;
+    let [alice, _bob] = deployment.register_friends(&node, ["alice", "bob"]).await;
     let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
     let mut events = client.events().unwrap();
     let address = node.address();
@@ -376,7 +377,7 @@ impl ClientStore for PanickingStore {
 async fn client_ends_and_reports_a_panic_of_its_store() {
     let deployment = Deployment::new().await;
     let node = deployment.node().await;
-    let [alice, _] = deployment.friends(&node, ["alice", "bob"]).await;
+    let [alice, _] = deployment.register_friends(&node, ["alice", "bob"]).await;
     let client = Client::start(node.options(&alice), PanickingStore(MemoryStore::new()))
         .await
         .unwrap();

@@ -28,7 +28,7 @@ impl Restore {
     async fn new() -> Self {
         let deployment = Deployment::new().await;
         let before = deployment.node().await;
-        let [alice, _, _] = deployment.friends(&before, ["alice", "bob", "carol"]).await;
+        let [alice, _, _] = deployment.register_friends(&before, ["alice", "bob", "carol"]).await;
         let store = Arc::new(MemoryStore::new());
         let alice = Client::connect(before.options(&alice), Arc::clone(&store))
             .await
@@ -55,7 +55,7 @@ impl Restore {
         self.before.stop().await;
         let done = offline(&self.alice).await;
         let setup_node = self.after.node().await;
-        let [_, eve, _] = self.after.friends(&setup_node, ["alice", "eve", "bob"]).await;
+        let [_, eve, _] = self.after.register_friends(&setup_node, ["alice", "eve", "bob"]).await;
         let eve = Client::connect(setup_node.options(&eve), MemoryStore::new())
             .await
             .unwrap();
@@ -123,7 +123,7 @@ async fn waiting_message_reaches_its_user_and_not_the_new_owner_of_the_id() {
 }
 
 #[tokio::test]
-async fn message_of_an_earlier_run_reaches_its_user() {
+async fn message_that_an_earlier_client_has_enqueued_reaches_its_user() {
     let restore = Restore::new().await;
     let (node, alice, store, _) = restore
         .run(async |alice| {

@@ -26,7 +26,7 @@ pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 const IS_FORWARDED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"client_forwarded");
 const PASSWORD: &str = "correct horse battery";
 
-/// Store, bus and server keys that all nodes of a test share.
+/// Store, bus and server keys that all nodes of one service share.
 pub(crate) struct Deployment {
     store: Arc<MemoryStore>,
     bus: Arc<MemoryBus>,
@@ -51,7 +51,7 @@ impl Deployment {
         }
     }
 
-    /// Returns a deployment with the same keys and no data.
+    /// Returns a deployment with the same keys, another bus and no data.
     pub(crate) fn with_empty_store(&self) -> Self {
         Self {
             store: Arc::new(MemoryStore::new()),
@@ -100,7 +100,7 @@ impl Deployment {
     }
 
     /// Registers these users, and makes each of them a friend of all others. Returns the names.
-    pub(crate) async fn friends<const N: usize>(&self, node: &Node, names: [&str; N]) -> [String; N] {
+    pub(crate) async fn register_friends<const N: usize>(&self, node: &Node, names: [&str; N]) -> [String; N] {
         let mut ids: Vec<UserId> = Vec::new();
         for name in names {
             let registration = Registration::new(UserName::parse(name).unwrap(), Secret::new(PASSWORD));

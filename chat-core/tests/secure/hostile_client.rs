@@ -202,6 +202,7 @@ fn rejects_have_the_documented_bytes() {
         ),
         (
             RejectCode::ShuttingDown,
+            // A reject announces a delay of at most a minute.
             Duration::from_secs(3600),
             [0, 7, 0, 0, 3, 0, 0, 0xea, 0x60],
         ),

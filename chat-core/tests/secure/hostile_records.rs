@@ -217,7 +217,7 @@ fn bytes_after_close_are_refused_immediately() {
     }
 }
 
-/// Checks that a failed channel reports the failure again, even for a valid record.
+/// Checks that a failed channel opens no further record, and continues to report that it failed.
 fn assert_stays_failed(ours: &mut Channel, peer: &mut TransportState, now: Instant) {
     let mut valid = BytesMut::from(&record(peer, 0, b"valid")[..]);
     assert_eq!(ours.opener().feed(now, &mut valid), Err(E::Failed));
@@ -228,6 +228,7 @@ fn assert_stays_failed(ours: &mut Channel, peer: &mut TransportState, now: Insta
 #[test]
 fn record_under_the_old_key_after_a_rekey_is_refused() {
     let start = Instant::now();
+    // A REKEY after fewer than 1024 records is allowed only from this time on.
     let later = start + Duration::from_secs(10);
     for (mut ours, mut peer, role) in ends(start) {
         let bytes = [record(&mut peer, 1, b""), record(&mut peer, 0, b"old key")].concat();

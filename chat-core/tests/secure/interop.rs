@@ -1,5 +1,5 @@
-//! Tests of handshakes and channels with a correct peer: `snow`, an independent implementation of
-//! Noise.
+//! Tests of handshakes and channels with a correct peer, most of them with `snow`, an independent
+//! implementation of Noise.
 
 use std::time::{Duration, Instant};
 
@@ -145,7 +145,7 @@ fn rotation_changes_the_static_key_but_not_the_pinned_key() {
         let hello = ServerHandshake::new().feed(&client.hello).unwrap().unwrap();
         client.finish(&hello.accept(keys, now).unwrap().reply).0
     };
-    // A hello that is read before the rotation and answered after it gets the new key.
+    // A hello that is read before the rotation can be answered after it.
     let mut client = ClientHandshake::new("", peer::pin()).unwrap();
     let hello = ServerHandshake::new().feed(client.hello()).unwrap().unwrap();
     let before = credential(&keys);

@@ -10,7 +10,7 @@ use std::{
 #[test]
 fn workspace_crates_never_decrypt_with_rsa() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    // The pattern is split, so that this file does not match itself.
+    // The words are split, so that this file does not contain them.
     let forbidden: Vec<String> = [
         ["Pkcs1v15", "Encrypt"],
         ["Oa", "ep"],

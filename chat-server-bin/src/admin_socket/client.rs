@@ -20,7 +20,8 @@ pub(crate) struct AdminClient {
 }
 
 impl AdminClient {
-    /// Connects to the server that runs on `directory`. Returns `None` if none runs there.
+    /// Connects to the server that runs on `directory`. Returns `None` if none runs there, or if
+    /// this process may not look into the directory.
     pub(crate) async fn connect(directory: &Path) -> Result<Option<Self>, Failure> {
         let connected = match SocketPath::new(directory, SOCKET_FILE) {
             Ok(socket) => UnixStream::connect(&socket.path).await,
@@ -35,7 +36,8 @@ impl AdminClient {
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => Ok(None),
-                // If not even the directory is accessible, the store reports that.
+                // The directory is not accessible. The caller then opens the store, which fails
+                // with a report of the cause if the store is in this directory.
                 io::ErrorKind::PermissionDenied if directory.join(SOCKET_FILE).symlink_metadata().is_err() => Ok(None),
                 kind => {
                     let advice = match kind {

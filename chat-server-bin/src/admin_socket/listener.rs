@@ -141,7 +141,9 @@ async fn serve(stream: UnixStream, target: CommandTarget, wait_state: Arc<WaitSt
     }
 }
 
-/// Returns the line of the next request, or `None` if there is none, or the connection has to end.
+/// Returns the line of the next request, or `None` if the connection has to end: the peer has
+/// closed or broken it, sent no whole request in time, or sent too long a line, of which this tells
+/// the peer.
 async fn next_request(
     reader: &mut BufReader<OwnedReadHalf>,
     writer: &mut OwnedWriteHalf,

@@ -41,13 +41,15 @@ struct Header {
     version: u32,
 }
 
-/// Line of an answer. The last one is `Done`, `Failed` or `Unavailable`.
+/// Part of an answer, on one line of the connection. The last part is `Done`, `Failed` or
+/// `Unavailable`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// Line of what the command has read.
+    /// Row of what the command has read: lines of text, or a JSON object.
     Row(String),
-    /// Result of a change. If it cannot be printed, the error message of the program contains it.
+    /// Result of a change. If it cannot be printed, the error message of the program contains it,
+    /// unless the reader of standard output has closed the pipe.
     Result(String),
     /// The command succeeded.
     Done,
@@ -76,15 +78,21 @@ impl Request {
         if header.version != VERSION {
             return Err(format!(
                 "the running server speaks version {VERSION} of the admin protocol, this program version {}; run the \
-                 program of the server's release, or restart the server",
+                 program of the server's release, or restart the server with this release",
                 header.version
             ));
         }
-        serde_json::from_slice(line).map_err(|error| format!("the running server does not know this command: {error}"))
+        serde_json::from_slice(line)
+            .map_err(|error| format!("the running server does not know this command, or not in this form: {error}"))
     }
 }
 
-/// Reads a line of at most `max` bytes. Returns `None` at the end of the stream.
+/// Reads a line of at most `max` bytes, and returns it with its line feed, which counts too.
+/// Returns `None` at the end of the stream.
+///
+/// # Errors
+/// The line is longer ([`io::ErrorKind::InvalidData`]), the stream ends within the line, or it
+/// cannot be read.
 pub(super) async fn read_line(
     reader: &mut (impl AsyncBufRead + Unpin),
     max: u64,
@@ -103,6 +111,9 @@ pub(super) async fn read_line(
 }
 
 /// Reads an object on a line. Returns `None` at the end of the stream.
+///
+/// # Errors
+/// As for [`read_line`]; or the line is not JSON of the type `T`.
 pub(super) async fn read<T: DeserializeOwned>(
     reader: &mut (impl AsyncBufRead + Unpin),
     max: u64,
@@ -127,7 +138,7 @@ mod tests {
 
     /// Programs of other releases with the same [`VERSION`] write and expect this JSON.
     #[test]
-    fn requests_and_replies_have_a_fixed_json_form() {
+    fn user_rename_and_the_replies_done_and_row_have_a_fixed_json_form() {
         let text = json!({
             "version": 1, "json": true, "operator": "carol", "sudo_user": null,
             "command": "user_rename", "user": "alice", "name": "alicia",
@@ -143,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn other_version_and_unknown_command_are_refused_with_a_reason() {
+    fn other_version_unknown_command_and_malformed_request_are_refused_with_a_reason() {
         let refused = Request::parse(br#"{"version":2,"command":"user_show"}"#).unwrap_err();
         assert!(
             refused.contains("version 1") && refused.contains("version 2"),

@@ -39,7 +39,7 @@ pub(crate) enum UserCommand {
         /// Name of the account; reserved names are allowed
         #[arg(required_unless_present = "file", conflicts_with = "file", value_parser = user_name)]
         name: Option<String>,
-        /// Creates an account for each line of FILE, which is a JSON object:
+        /// Creates an account for each line of FILE. A line is a JSON object such as
         /// {"name":"alice","password":"…","display_name":"Alice"}; only the name is required
         #[arg(long, value_name = "FILE", conflicts_with_all = ["password_file", "no_password", "display_name"])]
         file: Option<PathBuf>,
@@ -81,7 +81,8 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         password: PasswordArgs,
     },
-    /// Disables an account: refuses its logins and ends its sessions
+    /// Disables an account: refuses its logins, ends its sessions, and passes the groups that it
+    /// owns to other members
     Disable {
         /// Name, or # and id
         #[arg(value_parser = user)]
@@ -98,8 +99,8 @@ pub(crate) enum UserCommand {
         /// Name, or # and id
         #[arg(value_parser = user)]
         user: String,
-        /// Also erases the texts of the user's messages and edits; reactions, and the names and
-        /// descriptions of groups, stay
+        /// Also erases the texts of the user's messages and edits; reactions, the names and
+        /// descriptions of groups, and the notes of the user's requests stay
         #[arg(long)]
         erase_texts: bool,
         /// Makes the name available to other users

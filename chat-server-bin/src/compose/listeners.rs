@@ -9,10 +9,10 @@ use crate::config::{CheckedConfig, ListenUrl, Problem};
 use crate::failure::{Failure, chain};
 
 /// Returns the addresses of the configured listeners. If a URL contains a host name, asks the
-/// resolver.
+/// resolver, and blocks until it answers.
 ///
 /// # Errors
-/// All names that cannot be resolved, and all pairs of listeners that want the same address.
+/// All names that cannot be resolved, and all pairs of listeners whose addresses [`overlap`].
 pub(super) fn addresses(config: &CheckedConfig) -> Result<Vec<SocketAddr>, Failure> {
     let wildcard = ipv6_wildcard();
     let mut problems = Vec::new();
@@ -21,7 +21,7 @@ pub(super) fn addresses(config: &CheckedConfig) -> Result<Vec<SocketAddr>, Failu
         match url.resolve() {
             Ok(address) => {
                 let others = resolved.iter().filter(|(_, other)| overlap(address, *other, wildcard));
-                problems.extend(others.map(|(other, _)| same_address(other, url)));
+                problems.extend(others.map(|(other, _)| conflict(other, url)));
                 resolved.push((url, address));
             }
             Err(error) => problems.push(Problem::without_origin(format!(
@@ -36,7 +36,7 @@ pub(super) fn addresses(config: &CheckedConfig) -> Result<Vec<SocketAddr>, Failu
     }
 }
 
-fn same_address(one: &ListenUrl, other: &ListenUrl) -> Problem {
+fn conflict(one: &ListenUrl, other: &ListenUrl) -> Problem {
     Problem::without_origin(format!(
         "server.listen: {one} and {other} want the same address and port, which only one of them can have; give each \
          listener a port of its own"
@@ -46,11 +46,14 @@ fn same_address(one: &ListenUrl, other: &ListenUrl) -> Problem {
 /// Addresses that `[::]` includes on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wildcard {
+    /// All IPv6 addresses.
     Ipv6,
-    /// All IPv4 addresses too.
+    /// All IPv6 and all IPv4 addresses.
     Both,
 }
 
+/// Asks the operating system which addresses `[::]` includes. If it has no answer, assumes
+/// [`Wildcard::Ipv6`], with which fewer listeners overlap.
 fn ipv6_wildcard() -> Wildcard {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None);
     match socket.and_then(|socket| socket.only_v6()) {

@@ -54,9 +54,9 @@ fn set_command_limits(config: &mut EngineConfig, limits: &LimitsSection) {
     config.max_incoming_requests = limits.max_incoming_requests;
 }
 
-/// Returns the rate limit of messages per user. A configuration that raises
-/// `limits.message_rate_per_connection` and leaves `message_rate_per_user` at its default raises
-/// both.
+/// Returns the rate limit of messages per user: that of `limits.message_rate_per_user`. If this key
+/// has its default, and `message_rate_per_connection` is faster than its own default, the limit per
+/// connection also applies per user, so that raising one key is enough.
 fn message_rate_per_user(limits: &LimitsSection) -> Rate {
     let default = LimitsSection::default();
     let is_raised = limits
@@ -106,7 +106,8 @@ pub(super) fn server_config(checked: &CheckedConfig, max_connections: u32) -> Se
     config.session.message_rate_per_connection = limits.message_rate_per_connection.0;
     config.retry_after = settings.server.retry_after.0;
     config.unready_timeout = match checked.store {
-        // Only one node can use the embedded store, so clients have no other node to connect to.
+        // Only one node can use the embedded store, so clients have no other node to connect to,
+        // and the node never closes its listeners.
         StoreUrl::Sqlite(_) => Duration::ZERO,
         StoreUrl::Mysql(_) => settings.server.unready_timeout.0,
     };

@@ -1,5 +1,5 @@
-//! Finds the problems because of which the server would refuse to start, as far as they can be seen
-//! without starting it and without connections to the store and the bus.
+//! Finds problems because of which the server would refuse to start. Connects to neither the store
+//! nor the bus, so it cannot find all of them.
 
 use std::io;
 use std::path::Path;
@@ -11,13 +11,13 @@ use chat_store_sqlite::{DATABASE_FILE, OpenError};
 use rustix::fs::{Access, access};
 
 use super::tls::pem_acceptor;
-use super::{bus_options, listeners, mysql_options, unusable_data_dir};
+use super::{bus_options, listeners, mysql_options, unusable_directory};
 use crate::config::{CheckedConfig, Problem, StoreUrl};
 use crate::failure::Failure;
 use crate::hardening;
 
-/// Runs all checks of this module, and returns the problems that they find. Creates and changes
-/// nothing.
+/// Runs all checks of this module, and returns the problems that they find; most of them stop at
+/// their first problem. Creates and changes nothing.
 pub(crate) fn problems(config: &CheckedConfig) -> Vec<Problem> {
     let checks = [
         check_store(config),
@@ -77,7 +77,7 @@ fn check_identity(config: &CheckedConfig) -> Result<(), Failure> {
 /// Fails unless `directory` is writable, or can be created. If it exists, also checks who has
 /// access to it.
 fn check_data_dir(directory: &Path) -> Result<(), Failure> {
-    let unusable = |error| unusable_data_dir(directory, &error);
+    let unusable = |error| unusable_directory(directory, &error);
     let absolute = std::path::absolute(directory).map_err(unusable)?;
     for existing in absolute.ancestors() {
         match std::fs::metadata(existing) {

@@ -12,8 +12,10 @@ use crate::failure::{Failure, chain};
 use crate::hardening;
 
 impl Composition {
-    /// Reads the files of the TLS certificate and its key again. New connections use them; if they
-    /// are unusable, the server keeps the certificate that it has.
+    /// Reads the files of the TLS certificate and its key again, for new connections. The server
+    /// keeps the certificate that it has if the files are unusable, or if the new certificate is
+    /// not valid now and the present one is. Does nothing if no `tls://` listener uses a configured
+    /// certificate. Logs the result.
     pub(crate) fn reload_certificate(&self, config: &CheckedConfig) {
         let Some(acceptor) = &self.certificate_acceptor else {
             tracing::info!(
@@ -50,7 +52,8 @@ impl Composition {
     }
 }
 
-/// Returns the TLS acceptor, or `None` if no listener uses TLS.
+/// Returns the TLS acceptor, with the configured certificate or, without one, with a self-signed
+/// certificate of the identity key. Returns `None` if no listener uses TLS.
 pub(super) fn tls_acceptor(
     config: &CheckedConfig,
     identity: &ServerIdentity,
@@ -67,7 +70,8 @@ pub(super) fn tls_acceptor(
     Ok(Some(Arc::new(acceptor)))
 }
 
-/// Returns the TLS acceptor with the configured certificate, or `None` if there is none.
+/// Returns the TLS acceptor with the configured certificate, or `None` if there is none. Logs a
+/// warning if the certificate is not valid now.
 pub(super) fn pem_acceptor(config: &CheckedConfig) -> Result<Option<TlsAcceptor>, Failure> {
     let files = &config.settings.tls;
     let Some(certificate_file) = non_empty(&files.certificate_file) else {

@@ -86,9 +86,10 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// Returns the settings in environment variables named `CHAT_SECTION__KEY`, and a problem for each
-/// variable with an unknown key or an invalid value. A value is parsed as the type that its key has
-/// in `defaults`, so that a name made of digits stays a string. Variables without the double
-/// underscore, such as `CHAT_PASSWORD`, are ignored, because they are not settings.
+/// such variable with an unknown key or a value of the wrong type. A value is parsed as the type
+/// that its key has in `defaults`, so that a name made of digits stays a string. Other variables,
+/// such as `CHAT_PASSWORD` without the double underscore, are ignored, because they are not
+/// settings.
 pub(crate) fn from_environment(
     variables: impl IntoIterator<Item = (String, String)>,
     defaults: &Table,

@@ -36,7 +36,8 @@ pub(crate) fn masked_value(text: &str) -> String {
     }
 }
 
-/// Returns whether `url` is the path of an embedded store and nothing else.
+/// Returns whether `url` is a `sqlite:` URL of which all is shown. One with `//` and `@` or `?` may
+/// be the URL of a database server with the wrong scheme, and contain a password.
 fn is_sqlite(url: &str) -> bool {
     url.strip_prefix("sqlite:")
         .is_some_and(|path| !path.starts_with("//") || !path.contains(['@', '?']))
@@ -94,7 +95,8 @@ fn masked_user(user: &str) -> Option<String> {
     }
 }
 
-/// Masks the values of all parameters except `true` and `false`.
+/// Masks the values of parameters; only the values `true` and `false` are shown. Returns `None` if
+/// the text is no list of parameters.
 fn masked_parameters(parameters: &str) -> Option<String> {
     let masked = parameters.split('&').map(|parameter| {
         let (name, value) = parameter.split_once('=')?;

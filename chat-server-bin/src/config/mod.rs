@@ -2,8 +2,8 @@
 //! file overrides the defaults.
 //!
 //! [`load`] validates each value alone and merges the valid values. [`CheckedConfig::new`] then
-//! checks the merged configuration as a whole. All problems are reported at once; a problem of a
-//! configured value is reported with the origin of the value.
+//! checks the merged configuration as a whole. The problems that both find are reported together; a
+//! problem of a configured value is reported with the origin of the value.
 
 mod check;
 mod layers;

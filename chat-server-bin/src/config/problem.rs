@@ -28,10 +28,10 @@ impl fmt::Display for Origin {
 /// A problem with a configuration. Its text never contains a secret value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// Origin of the wrong value; `None` if a value is missing, or the problem concerns no single
-    /// value.
+    /// Origin of the wrong value or key; `None` if it is unknown, or if the problem is that of a
+    /// value that is not configured.
     pub(crate) origin: Option<Origin>,
-    /// Description of the problem and of its remedy.
+    /// Description of the problem, often with its remedy.
     pub(crate) text: String,
     /// Part of the configuration whose intended value cannot be determined because of this problem.
     pub(crate) undetermined: Undetermined,

@@ -161,8 +161,8 @@ impl From<DirectPolicySetting> for DirectPolicy {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SessionPolicySetting {
     /// One session per device, on at most `accounts.max_devices` devices. A login replaces the
-    /// older session of the same device, and a login on a further device revokes the device that
-    /// was used least recently.
+    /// older session of the same device, and a login on a further device revokes another device;
+    /// see [`SessionPolicy::Replace`](chat_core::engine::SessionPolicy::Replace).
     Replace,
     /// One session per user. While it lasts, a login on another device is refused. At most
     /// `accounts.max_devices` devices are remembered.

@@ -61,14 +61,14 @@ fn example_contains_every_key_with_its_default() {
 }
 
 #[test]
-fn example_documents_every_key() {
+fn every_group_of_keys_in_the_example_has_a_comment_above_it() {
     let lines: Vec<&str> = EXAMPLE.lines().collect();
     for (index, line) in lines.iter().enumerate() {
         let is_key = line
             .strip_prefix('#')
             .is_some_and(|rest| !rest.starts_with(' ') && rest.contains(" = "));
         let before = index.checked_sub(1).map(|before| lines[before]).unwrap_or_default();
-        assert!(!is_key || before.starts_with('#'), "undocumented: {line}");
+        assert!(!is_key || before.starts_with('#'), "no comment above: {line}");
     }
 }
 
@@ -264,7 +264,7 @@ fn listen_urls_round_trip_and_reject_invalid_text() {
 }
 
 #[test]
-fn store_urls_name_the_backend_and_directory() {
+fn sqlite_urls_name_the_directory_and_a_redis_url_is_refused() {
     assert_eq!("sqlite:".parse(), Ok(StoreUrl::Sqlite(None)));
     assert_eq!(
         "sqlite:///var/lib/chat".parse(),
@@ -275,7 +275,7 @@ fn store_urls_name_the_backend_and_directory() {
 }
 
 #[test]
-fn show_masks_passwords_and_parses_again() {
+fn show_masks_the_password_of_the_store_and_parses_again() {
     let mut settings = Settings::default();
     settings.store.url = "mysql://chat:hunter2@db.example/chat".to_owned();
     let shown = show(&settings);
@@ -353,7 +353,7 @@ const EXISTING_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
 /// The table of limits in docs/protocol.md names existing keys, and every key of a limit that
 /// clients meet.
 #[test]
-fn limits_of_the_protocol_have_keys() {
+fn limits_in_the_protocol_document_match_the_keys() {
     let protocol = include_str!("../../../docs/protocol.md");
     let (_, limits) = protocol.split_once("## 15. Limits").unwrap();
     let (limits, _) = limits.split_once("## 16.").unwrap();

@@ -14,8 +14,9 @@ use crate::output::print_error;
 /// Maximum size of a file of accounts, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Creates an account for each line of `file`. If a line is malformed, creates none. If the server
-/// refuses an account, reports it and continues with the next one; the command then fails.
+/// Creates an account for each line of `file`. If a line is malformed, creates none. If an account
+/// is refused, for example because its name is taken, reports that and continues with the next one;
+/// the command then fails. A file without accounts is no failure.
 pub(super) async fn add(config: &CheckedConfig, arguments: &OperatorArgs, file: &Path) -> Result<(), Failure> {
     let accounts = read(file)?;
     let count = accounts.len();
@@ -52,7 +53,7 @@ async fn add_all(executor: &mut Executor, accounts: Vec<(usize, NewAccount)>) ->
             }
             Err(Failure::Unavailable(text)) => {
                 return Err(Failure::Unavailable(format!(
-                    "stopped before line {line}, whose account may exist or not: {text}"
+                    "stopped at line {line}, whose account may exist or not: {text}"
                 )));
             }
             Err(other) => return Err(other),
@@ -61,7 +62,7 @@ async fn add_all(executor: &mut Executor, accounts: Vec<(usize, NewAccount)>) ->
     Ok(refused)
 }
 
-/// Reads the accounts with the numbers of their lines. Empty lines are skipped.
+/// Reads the accounts with the numbers of their lines. Blank lines are skipped.
 fn read(file: &Path) -> Result<Vec<(usize, NewAccount)>, Failure> {
     let text = files::read_text(file, MAX_FILE_BYTES)
         .map_err(|error| Failure::Failed(format!("cannot read {}: {error}", file.display())))?;

@@ -96,13 +96,17 @@ impl Serialize for Password {
 
 impl<'de> Deserialize<'de> for Password {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The string becomes the buffer of the secret, which is wiped.
+        // The string becomes the buffer of the secret, which is wiped when it is dropped.
         String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
     }
 }
 
 impl Call {
-    /// Converts a `user` command, and reads the password that it needs.
+    /// Converts a `user` command, and reads the password that it needs, perhaps from a prompt. Not
+    /// for `user add --file`, whose accounts become a call each.
+    ///
+    /// # Errors
+    /// The password cannot be read, or a deletion lacks `--yes`.
     pub(super) fn user(command: UserCommand) -> Result<Self, Failure> {
         Ok(match command {
             UserCommand::Add {

@@ -80,7 +80,7 @@ impl CommandTarget {
         match configured {
             Some(configured) if configured != self.store_location => Err(format!(
                 "this command is configured for the store {configured}, but the server that runs on the data directory \
-                 {} uses {}; name the data directory of the other server (--data-dir), or leave out the store",
+                 {} uses {}; give the data directory of the server with that store (--data-dir), or leave out store.url",
                 self.data_dir, self.store_location
             )),
             _ => Ok(()),
@@ -100,8 +100,8 @@ impl CommandTarget {
     }
 
     /// Announces the committed changes on the bus. Returns `Some(true)` if the bus accepted all
-    /// announcements, `Some(false)` if it did not or no bus is configured, and `None` if no
-    /// other node can be running.
+    /// announcements, `Some(false)` if it did not within [`ANNOUNCE_TIMEOUT`] or no bus is
+    /// configured, and `None` if no other node can be running.
     pub(super) async fn announce(&self) -> Option<bool> {
         match self.announcements {
             Announcements::NotNeeded => None,
@@ -126,9 +126,9 @@ impl CommandTarget {
 }
 
 impl CommandContext<'_> {
-    /// Announces the changes of a command to the running nodes, and prints the result. The text
-    /// ends with a remark if the announcement failed. If nodes may be running, the JSON object says
-    /// whether it succeeded (`nodes_notified`).
+    /// Announces the changes of a command to the other nodes, and prints the result: `object` as
+    /// JSON, or `text`. If other nodes may be running, the JSON object says whether the
+    /// announcement succeeded (`nodes_notified`), and if it did not, the text ends with a remark.
     pub(super) async fn announce_and_print(
         &self,
         printer: &mut Printer,

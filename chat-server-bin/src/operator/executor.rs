@@ -35,7 +35,7 @@ pub(super) enum Executor {
 
 impl Executor {
     /// Connects to the running server, or opens the store. The caller has to
-    /// [`close`](Self::close) it.
+    /// [`close`](Self::close) the executor.
     pub(super) async fn open(config: &CheckedConfig, arguments: &OperatorArgs) -> Result<Self, Failure> {
         let name = arguments.operator.clone().unwrap_or_else(identity::login_name);
         let operator = OperatorName::new(name).map_err(invalid)?;
@@ -84,8 +84,8 @@ impl Executor {
     }
 
     /// Announces the committed changes to the running nodes, including the changes of a command
-    /// that failed halfway, and closes the engine and the store. Does nothing if a running server
-    /// executes the commands.
+    /// that failed halfway, and closes the engine and the store. If a running server executes the
+    /// commands, only closes the connection to it.
     pub(super) async fn close(self) {
         if let Self::Process { store, target, .. } = self {
             target.announce().await;

@@ -9,7 +9,7 @@ use super::text::{account_name, describe_group, group_row};
 use super::{Call, PAGE_SIZE, group_ref, refused, user_ref};
 use crate::failure::Failure;
 
-/// Runs a command about a group. Other commands do nothing.
+/// Runs a command about a group. Does nothing for other commands.
 pub(super) async fn run(context: &CommandContext<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
     let operator = &context.operator;
     match call {

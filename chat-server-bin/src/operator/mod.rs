@@ -34,7 +34,8 @@ use crate::args::{AuditArgs, GroupCommand, OperatorArgs, OperatorCommand, Sessio
 use crate::config::CheckedConfig;
 use crate::failure::{Failure, chain};
 
-/// Maximum number of accounts, groups, sessions or audit records that one read returns.
+/// Maximum number of accounts, groups, sessions or audit records that one call of the engine
+/// returns. Longer lists take several calls.
 const PAGE_SIZE: u32 = 500;
 
 /// Runs `user …`.
@@ -93,7 +94,7 @@ pub(crate) async fn execute_for_peer(
     run(&context, call, &mut printer).await
 }
 
-/// Executes a command.
+/// Executes a command, and prints its output.
 async fn run(context: &CommandContext<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
     match call {
         Call::GroupList { .. } | Call::GroupShow { .. } | Call::GroupTransfer { .. } | Call::GroupDelete { .. } => {

@@ -10,7 +10,8 @@ use super::text::session_row;
 use super::{PAGE_SIZE, refused, user_ref};
 use crate::failure::Failure;
 
-/// Lists the sessions on this server, or those of one user.
+/// Lists the sessions on this server, or only those of one user. Without a running server, fails if
+/// the store is a database server, because other nodes may have sessions; otherwise there are none.
 pub(super) async fn list_sessions(
     context: &CommandContext<'_>,
     user: Option<&str>,
@@ -44,8 +45,9 @@ async fn print_sessions(sessions: &[SessionListing], printer: &mut Printer) -> R
     Ok(())
 }
 
-/// Prints the numbers of rows in the store (`null` if it does not answer a running server), and the
-/// load and the state of this server if one runs, one value per line.
+/// Prints the numbers of rows in the store, and the load and the state of this server if one runs:
+/// as one JSON object, or as text with one value per line. The numbers of rows are `null` if the
+/// store does not answer a running server; without a server the command then fails.
 pub(super) async fn stats(context: &CommandContext<'_>, printer: &mut Printer) -> Result<(), Failure> {
     let target = context.target;
     let rows = match context.operator.store_stats().await {
@@ -109,7 +111,8 @@ fn node_stats(target: &CommandTarget, node: &RunningNode) -> Value {
 }
 
 /// Returns the fields of an object as lines of name and value. An array has a line for each of its
-/// values. A field of an object within the object is named after both, as in `rows.accounts`.
+/// values, and an empty array has none. A field of an object within the object is named after both,
+/// as in `rows.accounts`.
 fn as_text(object: &Value) -> String {
     let fields = object.as_object().into_iter().flatten();
     let lines = fields.flat_map(|(name, value)| match value {
@@ -127,13 +130,13 @@ fn line(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) => format!("{name} {text}"),
         // A node: its fields stand on one line, as in
-        // `accepts_no_sessions false addresses sc1://a:7400 id 0194… sessions 3`.
+        // `nodes accepts_no_sessions false addresses sc1://a:7400 id 0194… sessions 3`.
         Value::Object(fields) => {
             let fields = fields.iter().map(|(name, value)| line(name, value));
             format!("{name} {}", fields.collect::<Vec<_>>().join(" "))
         }
         Value::Array(values) if values.iter().all(Value::is_string) => {
-            // Other nodes announce their addresses.
+            // Addresses of a node, which are escaped because another node announced them.
             let values: Vec<_> = values.iter().filter_map(Value::as_str).map(escape_for_log).collect();
             format!(
                 "{name} {}",

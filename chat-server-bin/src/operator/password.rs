@@ -12,8 +12,11 @@ use crate::files;
 use crate::signals::StopSignal;
 
 /// Reads the password from the first line of the file of `--password-file`, otherwise from
-/// `CHAT_PASSWORD`, otherwise twice from a prompt on the terminal. Fails if the file cannot be
-/// read, if there is neither a file nor the variable nor a terminal, or if the two entries differ.
+/// `CHAT_PASSWORD`, otherwise twice from a prompt on the terminal.
+///
+/// # Errors
+/// The file cannot be read, the variable is not UTF-8, there is neither a file nor the variable nor
+/// a terminal, the prompt fails or is ended by Ctrl-C, or the two entries differ.
 pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure> {
     if let Some(path) = &arguments.password_file {
         let text = files::read_text(path, files::MAX_PASSWORD_FILE_BYTES)

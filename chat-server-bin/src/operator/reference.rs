@@ -15,7 +15,7 @@ pub(crate) fn user_name(text: &str) -> Result<UserName, String> {
 /// Parses the name of a user, or `#` and the id of a user.
 pub(crate) fn user_ref(text: &str) -> Result<UserRef, String> {
     match text.strip_prefix('#') {
-        Some(id) => id.parse().map(UserRef::Id).map_err(|_| not_an_id(text)),
+        Some(id) => id.parse().map(UserRef::Id).map_err(|_| invalid_id(text)),
         None => user_name(text).map(UserRef::Name),
     }
 }
@@ -23,7 +23,7 @@ pub(crate) fn user_ref(text: &str) -> Result<UserRef, String> {
 /// Parses the name of a group, or `#` and the id of a group.
 pub(crate) fn group_ref(text: &str) -> Result<ConversationRef, String> {
     match text.strip_prefix('#') {
-        Some(id) => id.parse().map(ConversationRef::Id).map_err(|_| not_an_id(text)),
+        Some(id) => id.parse().map(ConversationRef::Id).map_err(|_| invalid_id(text)),
         None => {
             let name = GroupName::parse_any(text).map_err(|error| chain(&error))?;
             Ok(ConversationRef::Group(name))
@@ -31,8 +31,8 @@ pub(crate) fn group_ref(text: &str) -> Result<ConversationRef, String> {
     }
 }
 
-fn not_an_id(text: &str) -> String {
-    format!("the id in {text:?} is not a number; write # and a number, such as '#17', or a name without #")
+fn invalid_id(text: &str) -> String {
+    format!("the id in {text:?} is not valid; write # and a number, such as '#17', or a name without #")
 }
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn id_that_is_not_a_number_is_explained() {
+    fn invalid_id_is_explained() {
         assert!(matches!(user_ref("#17"), Ok(UserRef::Id(_))));
         for text in ["#x", "#", "#-1", "#99999999999999999999999"] {
             let (user, group) = (user_ref(text).unwrap_err(), group_ref(text).unwrap_err());

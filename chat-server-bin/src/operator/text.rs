@@ -1,6 +1,6 @@
-//! Accounts, sessions, groups and audit records as lines of text. Text that others wrote is
-//! escaped, so that it cannot add a row or a column. This includes names: another program may have
-//! written them into the store.
+//! Accounts, sessions, groups and audit records as lines of text. Text that others wrote is escaped
+//! and truncated by [`escape_for_log`], so that it cannot add a row or a column. This includes
+//! names: another program may have written them into the store.
 
 use std::borrow::Cow;
 
@@ -110,6 +110,7 @@ fn date(days: i64) -> (i64, i64, i64) {
     // Days since 1 March of the year 0.
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    // Subtracting the leap days that have passed leaves 365 days for each year.
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;

@@ -14,7 +14,7 @@ use super::text::{account_name, account_row, describe_account};
 use super::{Call, PAGE_SIZE, invalid, parse_user_name, refused, user_ref};
 use crate::failure::Failure;
 
-/// Runs a command about an account. Other commands do nothing.
+/// Runs a command about an account. Does nothing for other commands.
 pub(super) async fn run(context: &CommandContext<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
     let operator = &context.operator;
     match call {

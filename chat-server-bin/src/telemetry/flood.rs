@@ -1,5 +1,5 @@
 //! Rate limit of log lines per callsite (place in the source code that logs), so that no callsite
-//! can fill the disk.
+//! can fill the disk within a short time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,9 +16,9 @@ const MAX_LINES: u32 = 100;
 /// Period in which the lines of a callsite are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Filter that limits each callsite to 100 lines a second. The next line of the callsite reports
-/// the number of suppressed lines. Debug and trace lines are not limited, because an operator who
-/// enables them wants all of them.
+/// Filter that limits each callsite to [`MAX_LINES`] in each [`WINDOW`]. The next line of the
+/// callsite reports the number of suppressed lines. Debug and trace lines are not limited, because
+/// an operator who enables them wants all of them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FloodGuard {
     callsites: Arc<Mutex<HashMap<Identifier, LineCount>>>,
@@ -36,34 +36,35 @@ struct LineCount {
 }
 
 impl FloodGuard {
-    /// Returns `true` if the callsite may write another line, and counts the line.
+    /// Returns `true` if the callsite may write another line. Counts the line as written or
+    /// suppressed.
     fn admit(&self, callsite: Identifier, now: Instant) -> bool {
         let mut callsites = self.callsites.lock();
-        let callsite = match callsites.entry(callsite) {
-            Entry::Occupied(callsite) => callsite.into_mut(),
+        let count = match callsites.entry(callsite) {
+            Entry::Occupied(occupied) => occupied.into_mut(),
             Entry::Vacant(vacant) => vacant.insert(LineCount {
                 window_start: now,
                 lines: 0,
                 suppressed: 0,
             }),
         };
-        if now.saturating_duration_since(callsite.window_start) >= WINDOW {
-            callsite.window_start = now;
-            callsite.lines = 0;
+        if now.saturating_duration_since(count.window_start) >= WINDOW {
+            count.window_start = now;
+            count.lines = 0;
         }
-        if callsite.lines >= MAX_LINES {
-            callsite.suppressed += 1;
+        if count.lines >= MAX_LINES {
+            count.suppressed += 1;
             return false;
         }
-        callsite.lines += 1;
+        count.lines += 1;
         true
     }
 
     /// Returns and resets the number of suppressed lines of this callsite.
     pub(super) fn take_suppressed(&self, metadata: &Metadata<'_>) -> u64 {
         let mut callsites = self.callsites.lock();
-        let callsite = callsites.get_mut(&metadata.callsite());
-        callsite.map_or(0, |callsite| std::mem::take(&mut callsite.suppressed))
+        let count = callsites.get_mut(&metadata.callsite());
+        count.map_or(0, |count| std::mem::take(&mut count.suppressed))
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     /// Waits until the queued lines are written, for at most 500 ms; does not wait if the queue is
-    /// full. Call it before an exit that runs no destructors.
+    /// full. Call this before an exit that runs no destructors.
     pub(crate) fn flush(&self) {
         self.sink.flush();
     }
@@ -34,8 +34,9 @@ impl Drop for Telemetry {
     }
 }
 
-/// Starts logging as configured, and logs panics too. Fails if the filter is invalid, if the log
-/// thread cannot be started, or if logging was started before in this process.
+/// Starts logging as configured, and logs panics too, in place of their usual text on standard
+/// error. Fails if the filter is invalid, if the log thread cannot be started, or if logging was
+/// started before in this process.
 pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
     let filter = parse_filter(&settings.log.level)?;
     let is_terminal = std::io::stderr().is_terminal();
@@ -60,7 +61,10 @@ pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
 /// Parses a filter such as `info,chat_core::server=debug`.
 pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
     let invalid = || {
-        format!("{text:?} is not a log filter; write error, warn, info, debug, trace, or info,chat_core::server=debug")
+        format!(
+            "{text:?} is not a log filter; write error, warn, info, debug, trace, or a filter such as \
+             info,chat_core::server=debug"
+        )
     };
     // The parser accepts any word as a target, so a misspelt level would disable all logging.
     let directives = text.split(',').map(str::trim);

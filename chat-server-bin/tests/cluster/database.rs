@@ -75,7 +75,9 @@ async fn node_runs_with_row_privileges_after_an_administrator_migrated() {
 
 /// Parts of [`PASSWORD`], none of which may be shown.
 const PASSWORD_PARTS: [&str; 4] = ["alpha", "bravo", "charlie", "delta"];
+/// Password with characters that have to be percent-encoded in a URL.
 const PASSWORD: &str = "alpha/bravo@charlie%delta";
+/// [`PASSWORD`] as it stands in a URL.
 const ENCODED_PASSWORD: &str = "alpha%2Fbravo%40charlie%25delta";
 
 fn assert_hides_password(text: &str) {
@@ -120,7 +122,7 @@ async fn passwords_with_special_characters_are_accepted_and_never_shown() {
     let shown = printed(&run_program(directory.path(), &["config", "show"], &environment));
     let visible = format!("mysql://chat:***@{}/chat", database.address());
     assert!(shown.contains(&visible), "{shown}");
-    // The database refuses this password, and the error names the database.
+    // The database refuses the wrong password, and neither the error nor the log shows it.
     let other = tempfile::tempdir().unwrap();
     let environment = [
         ("CHAT_STORE__URL", wrong.as_str()),
@@ -142,8 +144,8 @@ async fn events_have_the_time_of_a_database_with_another_clock() {
     /// Time for an answer of the database, by which the node may misjudge the clock.
     const TOLERANCE_MS: i64 = 2_000;
     let mut cluster = Cluster::start(&PROGRAM, 0).unwrap();
-    // The connections of the node then have a clock of their own, as if the machine of the database
-    // had one. It stands still, so it shows the time at which the connection began.
+    // Each connection of the node then has a clock that is ahead, as if the machine of the database
+    // had such a clock. It stands still, so it shows the time at which the connection began.
     let shift = format!("SET GLOBAL init_connect = 'SET timestamp = UNIX_TIMESTAMP(NOW(3)) + {AHEAD_MS} / 1000'");
     cluster.database.sql(&shift).unwrap();
     let earliest = SystemClock.now().0 + AHEAD_MS - TOLERANCE_MS;

@@ -47,9 +47,8 @@ async fn users_on_different_nodes_exchange_messages() {
     for peer in [&mut bob, &mut carol] {
         join(peer, group()).await;
     }
-    // The first message of a conversation creates the conversation. A session that learns of the
-    // conversation late reads the first message from the history and gets no push, so the
-    // measurement starts with later messages.
+    // The first message opens the conversation. A session that learns of the conversation late may
+    // get a `Behind` push instead of that message, so the measurement starts with later messages.
     alice
         .run(send_command(ConversationRef::Direct(named("bob")), "opening"))
         .await
@@ -107,7 +106,8 @@ async fn users_on_different_nodes_exchange_messages() {
     monitor.kill().unwrap();
     monitor.wait().unwrap();
     assert!(!published.is_empty());
-    // 43 messages were sent. One publication for each member would be 89.
+    // 43 messages were sent since the monitor started. One publication for each member would be 89;
+    // the limit lies between the two.
     assert!(
         published.len() <= 60,
         "once per message, not per member: {}",
@@ -157,7 +157,7 @@ async fn client_discovers_the_least_loaded_node() {
 }
 
 /// Returns `true` if this session of the user `name` may still write: sends a message to the user's
-/// own notes. Nodes decide that in the transaction, independently of the bus.
+/// own notes. Whether a session may write is decided in the transaction, independently of the bus.
 async fn may_write(peer: &mut Peer, name: &str) -> bool {
     let note = send_command(ConversationRef::Direct(named(name)), "still here");
     matches!(peer.ask(RequestKind::Command(note)).await, Ok(Ok(_)))
@@ -190,8 +190,9 @@ async fn simultaneous_logins_on_two_nodes_have_one_winner() {
                 second
             }
             (Ok(_), Ok(_)) => {
-                // Both logins succeeded, and one session has replaced the other, which may no
-                // longer write.
+                // Neither node knew of the other session in time to refuse the login. The login
+                // that was committed last has replaced the other session, which may no longer
+                // write.
                 replaced += 1;
                 match (
                     may_write(&mut first, "alice").await,
@@ -293,7 +294,7 @@ async fn forged_doorbells_deliver_nothing() {
     timeout(WAIT_TIMEOUT, receiving).await.expect("the last event arrives");
     assert!(
         seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),
-        "each event arrives once, in order: {seqs:?}"
+        "no event arrives twice or out of order: {seqs:?}"
     );
     assert!(may_write(&mut alice, "alice").await && may_write(&mut bob, "bob").await);
     let stored = cluster.database.sql(&format!(
@@ -303,8 +304,8 @@ async fn forged_doorbells_deliver_nothing() {
     assert_eq!(stored.unwrap(), "7\n", "the forged doorbells stored nothing");
 }
 
-/// Users of a killed or stopped node log in on another node within seconds, even if a user may have
-/// only one session. The sessions on other nodes continue.
+/// Users of a killed or stopped node can log in on another node within 15 s, even if a user may
+/// have only one session. The sessions on other nodes continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_node_releases_its_own_sessions_only() {
     let settings = [("CHAT_ACCOUNTS__SESSION_POLICY", "reject")];

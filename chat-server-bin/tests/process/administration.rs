@@ -151,8 +151,8 @@ async fn accounts_are_managed_while_the_server_runs() {
     server.stop();
 }
 
-/// A change of an account that takes long, such as a new password, whose hash is computed, must not
-/// write back what it has read before another change.
+/// A change of an account that takes long, such as a new password, for which a hash is computed,
+/// must not overwrite what other changes have stored since it began.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_changes_of_an_account_undo_none_of_each_other() {
     let server = Running::start();
@@ -220,6 +220,7 @@ async fn sessions_and_load_of_the_running_server_are_shown() {
         (&"sqlite".into(), &2.into())
     );
     assert!(server.run(&["stats"]).contains(&"sessions 2".to_owned()));
+    // Each key is unique, except for those of arrays, which have a line for each value.
     let keys = server.run(&["stats"]);
     let mut keys: Vec<&str> = keys.iter().map(|line| line.split(' ').next().unwrap()).collect();
     keys.retain(|key| !["listeners", "nodes"].contains(key));
@@ -229,6 +230,7 @@ async fn sessions_and_load_of_the_running_server_are_shown() {
     assert_eq!(close_code(&mut alice).await, CloseCode::Revoked);
     assert_eq!(server.json(&["stats"])[0]["sessions"], 1);
     server.stop();
+    // Without a server, both commands succeed: none runs, and there is no session.
     let directory = tempfile::tempdir().unwrap();
     assert!(run_program(directory.path(), &["migrate"]).status.success());
     let stats = run_program(directory.path(), &["stats"]);
@@ -237,8 +239,8 @@ async fn sessions_and_load_of_the_running_server_are_shown() {
     assert_eq!((sessions.status.code(), stdout(&sessions)), (Some(0), String::new()));
 }
 
-/// A command that is configured for one store must not change another one, that of the server on
-/// the data directory.
+/// A command that is configured for one store must not change another store, which the server that
+/// runs on the data directory uses.
 #[test]
 fn command_for_another_store_is_refused() {
     let server = Running::start();
@@ -381,7 +383,7 @@ fn requests_are_bounded_and_foreign_versions_are_refused() {
     let mut ended = UnixStream::connect(server.socket()).unwrap();
     ended.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(ended.read_to_end(&mut Vec::new()).unwrap(), 0);
-    // A peer that does not read delays no one else.
+    // A peer that has not read its answer delays no other command.
     let mut idle = UnixStream::connect(server.socket()).unwrap();
     let audit = b"{\"version\":1,\"json\":true,\"operator\":null,\"sudo_user\":null,\"command\":\"audit\",\"before\":null,\"limit\":9}\n";
     idle.write_all(audit).unwrap();
@@ -413,7 +415,7 @@ fn connections_without_requests_are_ended() {
 }
 
 #[test]
-fn long_path_of_the_data_directory_has_a_socket_too() {
+fn data_directory_with_a_long_path_has_a_socket_too() {
     let directory = tempfile::tempdir().unwrap();
     let long = directory.path().join("d".repeat(120));
     let data = long.to_str().unwrap();

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use support::{PROGRAM, exit_code_and_log, program, run_program, signal, start, stderr, stdout};
 
 #[test]
-fn server_starts_without_configuration_and_drains_on_sigterm() {
+fn server_starts_without_configuration_and_exits_with_0_on_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     // Only the port is set, because other tests run at the same time.
     let (child, lines) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
@@ -220,7 +220,7 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
 }
 
 #[tokio::test]
-async fn backup_of_a_running_server_is_usable() {
+async fn backup_of_a_running_server_is_usable_and_new_epoch_needs_a_stopped_one() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("chat-data");
     let server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();

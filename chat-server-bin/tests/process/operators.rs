@@ -1,4 +1,4 @@
-//! Tests of operator commands such as `chat-server user add` on the store of a stopped server.
+//! Tests of operator commands such as `chat-server user add` on a store that no server uses.
 
 use std::fs::File;
 use std::path::Path;
@@ -227,7 +227,7 @@ fn invalid_arguments_are_usage_errors() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     for (arguments, expected) in [
-        (&["user", "show", "#x"][..], "the id in \"#x\" is not a number"),
+        (&["user", "show", "#x"][..], "the id in \"#x\" is not valid"),
         (&["user", "add", "a b", "--no-password"], "a b"),
         (&["user", "rename", "alice", ""], "NAME"),
         (&["user", "disable", "#"], "'#17'"),

@@ -160,7 +160,7 @@ fn check_config_names_a_certificate_that_does_not_match_its_key() {
     }
 }
 
-/// The listeners are those of one server, so no other program is in the way.
+/// Both listeners belong to this server, so the error must not blame another program.
 #[test]
 fn listeners_that_want_the_same_address_are_named() {
     let directory = tempfile::tempdir().unwrap();
@@ -284,7 +284,7 @@ fn data_directory_and_keys_of_another_user_are_refused() {
             assert!(expected.iter().all(|part| text.contains(part)), "{command:?}: {text}");
         }
     }
-    // The owner of the files, or root, may use them.
+    // The data directory may belong to the user who runs the server, or to root.
     for owner in [NOBODY, 0] {
         set_owner_and_mode(&data, owner, 0o770);
         set_owner_and_mode(&key, NOBODY, 0o600);

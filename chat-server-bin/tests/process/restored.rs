@@ -52,7 +52,7 @@ fn options(server: SocketAddr, credentials: Credentials) -> ClientOptions {
 }
 
 /// Starts a server without encryption, so that [`RecordingProxy`] can read the requests.
-fn server(data: &Path) -> ServerProcess {
+fn start_server(data: &Path) -> ServerProcess {
     ServerProcess::start_on("plain", &PROGRAM, data, &[]).unwrap()
 }
 
@@ -160,8 +160,8 @@ impl Deliveries {
         }
     }
 
-    /// Runs a client that keeps its state in `profile` until it has caught up. Returns the events
-    /// that it received.
+    /// Runs a client that keeps its state in `profile` until it has caught up. Returns what it
+    /// received.
     async fn of_run(server: SocketAddr, profile: &Arc<MemoryStore>) -> Self {
         let client = Client::connect(options(server, password()), Arc::clone(profile))
             .await
@@ -198,7 +198,7 @@ fn copy_store(from: &Path, to: &Path) {
 async fn restored_store_is_reported_and_read_once() {
     let (data, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let profile = Arc::new(MemoryStore::new());
-    let first = server(data.path());
+    let first = start_server(data.path());
     let registration = Registration::new(alice(), Secret::new(PASSWORD));
     let registering = options(first.address(), Credentials::Register(registration));
     Client::connect(registering, MemoryStore::new())
@@ -212,7 +212,7 @@ async fn restored_store_is_reported_and_read_once() {
     drain(first).await;
     copy_store(data.path(), copy.path());
 
-    let second = server(data.path());
+    let second = start_server(data.path());
     send_texts(&second, &["four", "five"]).await;
     let deliveries = Deliveries::of_run(second.address(), &profile).await;
     assert_eq!(deliveries.texts, numbered(&[(4, "four"), (5, "five")]));
@@ -220,7 +220,7 @@ async fn restored_store_is_reported_and_read_once() {
 
     // The copy is restored, and another device sends messages before this device returns.
     copy_store(copy.path(), data.path());
-    let third = server(data.path());
+    let third = start_server(data.path());
     send_texts(&third, &["another four", "another five", "another six"]).await;
     let deliveries = Deliveries::of_run(third.address(), &profile).await;
     let rewritten = [(4, "another four"), (5, "another five"), (6, "another six")];
@@ -247,7 +247,7 @@ async fn restored_store_is_reported_and_read_once() {
     // device.
     drain(third).await;
     copy_store(copy.path(), data.path());
-    let fourth = server(data.path());
+    let fourth = start_server(data.path());
     send_texts(&fourth, &["4", "5", "6", "7"]).await;
     let deliveries = Deliveries::of_run(fourth.address(), &profile).await;
     let expected = Deliveries {
@@ -262,7 +262,7 @@ async fn restored_store_is_reported_and_read_once() {
 async fn unchanged_log_is_not_read_again() {
     let data = tempfile::tempdir().unwrap();
     let profile = Arc::new(MemoryStore::new());
-    let server = server(data.path());
+    let server = start_server(data.path());
     let registration = Registration::new(alice(), Secret::new(PASSWORD));
     let registering = options(server.address(), Credentials::Register(registration));
     Client::connect(registering, MemoryStore::new())

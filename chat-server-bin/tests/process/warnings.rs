@@ -1,6 +1,6 @@
 //! Tests of warnings for operators (few file descriptors, a full server, refused registrations and
-//! logins, a lost identity key, an event in the future, a missing PROXY header), and of the signal
-//! of a closed terminal.
+//! logins, a lost identity key, an event in the future, a missing PROXY header), of log lines that
+//! contain foreign text, and of the signal of a closed terminal.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -29,7 +29,8 @@ use super::support::{exit_code_and_log, program, run_program, signal, start, std
 
 const LISTEN: [&str; 2] = ["--listen", "sc1://127.0.0.1:0"];
 
-/// Starts a server with `command` and waits until it is ready.
+/// Starts a server with `command` and waits until it is ready. Returns its process, its address and
+/// the fingerprint of its key.
 fn start_command(mut command: Command) -> (Child, SocketAddr, Fingerprint) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (address, fingerprint) = address_and_fingerprint(&until_ready(&mut child));
@@ -86,7 +87,7 @@ fn too_low_open_file_limit_refuses_to_start() {
     );
     assert!(
         !directory.path().join("chat-data/chat.db").exists(),
-        "nothing was created"
+        "no store was created"
     );
 }
 
@@ -195,7 +196,7 @@ async fn penalty_for_failed_logins_logs_one_line_for_each_source() {
             match peer.login(&format!("person-{number}")).await {
                 Ok(_) => panic!("there is no such account"),
                 Err(error) if error.to_string().contains("try again in") => refused += 1,
-                Err(_) => assert_eq!(refused, 0, "a refusal begins and does not end"),
+                Err(_) => assert_eq!(refused, 0, "after the first refusal, each further login is refused"),
             }
             if refused == 10 {
                 break;
@@ -207,7 +208,7 @@ async fn penalty_for_failed_logins_logs_one_line_for_each_source() {
     peer.register("alice").await.unwrap();
     peer.login("alice").await.unwrap();
     drop(peer);
-    let lines = stop_and_find(child, "logins of unknown devices are refused");
+    let lines = stop_and_find(child, "logins without a device token are refused");
     assert_eq!(lines.len(), sources.len(), "{lines:#?}");
     for (line, source) in lines.iter().zip(sources) {
         assert!(line.contains("WARN") && line.contains(source), "{lines:#?}");
@@ -217,7 +218,8 @@ async fn penalty_for_failed_logins_logs_one_line_for_each_source() {
 /// Text that would add a line to a log of either format, and clear the screen.
 const FORGED_LINE: &str = "x\n2026-01-01T00:00:00Z ERROR chat_core: forged\n{\"level\":\"ERROR\"}\r\u{1b}[2J";
 
-/// Sends [`FORGED_LINE`] in every place of the protocol that takes free text.
+/// Sends [`FORGED_LINE`] as a packet, as the name of a device and of a client program, in a
+/// message, and, without its escape character, in the description of a group.
 async fn send_forged_lines(address: SocketAddr, fingerprint: Fingerprint) {
     let mut garbage = TcpStream::connect(address).unwrap();
     // The server may have closed the connection before it has read everything.
@@ -244,7 +246,7 @@ async fn send_forged_lines(address: SocketAddr, fingerprint: Fingerprint) {
     let _ = peer.ask(RequestKind::Hello(hello)).await;
 }
 
-/// Returns the level of a line of a log.
+/// Returns the level of a line of a log, or an empty string if the line states none.
 fn level(line: &str, format: &str) -> String {
     if format == "json" {
         let object: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
@@ -282,6 +284,7 @@ async fn foreign_text_cannot_forge_log_lines() {
         assert!(log.contains("logged in") && log.contains("mallory"), "{log}");
         let is_harmful = |c: char| c.is_control() || OPERATOR.contains(c) && !c.is_ascii();
         for line in log.lines() {
+            // The forged lines have the level ERROR, with which the server logs nothing here.
             let level = level(line, format);
             let is_genuine = ["WARN", "INFO", "DEBUG", "TRACE"].contains(&level.as_str());
             assert!(is_genuine && !line.contains(is_harmful), "{line:?}");

@@ -1,4 +1,4 @@
-//! [`Cancellation`] of a backup.
+//! [`Cancellation`] of a backup or a restoration.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use rusqlite::{Connection, InterruptHandle};
 
 use super::BackupError;
 
-/// Signal from the future of a backup to the thread that copies. Clones share the signal.
+/// Signal from the future of a backup or a restoration to the thread that copies. Clones share the
+/// signal.
 #[derive(Clone, Default)]
 pub(super) struct Cancellation(Arc<Mutex<State>>);
 
@@ -19,7 +20,7 @@ struct State {
     interrupt: Option<InterruptHandle>,
 }
 
-/// Guard that cancels the backup when it is dropped. After the end of the backup, that has no
+/// Guard that cancels the copying when it is dropped. After the end of the copying, that has no
 /// effect.
 pub(super) struct CancelOnDrop(Cancellation);
 
@@ -28,7 +29,7 @@ impl Cancellation {
         CancelOnDrop(self)
     }
 
-    /// Fails with [`BackupError::Cancelled`] if the backup was cancelled.
+    /// Fails with [`BackupError::Cancelled`] if the copying was cancelled.
     pub(super) fn check(&self) -> Result<(), BackupError> {
         match self.state().is_cancelled {
             true => Err(BackupError::Cancelled),
@@ -36,7 +37,7 @@ impl Cancellation {
         }
     }
 
-    /// Lets a cancellation interrupt the statements of `conn`.
+    /// Lets a later cancellation interrupt the statement that `conn` then runs.
     pub(super) fn let_interrupt(&self, conn: &Connection) {
         let mut state = self.state();
         let handle = conn.get_interrupt_handle();

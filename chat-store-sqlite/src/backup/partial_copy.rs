@@ -19,14 +19,15 @@ const SUFFIX: &str = ".partial";
 const STALE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The unfinished copy of a database that a backup or a restoration makes. Dropping it removes the
-/// file unless the copy was finished.
+/// file unless [`finish`](Self::finish) or [`replace`](Self::replace) has given it its final name.
 ///
-/// The file is locked until the copy is finished. The operating system frees the lock when the
-/// process ends, for any reason, so a file that is not locked is abandoned.
+/// The file is locked while this exists. The operating system frees the lock when the process ends,
+/// for any reason, so a file that is not locked is abandoned. On a file system without locks, the
+/// age of the file decides.
 pub(super) struct PartialCopy {
     path: PathBuf,
-    /// The locked file. It is closed last, because closing it would release the locks that SQLite
-    /// has on it in this process.
+    /// The locked file. It stays open while SQLite uses it in this process, because closing it
+    /// would release the locks that SQLite has on it.
     file: File,
 }
 
@@ -41,9 +42,10 @@ impl PartialCopy {
             partial.push(format!(".{}{SUFFIX}", StoreEpoch::random()));
             let path = target.with_file_name(partial);
             let file = private::create_new(&path)?;
-            // Another backup may remove the file before it is locked.
-            let is_locked = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-            if is_locked && path.try_exists()? {
+            // Another backup may lock and remove the file before it is locked here. On a file
+            // system without locks, the attempt fails with another error.
+            let is_ours = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            if is_ours && path.try_exists()? {
                 return Ok(Self { path, file });
             }
         }
@@ -62,7 +64,8 @@ impl PartialCopy {
         self.file.sync_all()
     }
 
-    /// Syncs the file, and gives it the name `target`. Fails if a file of that name exists.
+    /// Syncs the file, gives it the name `target`, and syncs its directory. Fails if a file of that
+    /// name exists, or if the backup was cancelled.
     pub(super) fn finish(self, target: &Path, cancellation: &Cancellation) -> Result<(), BackupError> {
         let cannot_write = |error| BackupError::Write(target.to_owned(), error);
         self.sync().map_err(cannot_write)?;
@@ -75,14 +78,15 @@ impl PartialCopy {
                 return Err(BackupError::Exists(target.to_owned()));
             }
             Err(_) if target.exists() => return Err(BackupError::Exists(target.to_owned())),
-            // Not every file system supports hard links.
+            // Not every file system supports hard links. A rename would replace a file that was
+            // created after the check.
             Err(_) => std::fs::rename(&self.path, target).map_err(cannot_write)?,
         }
         drop(self);
         private::sync_directory_of(target).map_err(cannot_write)
     }
 
-    /// Gives the file, which was synced, the name `target`, also if a file of that name exists.
+    /// Gives the file, which was synced, the name `target`. Replaces a file of that name.
     pub(super) fn replace(self, target: &Path) -> io::Result<()> {
         std::fs::rename(&self.path, target)
     }
@@ -90,7 +94,7 @@ impl PartialCopy {
 
 impl Drop for PartialCopy {
     fn drop(&mut self) {
-        // After a rename, there is no file of this name.
+        // After a rename, there is no file of this name, and the removal fails.
         let _ = remove(&self.path);
     }
 }

@@ -17,10 +17,11 @@ use crate::{OpenError, migrate, pairing, private};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Restored {
-    /// New epoch of the store. Clients that see it read the whole history again.
+    /// New epoch of the store. Clients that see it discard what they have saved, and read the
+    /// history again.
     pub epoch: StoreEpoch,
     /// New name of the database that was in the directory before, with its write-ahead log beside
-    /// it.
+    /// it; `None` if there was no database.
     pub former: Option<PathBuf>,
 }
 
@@ -29,8 +30,8 @@ pub struct Restored {
 /// is.
 ///
 /// The copy is checked (`PRAGMA integrity_check`) and synced before it gets its name, and has a new
-/// epoch. The former database and its write-ahead log are renamed, and can be deleted when they are
-/// no longer needed.
+/// epoch and a new [cluster key](chat_core::store::Store::cluster_key). The former database and its
+/// write-ahead log are renamed, and can be deleted when they are no longer needed.
 ///
 /// # Errors
 /// See [`BackupError`]; [`OpenError::InUse`] while a store is open in the directory or a backup of
@@ -68,18 +69,19 @@ fn restore_blocking(directory: &Path, file: &Path, cancellation: &Cancellation) 
 }
 
 /// Puts the copy in the place of the database, whose log stays. Returns the new name of the former
-/// database.
+/// database, or `None` if there was none.
 fn exchange(copy: PartialCopy, database: &Path) -> io::Result<Option<PathBuf>> {
-    // From the renaming of the copy to the move of the log, the log belongs to another database.
-    // An opening after a crash knows that from this note.
+    // From the renaming of the copy until the log is moved, the log beside the copy belongs to the
+    // former database. An opening after a crash knows that from this note.
     pairing::note_owner_of_log(database)?;
     let former = keep_former(database)?;
     put_in_place(copy, database, former.as_deref())?;
     Ok(former)
 }
 
-/// Gives the copy the name of the database. If that fails, gives the former database its name back,
-/// or, if it still has that name, removes `former`, its second name.
+/// Gives the copy the name of the database, and syncs the directory. If the renaming fails, gives
+/// the former database its name back, or, if it still has that name, removes `former`, its second
+/// name.
 fn put_in_place(copy: PartialCopy, database: &Path, former: Option<&Path>) -> io::Result<()> {
     if let Err(error) = copy.replace(database) {
         // The first error says what is wrong.
@@ -118,8 +120,8 @@ fn keep_former(database: &Path) -> io::Result<Option<PathBuf>> {
 /// Moves the log of the former database beside its new name, or to a name of its own if there was a
 /// log without a database, and deletes the note about the last opening.
 fn move_former_log(database: &Path, former: Option<&Path>) -> io::Result<()> {
-    let name_of_lone_log = private::beside(database, &format!(".{}.replaced", StoreEpoch::random()));
-    pairing::move_log_beside(database, former.unwrap_or(&name_of_lone_log))?;
+    let name_beside_lone_log = private::beside(database, &format!(".{}.replaced", StoreEpoch::random()));
+    pairing::move_log_beside(database, former.unwrap_or(&name_beside_lone_log))?;
     pairing::forget_opening(database)
 }
 

@@ -151,7 +151,7 @@ pub(crate) async fn verify(directory: &Path, acks: &[Ack]) -> u64 {
     logs.values().map(|events| events.len() as u64).sum()
 }
 
-/// Returns the result of SQLite's integrity check: `ok` if the database is intact.
+/// Returns the first line of SQLite's integrity check: `ok` if the database is intact.
 pub(crate) fn integrity(directory: &Path) -> String {
     let conn = rusqlite::Connection::open(directory.join(chat_store_sqlite::DATABASE_FILE)).unwrap();
     conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn newer_schema_is_rejected_and_unchanged() {
+async fn newer_schema_is_rejected_and_keeps_its_version() {
     let directory = tempfile::tempdir().unwrap();
     open(directory.path()).await.close().await;
     let conn = raw(directory.path());
@@ -62,7 +62,7 @@ async fn damaged_header_is_reported_with_the_next_step() {
 }
 
 #[tokio::test]
-async fn damaged_pages_cause_an_error_and_never_a_wrong_answer() {
+async fn damaged_pages_cause_an_error_and_no_wrong_answer() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;

@@ -1,5 +1,5 @@
-//! Tests of opening data directories that are new, reopened, already in use, damaged, full, or
-//! written by another release.
+//! Tests of opening data directories that are new, reopened, already in use, damaged, replaced, or
+//! written by another release; and of the limits of an open store and the privacy of its files.
 
 #![allow(clippy::unwrap_used)] // these are tests
 

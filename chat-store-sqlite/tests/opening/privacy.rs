@@ -91,7 +91,7 @@ async fn files_are_private_in_a_shared_directory() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn created_directories_are_private() {
+async fn created_directory_is_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     set_mode(directory.path(), 0o755);
@@ -120,7 +120,7 @@ async fn linked_file_beside_the_database_does_not_change_the_mode_of_another_fil
     let mode = std::fs::metadata(&target).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644);
 
-    // A hard link changes no mode either.
+    // Nor does a hard link in the place of such a file.
     std::fs::remove_file(directory.path().join("chat.db-journal")).unwrap_or_default();
     std::fs::hard_link(&target, directory.path().join("chat.db-journal")).unwrap();
     open(directory.path()).await.close().await;

@@ -6,7 +6,7 @@ use super::*;
 /// about its last opening (see `pairing.rs`).
 const FILES: [&str; 3] = [DATABASE_FILE, "chat.db-wal", "chat.db-opening"];
 
-/// Copies files of an open store, as they are after the server was killed.
+/// Copies files of a store. Those of an open store are as they are after the server was killed.
 fn copy_files(names: &[&str], source: &Path, target: &Path) {
     for name in names {
         std::fs::copy(source.join(name), target.join(name)).unwrap();
@@ -52,8 +52,8 @@ async fn log_of_a_killed_server_is_replayed() {
     assert_eq!(unused_logs(copy.path()), Vec::<String>::new());
 }
 
-/// In the first round, the log is short. In the second, it was moved into the database several
-/// times.
+/// In the first round, the log is short. In the second, it became so long that it was moved into
+/// the database and started anew.
 #[tokio::test]
 async fn log_of_a_replaced_database_is_set_aside() {
     for rounds in [1, 40] {
@@ -125,8 +125,8 @@ async fn copy_gets_its_new_epoch_even_if_the_first_opening_fails() {
     World::new(Arc::clone(&store) as Arc<dyn Store>).await;
     copy_files(&FILES, live.path(), copy.path());
     std::fs::rename(&cold, copy.path().join(DATABASE_FILE)).unwrap();
-    // The copy is one of an earlier release. Nothing of the log is replayed, because the copy is in
-    // its own directory.
+    // The copy becomes one of an earlier release. It is changed in a directory of its own, because
+    // opening it here would replay the log.
     let elsewhere = tempfile::tempdir().unwrap();
     copy_files(&FILES[..1], copy.path(), elsewhere.path());
     raw(elsewhere.path())

@@ -1,4 +1,4 @@
-//! [`Fault`]: the deliberate faults.
+//! [`Fault`]: the deliberate faults, and [`ActiveFault`]: the one of this process.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,7 +13,7 @@ pub(crate) enum Fault {
     KeyReplaced,
     /// Stores a message a second time, at the position after it.
     StoredTwice,
-    /// Stores an event with a time before that of the preceding event.
+    /// Stores a message with a time that is a minute too early.
     TimeBack,
     /// Acknowledges a message that a client sends again, but at another position than the first
     /// time.
@@ -22,13 +22,13 @@ pub(crate) enum Fault {
     AckOtherEvent,
     /// Refuses a message that a client sends again, although it is stored.
     StoredRefused,
-    /// Returns a page of history in which the text of a message differs.
+    /// Returns a page of history in which the text of a message differs from the stored one.
     PageAltered,
-    /// Returns a page of history in which the sender of an event differs.
+    /// Returns a page of history in which the sender of an event differs from the stored one.
     PageForged,
     /// Returns a page of history in which events are missing.
     PageShort,
-    /// Delivers to connected clients a text that differs from the one in the history.
+    /// Delivers to connected clients a text that differs from the stored one.
     PushAltered,
     /// Delivers events of a group to users who were removed from it through another node.
     RemovedReceives,
@@ -40,7 +40,8 @@ pub(crate) enum Fault {
     RemoteDropped,
 }
 
-/// Fault of this process, if any, and the number of times so far that it could strike.
+/// Fault of this process, if any, and the number of calls of [`strikes`](Self::strikes) with it so
+/// far.
 #[derive(Debug, Default)]
 pub(crate) struct ActiveFault {
     fault: Option<Fault>,

@@ -1,9 +1,9 @@
 //! `faulty-server`: a chat server with one deliberate fault.
 //!
-//! It is composed from the same parts as `chat-server`, with a [`FaultyStore`] between the engine
-//! and MariaDB. The harness runs clusters of such servers and expects its check of the recorded
-//! history to report each [`Fault`]. Without `--fault`, the check must report nothing, because the
-//! wrapper itself changes nothing.
+//! It is composed from the library crates that `chat-server` uses for a cluster, with a
+//! [`FaultyStore`] between the engine and MariaDB. The harness runs clusters of such servers and
+//! expects its check of the recorded history to report each [`Fault`]. Without `--fault`, the check
+//! must report nothing, because the wrapper itself changes nothing.
 
 mod fault;
 mod store;
@@ -28,8 +28,8 @@ use clap::Parser;
 use crate::fault::Fault;
 use crate::store::FaultyStore;
 
-/// Chat server with one deliberate fault. It accepts the options and environment variables of
-/// `chat-server` that the harness sets.
+/// Chat server with one deliberate fault. It has the options of `chat-server` that the harness
+/// needs, and ignores other environment variables of `chat-server`.
 #[derive(Debug, Parser)]
 struct Options {
     /// Address to listen on, as `sc1://ADDRESS:PORT`.
@@ -38,10 +38,10 @@ struct Options {
     /// Ignored, because the server stores nothing there; the harness passes it to every server.
     #[arg(long)]
     data_dir: PathBuf,
-    /// MariaDB that the nodes share.
+    /// URL of the MariaDB database that the nodes share.
     #[arg(long, env = "CHAT_STORE__URL")]
     store: String,
-    /// Redis that the nodes share.
+    /// URL of the Redis server that the nodes share.
     #[arg(long, env = "CHAT_BUS__URL")]
     bus: String,
     /// File with the key of the server; created if it does not exist.
@@ -103,8 +103,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     std::future::pending().await
 }
 
-/// Returns a configuration without the rate limits that a test would exceed: all its users connect
-/// from one address, and send more than the default rates allow. Other limits keep their defaults.
+/// Returns a configuration without the rate limits that a test would exceed: all users of a test
+/// connect from one address, and they send and read more than the default rates allow. Other limits
+/// keep their defaults.
 fn engine_config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.throttle.login_rate = Rate::UNLIMITED;

@@ -21,9 +21,11 @@ use chat_core::sync::{Mutex, MutexGuard};
 use crate::fault::{ActiveFault, Fault};
 use crate::transaction::FaultyTransaction;
 
-/// Every `UNWRITTEN_PERIOD`th transaction with messages is rolled back, though acknowledged.
+/// With [`Fault::AckUnwritten`], every `UNWRITTEN_PERIOD`th successful transaction with messages is
+/// rolled back, though acknowledged.
 const UNWRITTEN_PERIOD: u32 = 50;
-/// Every `PUSH_PERIOD`th event of other nodes is delivered with another text, if it is a message.
+/// With [`Fault::PushAltered`], every `PUSH_PERIOD`th event that the node reads in order to deliver
+/// it gets another text, if it is a message.
 const PUSH_PERIOD: u32 = 50;
 /// [`Fault::PageAltered`] and [`Fault::PageForged`] falsify every `PAGE_PERIOD`th event that pages
 /// contain; `PageAltered` only if it is a message.
@@ -45,27 +47,29 @@ pub(crate) struct State {
     pub(crate) active_fault: ActiveFault,
     /// Session epoch that this node last stored for each device, usually at a login; used by
     /// [`Fault::FenceOpen`].
-    logins: Mutex<HashMap<(UserId, DeviceId), SessionEpoch>>,
+    session_epochs: Mutex<HashMap<(UserId, DeviceId), SessionEpoch>>,
 }
 
 impl State {
-    fn logins(&self) -> MutexGuard<'_, HashMap<(UserId, DeviceId), SessionEpoch>> {
-        self.logins.lock()
+    fn session_epochs(&self) -> MutexGuard<'_, HashMap<(UserId, DeviceId), SessionEpoch>> {
+        self.session_epochs.lock()
     }
 
     /// Records the session epoch of a device that this node stores, if the fault needs it.
-    pub(crate) fn record_login(&self, device: &Device) {
+    pub(crate) fn record_session_epoch(&self, device: &Device) {
         if self.active_fault.is(Fault::FenceOpen) {
-            self.logins().insert((device.user, device.id), device.session_epoch);
+            self.session_epochs()
+                .insert((device.user, device.id), device.session_epoch);
         }
     }
 
     /// Replaces the session epochs of devices by those that this node last stored, as if no other
-    /// node had given the devices to new sessions.
+    /// node had given the devices to new sessions. Changes nothing unless the fault is
+    /// [`Fault::FenceOpen`], because no epochs are recorded then.
     pub(crate) fn hide_takeovers(&self, devices: &mut [Device]) {
-        let logins = self.logins();
+        let session_epochs = self.session_epochs();
         for device in devices {
-            if let Some(epoch) = logins.get(&(device.user, device.id)) {
+            if let Some(epoch) = session_epochs.get(&(device.user, device.id)) {
                 device.session_epoch = *epoch;
             }
         }
@@ -77,7 +81,7 @@ impl FaultyStore {
     pub(crate) fn new(inner: Arc<dyn Store>, fault: Option<Fault>) -> Self {
         let state = State {
             active_fault: ActiveFault::new(fault),
-            logins: Mutex::default(),
+            session_epochs: Mutex::default(),
         };
         Self {
             inner,
@@ -85,7 +89,7 @@ impl FaultyStore {
         }
     }
 
-    /// Falsifies a page that a client requested.
+    /// Falsifies a page that a client requested, as the fault demands.
     fn corrupt_page(&self, page: &mut EventPage) {
         let active_fault = &self.state.active_fault;
         for event in &mut page.events {
@@ -102,7 +106,8 @@ impl FaultyStore {
         }
     }
 
-    /// Falsifies events that the node delivers because another node committed them.
+    /// Falsifies events that the node reads in order to deliver them, as the fault demands. These
+    /// are mainly events that other nodes have committed.
     fn corrupt_pushes(&self, events: &mut Vec<Event>) {
         let active_fault = &self.state.active_fault;
         for event in events.iter_mut() {
@@ -119,7 +124,7 @@ impl FaultyStore {
     }
 }
 
-/// Replaces the text of a message.
+/// Replaces the text of an event, if it is a message.
 fn replace_text(event: &mut Event) {
     if let Ok(EventBody::Message(mut message)) = body::decode(event.kind, &event.body) {
         message.text = "this was never said".to_owned();
@@ -127,7 +132,7 @@ fn replace_text(event: &mut Event) {
     }
 }
 
-/// Replaces the user whom an event removes from a group.
+/// Replaces the user in an event by which a member was removed from a group; leaves other events.
 fn replace_removed_user(event: &mut Event) {
     if let Ok(EventBody::MemberKicked { user, banned }) = body::decode(event.kind, &event.body) {
         let user = UserId(user.0 + REMOVED_USER_OFFSET);

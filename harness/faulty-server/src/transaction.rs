@@ -17,10 +17,10 @@ use crate::fault::Fault;
 use crate::store::State;
 
 /// [`Fault::TimeBack`], [`Fault::AckOtherEvent`] and [`Fault::StoredTwice`] falsify every
-/// `EVENT_PERIOD`th message before it is stored. For `StoredTwice`, only messages at the end of an
-/// insertion count.
-const EVENT_PERIOD: u32 = 50;
-/// Milliseconds that [`Fault::TimeBack`] subtracts from the time of an event.
+/// `MESSAGE_PERIOD`th message before it is stored. For `StoredTwice`, only messages at the end of
+/// an insertion count.
+const MESSAGE_PERIOD: u32 = 50;
+/// Milliseconds that [`Fault::TimeBack`] subtracts from the time of a message.
 const TIME_BACK_MS: i64 = 60_000;
 
 /// Wrapper of a transaction of the real store. It falsifies writes or reads as the fault of this
@@ -52,8 +52,8 @@ impl<'a> FaultyTransaction<'a> {
         }
     }
 
-    /// Falsifies messages among `events` before they are inserted into the log. Sets `has_messages`
-    /// if there are messages.
+    /// Falsifies messages among `events`, or adds a copy of the last one, as the fault demands,
+    /// before `events` are inserted into the log. Sets `has_messages` if there are messages.
     fn corrupt(&mut self, events: &mut Vec<Event>) {
         let active_fault = &self.state.active_fault;
         let is_message = |event: &Event| event.kind == EventKind::Message;
@@ -62,15 +62,15 @@ impl<'a> FaultyTransaction<'a> {
             if active_fault.is(Fault::KeyReplaced) {
                 event.client_message_id = Some(ClientMessageId::random());
             }
-            if active_fault.strikes(Fault::TimeBack, EVENT_PERIOD) {
+            if active_fault.strikes(Fault::TimeBack, MESSAGE_PERIOD) {
                 event.time.0 -= TIME_BACK_MS;
             }
-            if active_fault.strikes(Fault::AckOtherEvent, EVENT_PERIOD) {
+            if active_fault.strikes(Fault::AckOtherEvent, MESSAGE_PERIOD) {
                 event.id = EventId::random();
             }
         }
         if let Some(last) = events.last().filter(|last| is_message(last)).cloned()
-            && active_fault.strikes(Fault::StoredTwice, EVENT_PERIOD)
+            && active_fault.strikes(Fault::StoredTwice, MESSAGE_PERIOD)
         {
             self.lengthened.insert(last.conversation);
             let mut copy = last.clone();
@@ -131,7 +131,7 @@ impl AccountTx for FaultyTransaction<'_> {
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
-        self.state.record_login(device);
+        self.state.record_session_epoch(device);
         self.inner.put_device(device).await
     }
 

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::net::lookup_host;
 
 /// Forwards TCP connections to servers and impairs them on command. Reads one command per line,
-/// from its standard input and from its control socket
+/// from its standard input and, with --control, from a socket
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -64,8 +64,8 @@ Examples:
   chaosproxy tell /tmp/chaos freeze up
   chaosproxy tell /tmp/chaos heal
 
-Exit codes of the proxy: 0 after quit or Ctrl-C; 1 it cannot start. Exit codes of tell: 0 the command was executed;
-1 no proxy answers, or the command was refused. Both: 2 wrong usage."
+Exit codes of the proxy: 0 after quit, Ctrl-C, SIGTERM or SIGHUP; 1 it cannot start. Exit codes of tell: 0 the command
+was executed; 1 no proxy answers, or the command was refused or failed. Both: 2 wrong usage."
     )
 }
 
@@ -75,7 +75,7 @@ fn parse_route(text: &str) -> Result<(SocketAddr, String), String> {
         .ok_or("write LISTEN=SERVER, for example 127.0.0.1:7500=127.0.0.1:7400")?;
     let listen = listen
         .parse()
-        .map_err(|_| format!("{listen} is not an address with a port; write, for example, 127.0.0.1:7500"))?;
+        .map_err(|_| format!("{listen} is not an IP address with a port; write, for example, 127.0.0.1:7500"))?;
     Ok((listen, server.to_owned()))
 }
 

@@ -40,7 +40,8 @@ struct Up {
     /// Number of nodes
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     nodes: u8,
-    /// Server program of the nodes [default: chat-server beside this program]
+    /// Server program of the nodes [default: chat-server in the directory CHAT_BIN_DIR, or beside
+    /// this program if the variable is not set]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
     /// Puts all data on an in-memory disk of this size (for example 512M), which the command
@@ -79,13 +80,13 @@ Examples:
   cluster /tmp/c partition 2 redis in
   cluster /tmp/c heal
 
-Exit codes: 0 the command was executed, or the cluster has quit; 1 the cluster cannot start, or a command was refused or
-failed; 2 wrong usage."
+Exit codes: 0 the command was executed, or the cluster has quit; 1 the cluster cannot start or does not run, or a
+command was refused or failed; 2 wrong usage."
     )
 }
 
-/// Maximum time for a running command to finish after a signal has ended the cluster. After that,
-/// this process exits, which ends the processes of the cluster.
+/// Maximum time for the start of the cluster, or for a running command, to finish after a signal.
+/// Then this process exits, which ends the processes of the cluster.
 const LAST_COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -157,8 +158,7 @@ async fn up(options: Up) -> io::Result<()> {
             console.close().await;
             return Ok(());
         }
-        // Executing a command blocks. Other commands wait for their turn, but a signal ends the
-        // cluster at once.
+        // Executing a command blocks. Other commands wait until it has ended; a signal does not.
         let executed = spawn_blocking(move || {
             let answer = execute(&mut executor, &text);
             (executor, answer)

@@ -1,7 +1,7 @@
 //! Runs a cluster under load, injects every kind of [`Fault`], and checks promises of
-//! docs/reliability.md: `faults CHAT_SERVER (short|long) [SEED]`. The exit code is 1 if a promise
-//! was broken or too few messages were acknowledged, and 2 if the arguments are wrong or the run
-//! could not be judged.
+//! docs/reliability.md: `faults CHAT_SERVER (short|long) [SEED]`, by default with the seed 1. The
+//! exit code is 1 if a promise was broken or too few messages were acknowledged, and 2 if the
+//! arguments are wrong, the run failed, or a rule of the check could not be checked.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 struct RunSpec {
     /// Number of injections of each fault of processes or of their data.
     process_faults: Vec<(Fault, u32)>,
-    /// Number of injections of each fault of the network, while faults of processes are injected.
+    /// Number of injections of each fault of the network, on a second thread at the same time.
     network_faults: Vec<(Fault, u32)>,
     /// Durations of the outage of Redis and of the outage of the database, which follows it.
     outage_durations: (Duration, Duration),
@@ -134,7 +134,8 @@ async fn run_from_arguments() -> Result<bool> {
     ) else {
         return Err(usage.into());
     };
-    let seed = arguments.get(2).map_or(Ok(1), |seed| seed.parse())?;
+    let seed = arguments.get(2).map_or(Ok(1), |seed| seed.parse::<u64>());
+    let seed = seed.map_err(|_| usage)?;
     // Printed first, so that the seed is known however the run ends.
     println!("seed {seed}");
     // Removes all temporary files, however this process ends.
@@ -167,8 +168,9 @@ async fn run(server: PathBuf, spec: RunSpec, seed: u64, history: Arc<Writer>, pa
     .await?;
 
     let cluster = inject_faults(cluster, spec.process_faults, spec.network_faults, seed, &history).await?;
-    // A client notices a connection that the network forgot only when it gets no answer to its next
-    // ping, up to 40 s later. Until then, the time is not one without faults.
+    // A client that sends nothing notices a connection that the network forgot only when it gets no
+    // answer to its next ping: after up to 50 s (a ping after 30 s, and 20 s for the answer). Until
+    // then, the time is not one without faults.
     swarm.catch_up(&heads(&cluster)?, CATCH_UP_TIMEOUT).await;
     let (cluster, windows) = outages(cluster, spec.outage_durations, &history).await?;
 
@@ -213,10 +215,10 @@ fn other_failures(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<S
         let inside = delays.between(window.from, window.to);
         let late = inside.quantile(0.99);
         if inside.is_empty() {
-            other_failures.push("no event was delivered in the time without faults".to_owned());
+            other_failures.push("no message that was acknowledged in the time without faults was delivered".to_owned());
         } else if late > MAX_DELIVERY_DELAY {
             other_failures.push(format!(
-                "1 % of deliveries took more than {late:.1?} in the time without faults; the promise is {MAX_DELIVERY_DELAY:.0?}"
+                "the 99th percentile of the delivery delays was {late:.1?} in the time without faults; the promise is at most {MAX_DELIVERY_DELAY:.0?}"
             ));
         }
     }
@@ -274,9 +276,9 @@ struct Window {
     to: u64,
 }
 
-/// Waits for a while without faults. Then kills Redis and restarts it after the first of
-/// `durations`, and does the same with the database and the second of `durations`. Returns the
-/// windows for the table of delays.
+/// Waits until the effects of earlier faults should be over, and then for a window without faults.
+/// Then kills Redis and restarts it after the first of `durations`, and does the same with the
+/// database and the second of `durations`. Returns the windows for the table of delays.
 async fn outages(
     cluster: Cluster,
     durations: (Duration, Duration),

@@ -50,7 +50,7 @@ Examples:
   histcheck a.jsonl b.jsonl --server 127.0.0.1:7401 --user person-0
 
 Exit codes: 0 no rule is violated; 1 at least one is; 2 the history cannot be judged: wrong usage, unreadable
-files or logs, no logs, or no acknowledgement and no delivery.";
+files or logs, no logs (without --partial), or no acknowledgement and no delivery.";
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
@@ -102,7 +102,8 @@ async fn judge(cli: &Cli) -> Result<Report, Problem> {
     }
 }
 
-/// Returns the ids of the conversations in the history. A database may hold more conversations.
+/// Returns the ids of the conversations that the clients sent to or received from. Only their logs
+/// are read, because the service may have more conversations.
 fn conversations(history: &History) -> BTreeSet<u64> {
     let conversation_of = |observation: &Observation| match observation {
         Observation::Send { conversation, .. } => Some(*conversation),

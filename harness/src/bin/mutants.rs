@@ -1,10 +1,11 @@
 //! `mutants`: tests [`chat_harness::check`] with servers that have deliberate faults.
 //!
-//! `mutants faults FAULTY_SERVER [FAULT...]` runs clusters with each fault and fails unless the
-//! check reports it within three runs, by a rule that the fault breaks. `mutants clean RUNS
-//! SERVER...` runs clusters of correct servers, each SERVER in turn, and fails if the check reports
-//! anything or less than half of the messages were acknowledged. The exit code is 1 if the test
-//! fails, and 2 if the arguments are wrong or a run of correct servers could not be judged.
+//! `mutants faults FAULTY_SERVER [FAULT...]` runs clusters with each FAULT (by default, with every
+//! fault) and fails unless the check reports it within three runs, by a rule that the fault breaks.
+//! `mutants clean RUNS SERVER...` runs RUNS clusters of correct servers, with each SERVER in turn,
+//! and fails if the check reports anything or less than half of the messages were acknowledged. The
+//! exit code is 1 if the test fails, and 2 if the arguments are wrong or a run of correct servers
+//! could not be judged.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -42,7 +43,7 @@ const FAULTS: [(&str, &[Rule]); 15] = [
 ];
 /// Minimum share of acknowledged messages in a run of correct servers.
 const MIN_ACKED_SHARE: f64 = 0.5;
-/// Maximum number of runs with a fault. The check has to find the fault in one of them.
+/// Maximum number of runs with one fault. The check has to find the fault in one of them.
 const MAX_RUNS: u64 = 3;
 /// Maximum time for clients to catch up at the end. The clients of correct servers take less time
 /// to receive the events that they missed.
@@ -69,14 +70,14 @@ async fn run_command() -> Result<ExitCode> {
         ["faults", server, ref names @ ..] => find_faults(Path::new(server), names).await,
         ["clean", runs, ref servers @ ..] if !servers.is_empty() => {
             let servers: Vec<PathBuf> = servers.iter().map(PathBuf::from).collect();
-            clean_runs(&servers, runs.parse()?).await
+            clean_runs(&servers, runs.parse().map_err(|_| USAGE)?).await
         }
         _ => Err(USAGE.into()),
     }
 }
 
-/// Runs clusters with the faults in `names`, or with each fault if there are none, and prints which
-/// faults the check finds.
+/// Runs clusters with each fault in `names`, or with every fault if `names` is empty, and prints
+/// which faults the check finds. Succeeds if it finds all of them.
 async fn find_faults(server: &Path, names: &[&str]) -> Result<ExitCode> {
     let is_selected = |fault: &str| names.is_empty() || names.contains(&fault);
     let selected: Vec<_> = FAULTS.iter().filter(|(fault, _)| is_selected(fault)).collect();
@@ -123,8 +124,8 @@ async fn is_found(server: &Path, fault: &'static str, expected: &[Rule]) -> bool
     false
 }
 
-/// Runs clusters of correct servers, each of `servers` in turn, and fails if the check reports
-/// anything or too few messages were acknowledged.
+/// Runs `runs` clusters of correct servers, with each of `servers` in turn. Returns a failure after
+/// the first run of which the check reports anything or too few messages were acknowledged.
 async fn clean_runs(servers: &[PathBuf], runs: u64) -> Result<ExitCode> {
     let (mut sends, mut acks, mut deliveries) = (0, 0, 0);
     for (seed, server) in (1..=runs).zip(servers.iter().cycle()) {
@@ -158,7 +159,8 @@ async fn clean_runs(servers: &[PathBuf], runs: u64) -> Result<ExitCode> {
 }
 
 /// Runs a cluster for a short time under load and a few injected faults, and checks its history.
-/// Without a deliberate `fault`, keeps a history that does not pass.
+/// `fault` is the deliberate fault of its servers. Without one, keeps the history if the check
+/// reports anything, too few messages were acknowledged, or the run failed.
 async fn run(server: &Path, fault: Option<&'static str>, seed: u64) -> Result<Report> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("history.jsonl");

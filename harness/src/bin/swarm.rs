@@ -114,8 +114,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Minimum share of acknowledged messages of a working service. Its servers refuse users outside a
-/// group and replaced sessions, so the share is well below 1.
+/// Minimum share of acknowledged messages of a working service. Its servers refuse messages of
+/// users outside a group and of replaced sessions, so the share may be well below 1.
 const MIN_ACKED_SHARE: f64 = 0.25;
 
 /// Runs the swarm. Returns whether all users received all events and enough messages were
@@ -166,7 +166,8 @@ struct RunResult {
     sending_time: Duration,
     /// Time after that until every message had its outcome.
     settling_time: Duration,
-    /// Time that users then took to receive all events, or the maximum time.
+    /// Time that users then took to receive all events, or the maximum time. With the library, it
+    /// begins after the final logs were read.
     catch_up_time: Duration,
     /// Number of users who did not receive all events.
     incomplete_users: usize,
@@ -283,7 +284,7 @@ fn print(cli: &Cli, total: Duration, result: &RunResult) -> io::Result<f64> {
         println!("{name:<14} {count}");
     }
     println!(
-        "acknowledged   {:.0} a second, while users sent messages",
+        "acknowledged   {:.0} per second of sending",
         counts[1] as f64 / result.sending_time.as_secs_f64().max(0.001)
     );
     println!(

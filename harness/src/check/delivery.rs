@@ -19,7 +19,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             let (conversation, first, last) = match delivery {
                 Delivery::Reset => {
                     (positions, was_reset) = (BTreeMap::new(), true);
-                    // If a source still returns logs of this store epoch, the reset was wrong.
+                    // If a source still returns logs of the store epoch of the last delivered
+                    // event, the reset was wrong.
                     if let Some(epoch) = epoch
                         && facts.epochs.values().any(|logged| *logged == epoch)
                     {
@@ -48,8 +49,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 Delivery::Skipped { from, to } => (from.conversation, from.seq, *to),
             };
             let stay = memberships.last(conversation, run.user);
-            // If no stay contains the position, this delivery counts as the start of a stay. The
-            // check for C12 below reports it if the user may not read the position.
+            // If no stay contains the position, this delivery counts as the start of one here. The
+            // check for C12 below reports events that the user may not read.
             let stay_start = memberships.start_of_stay(conversation, run.user, first);
             // After a reset, delivery begins after the cursor that the server has for the device.
             let stay_start = stay_start.filter(|_| !was_reset).unwrap_or(first);
@@ -94,7 +95,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     }
 }
 
-/// Checks rule C8: reports positions that a finished run did not receive.
+/// Checks rule C8: reports the conversations of which a finished run did not receive the last
+/// position that its user may read.
 fn check_completeness(
     facts: &Facts<'_>,
     memberships: &Memberships,

@@ -41,7 +41,7 @@ pub(super) enum Delivery<'a> {
 pub(super) struct Run<'a> {
     pub(super) user: u64,
     pub(super) device: &'a str,
-    /// Last acknowledged position at the start of the run, by conversation.
+    /// Position after which deliveries start, by conversation; see [`Observation::Run`].
     pub(super) cursors: BTreeMap<u64, u64>,
     pub(super) deliveries: Vec<Delivery<'a>>,
     /// Times of the logins.
@@ -95,7 +95,7 @@ impl<'a> Facts<'a> {
         for record in history.records() {
             facts.add(record.at, &record.observation);
         }
-        // A log with a head but without events is empty; without a head, it is unknown.
+        // A log with a head but without events is empty; with neither, it is unknown.
         for (source, conversation) in facts.heads.keys() {
             facts.logs.entry(source).or_default().entry(*conversation).or_default();
         }
@@ -106,7 +106,8 @@ impl<'a> Facts<'a> {
         self.runs.entry(run).or_default()
     }
 
-    /// Records that a source (a node or the database) or a client knew a position at the time `at`.
+    /// Records that a source (a node or the database) or a client knew a position at the time `at`,
+    /// if it is the highest one so far.
     fn record_known(&mut self, at: u64, position: LogPosition) {
         let steps = self.known.entry(position.conversation).or_default();
         if steps.last().is_none_or(|(_, seq)| *seq < position.seq) {
@@ -130,9 +131,9 @@ impl<'a> Facts<'a> {
                 device,
                 cursors,
             } => {
-                let entry = self.run(*run);
-                (entry.user, entry.device) = (*user, device);
-                entry.cursors = cursors
+                let run = self.run(*run);
+                (run.user, run.device) = (*user, device);
+                run.cursors = cursors
                     .iter()
                     .map(|position| (position.conversation, position.seq))
                     .collect();

@@ -67,7 +67,7 @@ fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
     let mut compare = |epoch: &'a str, event: &'a EventRecord, observer: &dyn std::fmt::Display| {
         let EventRecord { position, .. } = *event;
         let first: &EventRecord = first_events.entry((epoch, position)).or_insert(event);
-        // Observers that read a message after it was recalled see no text.
+        // Only messages have a text.
         let text = event
             .digest
             .map(|text| (*texts.entry((epoch, position)).or_insert(text), text));

@@ -11,7 +11,7 @@ pub(super) type Stay = (u64, Option<u64>);
 /// Stays of all users.
 #[derive(Debug, Default)]
 pub(super) struct Memberships {
-    /// Last stay by conversation and user, as the store had it at the end of the run.
+    /// Last stay by conversation and user, as a node or the database returned it at the end.
     last: BTreeMap<(u64, u64), Stay>,
     /// Users whose last stays are in `last`.
     users: BTreeSet<u64>,
@@ -56,7 +56,8 @@ impl Memberships {
         self.users.contains(&user)
     }
 
-    /// Returns the last stay of a user, of which all positions must have been delivered.
+    /// Returns the last stay of a user in a conversation, if it is known. All of its positions must
+    /// be delivered.
     pub(super) fn last(&self, conversation: u64, user: u64) -> Option<Stay> {
         self.last.get(&(conversation, user)).copied()
     }

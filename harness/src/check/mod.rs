@@ -4,21 +4,23 @@
 //! | rule | content |
 //! |---|---|
 //! | C1 | every acknowledged message is in the log of its conversation, at the acknowledged position and with the acknowledged id, in every source that has this log, and at least one source has it |
-//! | C2 | every message in a log was sent |
+//! | C2 | every message in a log was sent, to this conversation, by this sender and with this text |
 //! | C3 | no message is in a log twice, and no refused message is in a log |
 //! | C4 | each log is numbered from 1 to its end without holes, and does not end before a position that a client or source had seen before the log was read |
 //! | C5 | all sources and clients see the same event at a position, at all times; no client reports that the log was rewound, or that it was reset although its store epoch continues |
-//! | C6 | no position is delivered to a device twice |
+//! | C6 | no position is delivered twice in one run, unless a reset or a rewind was reported before |
 //! | C7 | positions are delivered to a device in order, without holes |
 //! | C8 | at the end, every position that a device may read has been delivered to it |
 //! | C9 | messages of one run to one conversation are in the order of sending |
 //! | C10 | a message sent after an acknowledgement follows the acknowledged one |
 //! | C11 | all acknowledgements of one message are the same |
-//! | C12 | senders were members when they sent; events are delivered only to users who may read them |
+//! | C12 | senders were members at the positions of their messages; events are delivered only to users who may read them |
 //! | C13 | messages that a session sends after another session of its device has replaced it are not acknowledged |
 //! | C15 | times never go back within a log |
 //!
-//! There is no rule C14. Positions order the events, so each rule needs one pass over the history.
+//! There is no rule C14. Positions order the events, so no rule has to search for an order that
+//! explains the observations. The rules C1, C2 and C5 assume that no message is recalled: a
+//! recalled message has an empty text, and counts as altered.
 
 mod acks;
 mod delivery;

@@ -6,16 +6,12 @@ use super::facts::Facts;
 use super::report::{Report, Rule};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
-    let positions: HashMap<&str, (u64, u64)> = facts
-        .acks
-        .iter()
-        .map(|ack| (ack.message, (ack.position.seq, ack.at)))
-        .collect();
+    let positions: HashMap<&str, u64> = facts.acks.iter().map(|ack| (ack.message, ack.position.seq)).collect();
 
     // C9: messages of one run to one conversation.
     let mut last: HashMap<(u64, u64), u64> = HashMap::new();
     for sent in &facts.sends {
-        if let Some((seq, _)) = positions.get(sent.message) {
+        if let Some(seq) = positions.get(sent.message) {
             let before = last.entry((sent.run, sent.conversation)).or_insert(0);
             if seq < before {
                 report.add_violation(
@@ -30,8 +26,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         }
     }
 
-    // C10: each message follows all messages, of any sender, that were acknowledged before it was
-    // sent.
+    // C10: each message follows all messages of its conversation, of any sender, that were
+    // acknowledged before it was sent.
     let mut acks = facts.acks.iter().peekable();
     let mut highest: BTreeMap<u64, u64> = BTreeMap::new();
     for sent in &facts.sends {
@@ -39,7 +35,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             let highest = highest.entry(ack.position.conversation).or_insert(0);
             *highest = (*highest).max(ack.position.seq);
         }
-        if let (Some((seq, _)), Some(highest)) = (positions.get(sent.message), highest.get(&sent.conversation))
+        if let (Some(seq), Some(highest)) = (positions.get(sent.message), highest.get(&sent.conversation))
             && seq <= highest
         {
             report.add_violation(

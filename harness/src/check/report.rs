@@ -39,7 +39,7 @@ impl Rule {
         ),
         (Self::C4, "each log is numbered from 1 to its end without holes"),
         (Self::C5, "all sources and clients see the same event at a position"),
-        (Self::C6, "no position is delivered to a device twice"),
+        (Self::C6, "no position is delivered twice in one run"),
         (Self::C7, "positions are delivered to a device in order, without holes"),
         (
             Self::C8,
@@ -56,7 +56,7 @@ impl Rule {
         (Self::C11, "all acknowledgements of one message are the same"),
         (
             Self::C12,
-            "senders were members when they sent; users receive only events that they may read",
+            "senders were members at the positions of their messages; users receive only events that they may read",
         ),
         (
             Self::C13,
@@ -157,8 +157,9 @@ impl Report {
         rules.filter(|rule| !self.could_check(*rule)).collect()
     }
 
-    /// Returns the share (0 to 1) of messages that were acknowledged. A small share proves little,
-    /// because a cluster that refuses everything violates no rule.
+    /// Returns the share (0 to 1) of messages that were acknowledged; 0 if no message was sent.
+    /// With a small share, a report without violations proves little, because a cluster that
+    /// refuses everything violates no rule.
     #[must_use]
     pub fn acked_share(&self) -> f64 {
         self.acked as f64 / self.sends.max(1) as f64
@@ -185,8 +186,8 @@ impl Report {
         rules.iter().map(|rule| self.count(*rule)).sum()
     }
 
-    /// Returns the number of violations by loss: acknowledged events that are missing from a log,
-    /// or events that were never delivered.
+    /// Returns the number of violations by loss: acknowledged messages that a log lacks or has in
+    /// another form, or events that were never delivered.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.sum(&[Rule::C1, Rule::C8])
@@ -201,7 +202,8 @@ impl Report {
     }
 
     /// Returns the number of violations of the order: events that are out of order or differ
-    /// between observers, or positions that are missing in a log or in deliveries.
+    /// between observers, positions that are missing in a log or in deliveries, or clients that
+    /// reported a rewind, or a reset without a new store epoch.
     #[must_use]
     pub fn reordered(&self) -> u64 {
         self.sum(&[Rule::C4, Rule::C5, Rule::C7, Rule::C9, Rule::C10, Rule::C15])

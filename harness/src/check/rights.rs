@@ -54,7 +54,7 @@ fn check_replaced_sessions(facts: &Facts<'_>, report: &mut Report) {
         let device_logins = &logins[&(run.user, run.device)];
         // The last login before the message was sent determines whose session the device had then.
         // If the sending run logged in again before the acknowledgement, its new session may have
-        // received it, which is no violation.
+        // received the acknowledgement, which is no violation.
         let last_login = device_logins.iter().take_while(|(at, _)| at < sent).last();
         let has_logged_in_again = device_logins
             .iter()

@@ -20,7 +20,8 @@ impl Disk {
     /// Mounts a file system of the size `size` (for example `512M`) on `temp_dir`.
     ///
     /// # Errors
-    /// The process does not run as root, the system is not Linux, or `size` is not a size.
+    /// The file system cannot be mounted, for example because the process does not run as root, the
+    /// system is not Linux, or `size` is not a size.
     pub fn mount(temp_dir: &GuardedTempDir, size: &str) -> io::Result<Self> {
         let path = temp_dir.path();
         let options = format!("size={size},mode=0700");

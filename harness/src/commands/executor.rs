@@ -10,7 +10,7 @@ use crate::proxy::ProxyCommand;
 use crate::services::{Administrator, ClientPause, GuardedProcess, ProcessState, Redis};
 use crate::{Cluster, GuardedTempDir};
 
-/// A cluster that executes commands. Dropping it ends all processes.
+/// A cluster that executes commands. Dropping it ends all processes and removes their data.
 #[derive(Debug)]
 pub struct CommandExecutor {
     cluster: Cluster,
@@ -51,8 +51,8 @@ impl CommandExecutor {
     /// Executes a command; blocks. Returns the text to print.
     ///
     /// # Errors
-    /// The node does not exist, the state of a process does not allow the command, or the command
-    /// failed.
+    /// The node or the disk of the command does not exist, the state of a process does not allow
+    /// the command, or the command failed.
     pub fn execute(&mut self, command: &ClusterCommand) -> io::Result<String> {
         match *command {
             ClusterCommand::Status => return self.status(),

@@ -1,4 +1,4 @@
-//! [`ClusterCommand`]: a command to a cluster, parsed from words. A lasting effect ends after the
+//! [`ClusterCommand`]: a command to a cluster, parsed from a line. A lasting effect ends after the
 //! time that its command gives, or, without a time, when another command ends it.
 
 mod disk;
@@ -26,7 +26,7 @@ term COMPONENT                     ends the process with SIGTERM, waits, and pri
 start COMPONENT                    starts an ended process again, on the same data and port
 partition NODE ENDPOINT [in|out]   blocks traffic with ENDPOINT: redis, mysql, both (of these) or clients; in: to the node, out: from it
 link NODE ENDPOINT COMMAND         executes a command of chaosproxy: delay 50ms, loss 5%, drop, cut, forget, refuse, ...
-heal                               ends all impairments of all links
+heal                               ends all impairments of all links; forgotten connections stay forgotten
 redis flush                        deletes all keys of Redis
 redis pause SECONDS                makes Redis answer no client for a time, or until redis unpause
 redis unpause                      ends the pause
@@ -48,9 +48,9 @@ pub enum ClusterCommand {
     Status,
     /// Acts on one process.
     Process(ProcessAction, Component),
-    /// Executes a command on the links between a node, counted from 0, and its peers.
+    /// Executes a command on the links between a node, counted from 0, and these peers.
     Link(usize, Peers, ProxyCommand),
-    /// Ends all impairments of all links.
+    /// Ends all impairments of all links. Forgotten connections stay forgotten.
     Heal,
     /// Deletes all keys of Redis.
     RedisFlush,

@@ -1,4 +1,4 @@
-//! Tests of the parser of cluster commands, and of its error texts.
+//! Tests of the parser of cluster commands, of its error texts and of the help text.
 
 use super::*;
 

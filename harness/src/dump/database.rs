@@ -73,7 +73,7 @@ impl Database {
     ///
     /// # Errors
     /// The program `mariadb` is not installed, the database does not answer, refuses the user or
-    /// has another schema, or the history cannot be written.
+    /// has another schema, an event cannot be decoded, or the history cannot be written.
     pub fn dump(&self, only: Option<&BTreeSet<u64>>, history: &Writer) -> io::Result<()> {
         let among = |column: &str| match only {
             None => "TRUE".to_owned(),
@@ -109,8 +109,8 @@ impl Database {
             }
             history.note(observation)?;
         }
-        // The rows are those of all requested conversations that exist. One without a row was never
-        // created, so its log is empty.
+        // The database has a head for each conversation that exists. A requested conversation
+        // without one was never created there, so its log is empty.
         for conversation in without_head {
             let last = LogPosition { conversation, seq: 0 };
             let source = SOURCE.to_owned();

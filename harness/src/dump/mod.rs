@@ -28,7 +28,7 @@ pub(crate) fn epoch(epoch: StoreEpoch) -> String {
     hex(&epoch.0)
 }
 
-/// Returns the record of an acknowledgement.
+/// Returns the observation of an acknowledgement.
 pub(crate) fn acked(run: u64, message: String, appended: &Appended) -> Observation {
     Observation::Acked {
         run,
@@ -41,7 +41,7 @@ pub(crate) fn acked(run: u64, message: String, appended: &Appended) -> Observati
     }
 }
 
-/// Returns the record of an event.
+/// Returns the record of an event, whose decoded body is `decoded`.
 pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
     let (mut joined, mut left) = (Vec::new(), Vec::new());
     match decoded {

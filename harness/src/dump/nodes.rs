@@ -23,7 +23,7 @@ pub(crate) struct Source {
 }
 
 /// Records the logs of `groups` as each node returns them to the user named `reader_name`, who is a
-/// member of all of them, and all logs of the database.
+/// member of all of them, and all logs and memberships of the database.
 ///
 /// # Errors
 /// A node or the database does not answer or refuses a request, or the history cannot be written.
@@ -42,12 +42,13 @@ pub async fn dump(cluster: &Cluster, reader_name: &str, groups: &[u64], history:
     database.dump(None, history)
 }
 
-/// Logs a user in at `server`, and records the logs that the server returns to the user and the
-/// user's memberships: of the conversations in `only`, or of all. Leaves out logs that the user
-/// cannot read from the beginning to the end.
+/// Logs a user in at `server`, on a new device, and records the logs that the server returns to the
+/// user and the user's memberships: of the conversations in `only`, or of all. Leaves out logs that
+/// the user cannot read from the beginning to the end.
 ///
 /// # Errors
-/// The server does not answer or refuses a request, or the history cannot be written.
+/// The name is not valid, the server does not answer or refuses a request, or the history cannot be
+/// written.
 pub async fn dump_as(
     server: SocketAddr,
     pin: Fingerprint,

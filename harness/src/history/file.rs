@@ -17,7 +17,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Creates a file, or appends to it.
+    /// Opens a file to append to it; creates the file if it does not exist.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -29,7 +29,8 @@ impl Writer {
     }
 
     /// Records an observation with the current time. An observation that announces an action, such
-    /// as [`Observation::Send`], has to be recorded before the action starts.
+    /// as [`Observation::Send`], has to be recorded before the action starts. The record may stay
+    /// in a buffer until the next `Send` is recorded or [`flush`](Self::flush) is called.
     ///
     /// # Errors
     /// The file cannot be written.

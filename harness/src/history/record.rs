@@ -44,7 +44,7 @@ impl fmt::Display for LogPosition {
     }
 }
 
-/// An event as a client, a node or the database returned it.
+/// An event as a client received it, or as a node or the database returned it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRecord {
     /// Position of the event.
@@ -56,16 +56,16 @@ pub struct EventRecord {
     pub sender: u64,
     /// Commit time, in milliseconds since 1970.
     pub time: i64,
-    /// Idempotency key that the sender gave the message. Only messages have one.
+    /// Idempotency key that the sender gave the message, in hexadecimal; `None` for other events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Digest of the text, if the event is a message that was not recalled.
+    /// Digest of the text, if the event is a message. A recalled message has an empty text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Users who became members with this event.
+    /// Users who became members of a group with this event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joined: Vec<u64>,
-    /// Users whose membership ended with this event.
+    /// Users who left a group or were removed from it with this event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<u64>,
 }
@@ -85,7 +85,8 @@ pub enum Observation {
         user: u64,
         /// Device of the user.
         device: String,
-        /// Positions up to which the device has acknowledged events; delivery continues after them.
+        /// Positions after which deliveries start, for example because the device has acknowledged
+        /// the events up to them. Other conversations start at the first readable position.
         #[serde(default)]
         cursors: Vec<LogPosition>,
     },
@@ -96,7 +97,7 @@ pub enum Observation {
         /// Address of the server that accepted it.
         server: String,
     },
-    /// A run passed a message to the library, or sent it on a raw connection.
+    /// A run is about to pass a message to the library, or to send it on a raw connection.
     Send {
         /// Id of the run.
         run: u64,
@@ -125,7 +126,7 @@ pub enum Observation {
         run: u64,
         /// Idempotency key of the message.
         message: String,
-        /// Reason that the server gave.
+        /// Reason that the server or the client library gave.
         reason: String,
     },
     /// The outcome of a message is unknown: the message is stored once or not at all.
@@ -139,7 +140,8 @@ pub enum Observation {
     Delivered {
         /// Id of the run.
         run: u64,
-        /// Store epoch of the log that contains the event.
+        /// Store epoch of the log that contains the event. After an [`Observation::Reset`], it is a
+        /// made-up one, because the library does not report the new epoch.
         epoch: String,
         /// The event.
         #[serde(flatten)]
@@ -185,7 +187,7 @@ pub enum Observation {
     },
     /// An event of a log, as `source` returned it at the end.
     Logged {
-        /// Name of a node, or of the database.
+        /// Name of a node, possibly with the user whom it answered, or of the database.
         source: String,
         /// Store epoch of the log that contains the event.
         epoch: String,
@@ -195,7 +197,7 @@ pub enum Observation {
     },
     /// The last position of a log, as `source` returned it at the end.
     Head {
-        /// Name of a node, or of the database.
+        /// Name of a node, possibly with the user whom it answered, or of the database.
         source: String,
         /// Last position of the log.
         #[serde(flatten)]

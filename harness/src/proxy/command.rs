@@ -25,7 +25,7 @@ forget                  stops forwarding the open connections, without a reset
 refuse                  refuses new connections
 accept                  accepts new connections again
 heal                    ends all impairments, accepts new connections; forgotten ones stay forgotten
-status                  prints the impairments and the number of connections
+status                  prints impairments, numbers of connections, and whether new ones are refused
 up: from the connecting side; down: to it; neither word: both directions";
 
 /// Command to a proxy.
@@ -44,7 +44,7 @@ pub enum ProxyCommand {
     Accept,
     /// Ends all impairments, and accepts new connections again.
     Heal,
-    /// Reports the impairments and the number of connections.
+    /// Reports the impairments, numbers of connections, and whether new ones are refused.
     Status,
 }
 
@@ -96,7 +96,11 @@ impl ProxyCommand {
     /// [`Status`](Self::Status).
     ///
     /// # Errors
-    /// The proxy cannot listen, or cannot stop listening.
+    /// As for [`Proxy::refuse`] and [`Proxy::accept`].
+    ///
+    /// # Panics
+    /// If the value of a [`Change`] is out of the range of its field in [`Wire`]. The value of a
+    /// parsed command never is.
     pub fn execute(self, proxy: &Proxy) -> io::Result<String> {
         match self {
             Self::Change(directions, change) => {
@@ -237,14 +241,14 @@ fn parse_nonzero_bytes(text: &str) -> Result<NonZeroU32, ParseProxyCommandError>
     bytes.ok_or_else(|| parse_error(format!("{text} is not a number of bytes from 1 to 4294967295")))
 }
 
-/// Parses a share from 0 to 1, or a percentage.
+/// Parses a share from 0 to 1, or a percentage up to `100%`.
 fn parse_share(text: &str) -> Result<f64, ParseProxyCommandError> {
     let share = match text.strip_suffix('%') {
         Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
         None => text.parse(),
     };
     let share = share.ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| parse_error(format!("{text} is not a share like 5% or 0.05")))
+    share.ok_or_else(|| parse_error(format!("{text} is not a share from 0 to 1, like 0.05 or 5%")))
 }
 
 impl fmt::Display for Wire {
@@ -324,7 +328,7 @@ mod tests {
             ("cut 1 2", "usage: cut [BYTES] [up|down]"),
             ("delay fast", "fast is not a time like 50ms or 1.5s, up to 3600s"),
             ("delay -1s", "-1s is not a time like 50ms or 1.5s, up to 3600s"),
-            ("loss 120%", "120% is not a share like 5% or 0.05"),
+            ("loss 120%", "120% is not a share from 0 to 1, like 0.05 or 5%"),
             (
                 "loss 0.91",
                 "a loss of 0.91 is too high: the maximum is 90%; drop discards all bytes",

@@ -1,4 +1,4 @@
-//! [`Proxy`]: forwards TCP connections, and delays, cuts or discards their bytes on command.
+//! [`Proxy`]: forwards TCP connections and impairs them on command.
 
 mod command;
 mod pump;
@@ -68,7 +68,7 @@ impl Proxy {
     /// Listens on a free loopback port and forwards connections to `target`, which may start later.
     ///
     /// # Errors
-    /// The proxy cannot listen.
+    /// The proxy cannot listen, or its runtime or its thread cannot be started.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
         Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), target)
     }
@@ -79,20 +79,20 @@ impl Proxy {
     /// As for [`start`](Self::start).
     pub fn start_on(listen: SocketAddr, target: SocketAddr) -> io::Result<Self> {
         let (rules, rules_of_connections) = watch::channel(Rules::to(target));
-        let (requests, received) = mpsc::channel(1);
+        let (requests, received_requests) = mpsc::channel(1);
         let (bound, address) = std_mpsc::sync_channel(1);
         let counters = Arc::new(Counters::default());
         let shared = Arc::clone(&counters);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("proxy".to_owned()).spawn(move || {
             runtime.block_on(async {
-                let listening = socket(listen).and_then(|socket| socket.listen(BACKLOG));
+                let listening = bound_socket(listen).and_then(|socket| socket.listen(BACKLOG));
                 match listening.and_then(|listener| Ok((listener.local_addr()?, listener))) {
                     Ok((address, listener)) => {
-                        // The thread that created the proxy waits for the address.
+                        // This cannot fail, because `start_on` waits for the address.
                         let _ = bound.send(Ok(address));
-                        let state = ListenerState::Open(listener);
-                        serve(state, address, rules_of_connections, received, shared).await;
+                        let listener = ListenerState::Open(listener);
+                        serve(listener, address, rules_of_connections, received_requests, shared).await;
                     }
                     Err(error) => drop(bound.send(Err(error))),
                 }
@@ -146,6 +146,9 @@ impl Proxy {
     }
 
     /// Sets the wires of both directions to `wire`.
+    ///
+    /// # Panics
+    /// As for [`set`](Self::set).
     pub fn set_both(&self, wire: Wire) {
         self.set(wire, wire);
     }
@@ -162,7 +165,8 @@ impl Proxy {
     }
 
     /// Forgets all open connections, as a restarted firewall does: no further byte of them arrives,
-    /// and neither side receives an end or a reset. New connections are not affected.
+    /// and neither side receives an end or a reset until [`reset`](Self::reset) is called or the
+    /// proxy is dropped. New connections are not affected.
     pub fn forget(&self) {
         self.rules.send_modify(|rules| rules.forgets += 1);
     }
@@ -170,7 +174,7 @@ impl Proxy {
     /// Refuses new connections from now on. Open connections continue.
     ///
     /// # Errors
-    /// The port cannot be bound, another thread calls `refuse` or `accept` at the same time,
+    /// The port cannot be bound again, another thread calls `refuse` or `accept` at the same time,
     /// or the proxy has ended.
     pub fn refuse(&self) -> io::Result<()> {
         self.set_accepting(false)
@@ -179,8 +183,8 @@ impl Proxy {
     /// Accepts new connections again.
     ///
     /// # Errors
-    /// The port cannot be bound, another thread calls `refuse` or `accept` at the same time,
-    /// or the proxy has ended.
+    /// The proxy cannot listen, another thread calls `refuse` or `accept` at the same time, or the
+    /// proxy has ended.
     pub fn accept(&self) -> io::Result<()> {
         self.set_accepting(true)
     }
@@ -205,7 +209,8 @@ impl Proxy {
         self.counters.forgotten.load(Ordering::Relaxed)
     }
 
-    /// Returns whether new connections are refused.
+    /// Returns whether [`refuse`](Self::refuse) has succeeded and [`accept`](Self::accept) has not
+    /// succeeded since.
     #[must_use]
     pub fn refuses(&self) -> bool {
         self.rules.borrow().refuses
@@ -229,8 +234,8 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.requests = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread is not reported here. Since the panic, no connection passes,
-            // and `refuse` and `accept` return errors.
+            // A panic of the thread is not reported here. Since the panic, no byte has passed, and
+            // `refuse` and `accept` have returned errors.
             let _ = thread.join();
         }
     }
@@ -238,7 +243,7 @@ impl Drop for Proxy {
 
 /// Returns a socket that is bound to `address` but does not listen: connections are refused. While
 /// the socket is open, a socket without `SO_REUSEADDR` cannot be bound to the port.
-fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+fn bound_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -254,7 +259,7 @@ enum ListenerState {
     Open(TcpListener),
     /// The port is bound, and connections are refused.
     Closed(TcpSocket),
-    /// There is no socket, because the last change failed.
+    /// There is no socket, because the last change failed. Connections are refused.
     Failed,
 }
 
@@ -283,19 +288,19 @@ impl ListenerState {
             (Self::Closed(socket), true) => Self::Open(socket.listen(BACKLOG)?),
             (Self::Open(listener), false) => {
                 drop(listener);
-                Self::Closed(socket(address)?)
+                Self::Closed(bound_socket(address)?)
             }
-            (Self::Failed, true) => Self::Open(socket(address)?.listen(BACKLOG)?),
-            (Self::Failed, false) => Self::Closed(socket(address)?),
+            (Self::Failed, true) => Self::Open(bound_socket(address)?.listen(BACKLOG)?),
+            (Self::Failed, false) => Self::Closed(bound_socket(address)?),
             (unchanged, _) => unchanged,
         };
         Ok(())
     }
 }
 
-/// Accepts and forwards connections until `requests` is closed.
+/// Accepts, counts and forwards connections, and executes requests, until `requests` is closed.
 async fn serve(
-    mut state: ListenerState,
+    mut listener: ListenerState,
     address: SocketAddr,
     rules: watch::Receiver<Rules>,
     mut requests: mpsc::Receiver<AcceptRequest>,
@@ -307,13 +312,13 @@ async fn serve(
             // Requests come first, so that they apply to every connection accepted after them.
             biased;
             request = requests.recv() => match request {
-                Some(request) => drop(request.reply.send(state.change(address, request.accepts))),
+                Some(request) => drop(request.reply.send(listener.change(address, request.accepts))),
                 None => return,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {
                 counters.ended.fetch_add(1, Ordering::Release);
             }
-            client = state.next() => {
+            client = listener.next() => {
                 let number = counters.accepted.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(forward(client, rules.clone(), SeededRng::new(number), Arc::clone(&counters)));
             }
@@ -337,7 +342,8 @@ impl Drop for Forgotten<'_> {
     }
 }
 
-/// Forwards one connection until both directions have ended, or the connection is cut or reset.
+/// Forwards one connection until both directions have ended, or the connection is cut or reset. A
+/// connection that was forgotten stays open, without being forwarded, until it is reset.
 async fn forward(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: SeededRng, counters: Arc<Counters>) {
     let Rules { resets, forgets, .. } = *rules.borrow();
     let (mut resetting, mut forgetting) = (rules.clone(), rules.clone());

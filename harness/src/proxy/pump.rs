@@ -1,5 +1,5 @@
 //! [`pump`]: forwards one direction of one connection. A [`Reader`] reads bytes and queues them
-//! with the time at which they are due; a [`Writer`] writes them at that time.
+//! with the time at which they are due; a [`Writer`] writes or discards them at that time.
 
 use std::io;
 use std::time::Duration;
@@ -24,13 +24,13 @@ const PACKET_BYTES: usize = 1460;
 const RETRANSMISSION_TIMEOUT: Duration = Duration::from_millis(200);
 /// Maximum time between retransmissions. In Linux it is two minutes, too long for a test.
 const MAX_RETRANSMISSION_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time between pieces of a wire with [`slice`](Wire::slice).
+/// Time between pieces of a wire with [`slice`](Wire::slice) and without a bandwidth limit.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
-/// Minimum number of reads per second at a bandwidth limit: each read takes at most the bytes of a
-/// second divided by this number.
+/// Divisor that limits the size of a read on a wire with a bandwidth limit: a read takes at most
+/// the bytes of a second divided by this number, or one byte if that is less than one.
 const READS_PER_SECOND: u32 = 50;
 
-/// Way in which the proxy ends a connection before its end is forwarded.
+/// Way in which a connection ends other than by forwarding the ends of both streams.
 #[derive(Debug)]
 pub(super) enum End {
     /// Both sides receive a reset.
@@ -57,7 +57,8 @@ enum Piece {
     Broken,
 }
 
-/// Forwards bytes in `direction` until it has forwarded the end of the stream.
+/// Forwards bytes in `direction` until it has forwarded the end of the stream. Returns an [`End`]
+/// if the connection must end before that.
 pub(super) async fn pump(
     from: ReadHalf<'_>,
     to: WriteHalf<'_>,
@@ -102,7 +103,7 @@ impl Reader {
         loop {
             let max_read_before = max_read(&self.wire().0);
             let read = from.read(&mut buffer[..max_read_before]).await;
-            // Read again, because the rules may have changed while the read waited.
+            // The wire is looked up again, because it may have changed while the read waited.
             let (wire, version) = self.wire();
             if self.version != version {
                 // Bytes queued under the old rules do not occupy the bandwidth of the new ones.
@@ -122,7 +123,7 @@ impl Reader {
                 } else {
                     0
                 };
-                let due = self.due(&wire, length);
+                let due = self.schedule(&wire, length);
                 if queue.send(PieceInFlight { piece, due, version }).await.is_err() {
                     return Ok(());
                 }
@@ -140,8 +141,8 @@ impl Reader {
     }
 
     /// Returns the time at which a piece of `length` bytes, sent now, arrives. It arrives later if
-    /// an earlier piece does, because the order is kept.
-    fn due(&mut self, wire: &Wire, length: usize) -> Instant {
+    /// an earlier piece does, because the order is kept. Updates `free_at`.
+    fn schedule(&mut self, wire: &Wire, length: usize) -> Instant {
         let start = self.free_at.max(Instant::now());
         let duration = match wire.bytes_per_second {
             Some(rate) => Duration::from_secs_f64(length as f64 / f64::from(rate.get())),
@@ -190,7 +191,7 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut pieces: mpsc::Receiver<PieceInFlight>, mut to: WriteHalf<'_>) -> Result<(), End> {
-        // True after a write has failed, because the peer that is written to has closed the
+        // True after a write has failed, because the peer that is written to has ended the
         // connection. The pump of the other direction forwards that end or reset.
         let mut is_gone = false;
         loop {
@@ -226,8 +227,8 @@ impl Writer {
         }
     }
 
-    /// Waits until a piece is due. `due` was determined under the rules of `version`; newer rules
-    /// can only make it earlier.
+    /// Waits until a piece is due, or the proxy has ended. `due` was determined under the rules of
+    /// `version`; newer rules can only make it earlier.
     async fn wait_for_arrival(&mut self, due: Instant, version: u64) {
         loop {
             let due = {
@@ -261,15 +262,16 @@ impl Writer {
         decided.is_ok_and(|rules| rules.wire(direction).flow == Flow::Passes)
     }
 
-    /// Waits until bytes pass in this direction, and then returns [`End::Reset`].
+    /// Waits until bytes pass in this direction or the proxy has ended, and then returns
+    /// [`End::Reset`].
     async fn reset_once_open(mut rules: watch::Receiver<Rules>, direction: Direction) -> Result<(), End> {
         let _ = rules.wait_for(|rules| rules.wire(direction).flow == Flow::Passes).await;
         Err(End::Reset)
     }
 
-    /// Writes a piece after flipping and cutting it as the wire demands. Returns [`End::Cut`] after
-    /// the last byte before a cut; the inner error means that the peer that is written to has
-    /// closed the connection.
+    /// Writes a piece, with a bit flipped or its end cut off if the wire demands it. Returns
+    /// [`End::Cut`] after the last byte before a cut; the inner error means that the peer that is
+    /// written to has ended the connection.
     async fn write(&mut self, to: &mut WriteHalf<'_>, mut bytes: Vec<u8>) -> Result<io::Result<()>, End> {
         let (wire, version) = {
             let rules = self.rules.borrow();
@@ -314,7 +316,7 @@ mod tests {
         };
         let wire = Wire::lossy(crate::proxy::MAX_LOSS);
         for _ in 0..10_000 {
-            let delay = reader.due(&wire, 1).duration_since(reader.free_at);
+            let delay = reader.schedule(&wire, 1).duration_since(reader.free_at);
             assert!(delay < Duration::from_secs(200), "{delay:?}");
         }
     }

@@ -122,8 +122,8 @@ async fn slow_wire_does_not_affect_the_other_direction() {
 #[tokio::test]
 async fn bytes_in_flight_follow_changed_rules() {
     let hour = Duration::from_secs(3600);
-    let jitter = Wire::slow(hour, hour);
-    for slow_wire in [Wire::slow(hour, Duration::ZERO), jitter, Wire::narrow(number(1))] {
+    let jittery = Wire::slow(hour, hour);
+    for slow_wire in [Wire::slow(hour, Duration::ZERO), jittery, Wire::narrow(number(1))] {
         let fixture = TestProxy::new().await;
         let mut pair = fixture.connect().await;
         fixture.proxy.set_both(slow_wire);
@@ -142,12 +142,12 @@ async fn bytes_in_flight_follow_changed_rules() {
 
 #[tokio::test]
 #[should_panic(expected = "a share or a time of this wire is out of range: loss 95%")]
-async fn wire_with_excessive_loss_is_refused() {
+async fn setting_a_wire_with_excessive_loss_panics() {
     TestProxy::new().await.proxy.set_both(Wire::lossy(0.95));
 }
 
 #[tokio::test]
-async fn status_reports_open_forgotten_and_refused_connections() {
+async fn status_reports_numbers_of_connections_and_refusal() {
     let fixture = TestProxy::new().await;
     let status = || ProxyCommand::Status.execute(&fixture.proxy).unwrap();
     let clear = "up: clear; down: clear; ";
@@ -182,6 +182,7 @@ async fn narrow_wire_limits_bandwidth() {
     let started = Instant::now();
     let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), assert_receives(&mut pair.server, &bytes));
     sent.unwrap();
+    // 30 000 bytes take 300 ms; 10 ms are tolerance.
     assert!(
         started.elapsed() >= Duration::from_millis(290),
         "{:?}",
@@ -190,7 +191,7 @@ async fn narrow_wire_limits_bandwidth() {
 }
 
 #[tokio::test]
-async fn sliced_wire_delivers_slices_a_millisecond_apart() {
+async fn sliced_wire_takes_a_millisecond_for_each_slice() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     let sliced = Wire {
@@ -202,6 +203,7 @@ async fn sliced_wire_delivers_slices_a_millisecond_apart() {
     let started = Instant::now();
     pair.client.write_all(&bytes).await.unwrap();
     assert_receives(&mut pair.server, &bytes).await;
+    // There are 34 slices, so 33 pauses between them.
     assert!(
         started.elapsed() >= Duration::from_millis(33),
         "{:?}",
@@ -225,7 +227,7 @@ async fn lossy_wire_delays_bytes_and_loses_none() {
 }
 
 #[tokio::test]
-async fn flipping_wire_changes_one_bit_of_a_packet() {
+async fn flipping_wire_flips_few_bits() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     let flipping = Wire {
@@ -242,6 +244,8 @@ async fn flipping_wire_changes_one_bit_of_a_packet() {
         .zip(&received)
         .map(|(sent, received)| (sent ^ received).count_ones())
         .sum();
+    // The bytes arrive in at least ten packets, because a packet has at most 1460 bytes. They may
+    // arrive in smaller ones, but hardly in more than a thousand.
     assert!(
         (10..=1000).contains(&wrong),
         "{wrong} bits were flipped; expected one per packet of at most 1460 bytes"
@@ -284,7 +288,7 @@ async fn connection_is_reset_only_if_it_lost_bytes() {
 }
 
 #[tokio::test]
-async fn discarding_wire_loses_the_end_of_a_stream() {
+async fn dropping_wire_loses_the_end_of_a_stream() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     fixture.proxy.set_both(Wire::dropping());
@@ -405,7 +409,7 @@ async fn cut_ends_a_connection_after_the_exact_number_of_bytes() {
 }
 
 #[tokio::test]
-async fn dropped_proxy_ends_all_connections() {
+async fn dropped_proxy_ends_connections_and_refuses_new_ones() {
     let TestProxy { proxy, server } = TestProxy::new().await;
     let address = proxy.address();
     let mut client = TcpStream::connect(address).await.unwrap();

@@ -23,14 +23,16 @@ pub enum Flow {
     /// sender cannot write.
     Frozen,
     /// Bytes are read from the sender and discarded, as in a network partition longer than the
-    /// timeout of TCP. A connection that lost bytes is reset once the flow passes again.
+    /// timeout of TCP. A connection that lost bytes or the end of a stream is reset once the flow
+    /// passes again.
     Dropped,
 }
 
 /// Impairments of one direction of all connections of a proxy. The default has none.
 ///
-/// When the wire changes, bytes in flight are treated as if they had been sent at that moment, if
-/// they arrive earlier that way: an impairment that has ended delays no bytes.
+/// When a proxy's wires are set, bytes in flight in both directions are treated as if they had been
+/// sent at that moment, without loss or bandwidth limit and with the maximum jitter, if they arrive
+/// earlier that way. So an impairment that has ended delays no bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Wire {
@@ -49,8 +51,9 @@ pub struct Wire {
     /// Maximum number of bytes that arrive at once. Slices are a millisecond apart, unless
     /// `bytes_per_second` determines their times.
     pub slice: Option<NonZeroU32>,
-    /// Number of further bytes after which each connection ends. These bytes arrive; then both
-    /// sides receive the end of the stream.
+    /// Number of bytes after which each connection ends, counted from the time at which the wires
+    /// of the proxy were last set. These bytes arrive; then both sides receive the end of the
+    /// stream.
     pub cut_after: Option<u64>,
     /// Share (0 to 1) of packets that arrive with one flipped bit. Meant for protocols that detect
     /// flipped bits.
@@ -145,9 +148,9 @@ pub(super) struct Rules {
     pub(super) down: Wire,
     /// Number of changes of `up` and `down` so far.
     pub(super) version: u64,
-    /// Time of the last change of `up` or `down`; initially the start of the proxy.
+    /// Time of the last change of `up` and `down`; initially the start of the proxy.
     pub(super) since: Instant,
-    /// True while new connections are refused.
+    /// See [`Proxy::refuses`](super::Proxy::refuses).
     pub(super) refuses: bool,
     /// Number of times that all connections were reset.
     pub(super) resets: u64,

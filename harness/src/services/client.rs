@@ -15,8 +15,8 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Runs a program to its end and returns its standard output.
 ///
 /// # Errors
-/// The program cannot be started, takes longer than [`ANSWER_TIMEOUT`], or fails. If the program
-/// failed, the error contains its error output.
+/// The program cannot be started, takes longer than [`ANSWER_TIMEOUT`] and is killed, fails, or
+/// prints invalid UTF-8. If the program failed, the error contains its error output.
 pub(super) fn output(command: &mut Command) -> io::Result<String> {
     output_within(command, ANSWER_TIMEOUT)
 }

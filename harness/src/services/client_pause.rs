@@ -48,7 +48,7 @@ impl ClientPause {
         Ok(Self { stream, watcher })
     }
 
-    /// Returns whether the pause or the Redis server has ended.
+    /// Returns whether the pause is over or Redis has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.watcher.is_finished()
@@ -57,7 +57,7 @@ impl ClientPause {
     /// Ends the pause before its time is over.
     ///
     /// # Errors
-    /// The pause is over already.
+    /// The pause is over already, or Redis has ended.
     pub fn end(self) -> io::Result<()> {
         (&self.stream).write_all(b"CLIENT UNPAUSE\r\n")?;
         self.watcher

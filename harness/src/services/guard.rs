@@ -1,4 +1,4 @@
-//! [`GuardedProcess`]: a child process that does not outlive this process.
+//! [`GuardedProcess`]: a program in a process that does not outlive this process.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -32,11 +32,11 @@ exit $code"#;
 
 /// Maximum time for a program to become ready, or to end.
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum number of lines of its output that the error of a program contains.
+/// Maximum number of lines of a program's output that an error contains.
 const MAX_SHOWN_LINES: usize = 20;
 
-/// A program that was started as a child process. Dropping the handle kills the program and waits
-/// for its end.
+/// A program in a process that does not outlive this process. Dropping the handle kills the program
+/// and waits for its end.
 #[derive(Debug)]
 pub struct GuardedProcess {
     /// The shell that runs [`WATCHER_SCRIPT`].
@@ -45,9 +45,9 @@ pub struct GuardedProcess {
     input: Option<ChildStdin>,
     /// Id of the program's process; 0 until the watcher has printed it.
     pid: u32,
-    /// Start time of the program in ticks of the kernel; `None` until `pid` is known, and after the
-    /// end of the program was noticed. A process that gets the same id later has another start
-    /// time.
+    /// Start time of the program in ticks of the kernel; `None` until `pid` is known, and after
+    /// [`wait`](Self::wait) or [`kill`](Self::kill) has noticed the end of the program. A process
+    /// that gets the same id later has another start time.
     start_ticks: Option<u64>,
 }
 
@@ -79,8 +79,8 @@ impl GuardedProcess {
     /// `ready`.
     ///
     /// # Errors
-    /// The program cannot be started, ends before it is ready, or is not ready within a minute. The
-    /// error contains the last lines that the program has printed.
+    /// The program cannot be started, ends before it is ready, or is not ready within a minute. In
+    /// the last two cases, the error contains the last lines that the program has printed.
     pub fn start<A: AsRef<OsStr>>(program: &str, arguments: &[A], ready: &str) -> io::Result<Self> {
         let mut watcher = watcher(&format!("exec 2>&1; {WATCHER_SCRIPT}"));
         watcher.arg(program).args(arguments).stderr(Stdio::null());
@@ -180,7 +180,8 @@ impl GuardedProcess {
     /// `KILL`; only the process itself gets other signals (`TERM`, `HUP`). See [`process::signal`].
     ///
     /// # Errors
-    /// The program has ended, or did not stop within ten seconds after `STOP`.
+    /// The program has ended, there is no signal with this name, or the program did not stop within
+    /// ten seconds after `STOP`.
     pub fn signal(&self, name: &str) -> io::Result<()> {
         if self.state() == ProcessState::Ended {
             // Another process may have the same id by now.
@@ -215,7 +216,8 @@ impl GuardedProcess {
         }
     }
 
-    /// Kills the program with SIGKILL and waits for its end. Does nothing after its end.
+    /// Kills the program and its children with SIGKILL and waits for the end of the program. Does
+    /// nothing if the program has ended already.
     pub fn kill(&mut self) {
         // This fails if the program has ended already.
         let _ = self.signal("KILL");

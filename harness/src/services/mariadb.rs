@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::{GuardedProcess, RowLock, client, on_free_port};
 
-/// A MariaDB server, initially without databases. It keeps a binary log, and syncs each commit to
-/// the disk before it answers. Dropping the handle kills the server and deletes its data.
+/// A MariaDB server, initially with system databases only. It keeps a binary log, and syncs each
+/// commit to the disk before it answers. Dropping the handle kills the server and deletes its data.
 #[derive(Debug)]
 pub struct MariaDb {
     process: GuardedProcess,
@@ -71,7 +71,7 @@ impl MariaDb {
     /// tabs.
     ///
     /// # Errors
-    /// A statement failed, or the statements took longer than a minute.
+    /// The server does not answer, a statement fails, or the statements take longer than a minute.
     pub fn sql(&self, statements: &str) -> io::Result<String> {
         self.administrator().sql(statements)
     }
@@ -99,7 +99,7 @@ impl MariaDb {
         &self.process
     }
 
-    /// Kills the server with SIGKILL.
+    /// Kills the server with SIGKILL and waits for its end.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -133,7 +133,7 @@ impl Administrator {
     /// Runs SQL statements and returns their output, with columns separated by tabs.
     ///
     /// # Errors
-    /// A statement failed, or the statements took longer than a minute.
+    /// The server does not answer, a statement fails, or the statements take longer than a minute.
     pub fn sql(self, statements: &str) -> io::Result<String> {
         self.run(&["--skip-ssl"], statements)
     }
@@ -142,8 +142,8 @@ impl Administrator {
     /// `time`. Returns once the row is locked.
     ///
     /// # Errors
-    /// The database does not answer, there is no conversation, or another lock on it is not
-    /// released.
+    /// The database does not answer, there is no conversation, or another lock on the row is not
+    /// released within a minute.
     pub fn lock_busiest_conversation(self, time: Duration) -> io::Result<RowLock> {
         let busiest = self.sql("SELECT id FROM chat.conversation ORDER BY last_seq DESC LIMIT 1")?;
         let id: i64 = match busiest.trim() {
@@ -159,7 +159,7 @@ impl Administrator {
         RowLock::acquire(&mut self.client(&["--skip-ssl", "--unbuffered"], &statements))
     }
 
-    /// Runs statements with options that choose TLS or plain text.
+    /// Runs statements with options that choose TLS or plain text, and returns their output.
     fn run(self, transport: &[&str], statements: &str) -> io::Result<String> {
         client::output(&mut self.client(transport, statements))
     }

@@ -28,7 +28,8 @@ fn free_address() -> io::Result<SocketAddr> {
 /// Maximum number of attempts to start a service, each on another port.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Starts a service with `start`, which gets a free loopback address. Retries if that fails.
+/// Starts a service with `start`, which gets a free loopback address. If that fails, retries with
+/// another address, and returns the error of the last attempt.
 fn on_free_port<T>(mut start: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let mut attempt = 1;
     loop {

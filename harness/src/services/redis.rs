@@ -71,7 +71,7 @@ impl Redis {
         self.address
     }
 
-    /// Returns the URL of a server without TLS.
+    /// Returns the URL of the server, which must not use TLS.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}/", self.address)
@@ -92,7 +92,8 @@ impl Redis {
         )
     }
 
-    /// Makes the server answer no client for the time `time`. Returns once the pause has begun.
+    /// Makes the server answer no client for the time `time`. Returns once the pause has begun. The
+    /// server must not use TLS.
     ///
     /// # Errors
     /// The server does not answer within a minute, or refuses the command.
@@ -106,7 +107,7 @@ impl Redis {
         &self.process
     }
 
-    /// Kills the server with SIGKILL.
+    /// Kills the server with SIGKILL and waits for its end.
     pub fn kill(&mut self) {
         self.process.kill();
     }

@@ -19,7 +19,7 @@ impl RowLock {
     /// Runs `command`, a client that locks the row and then prints a line. Waits for that line.
     ///
     /// # Errors
-    /// The client fails, or prints nothing for a minute.
+    /// The client fails, or prints nothing for a minute and is killed.
     pub(super) fn acquire(command: &mut Command) -> io::Result<Self> {
         let mut client = command
             .stdin(Stdio::null())
@@ -47,7 +47,7 @@ impl RowLock {
     /// Waits until the lock is released.
     ///
     /// # Errors
-    /// The database ended before the lock was released.
+    /// The client failed, for example because the database ended before the lock was released.
     pub fn wait(mut self) -> io::Result<()> {
         if self.client.wait()?.success() {
             return Ok(());
@@ -56,8 +56,8 @@ impl RowLock {
     }
 }
 
-/// Returns the error output of a client that failed, as an error; if there is none, a timeout: the
-/// client was killed while it waited for the lock.
+/// Returns the error output of a client that failed, as an error. If there is none, returns a
+/// timeout, because a client that is killed while it waits for the lock has printed nothing.
 fn failure(mut client: Child) -> io::Result<io::Error> {
     let mut text = String::new();
     if let Some(mut errors) = client.stderr.take() {

@@ -10,13 +10,14 @@ use chat_core::commands::Commands;
 use chat_core::model::{Command, ConversationId, ConversationRef, Note, UserRef};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-/// Interval between two changes of memberships.
+/// Minimum time between the starts of two changes of memberships.
 const CHANGE_INTERVAL: Duration = Duration::from_millis(200);
 /// Maximum time to wait for the answer to a change. After that time the next change is made; the
 /// log shows whether the change without an answer happened.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum time until all users have joined again at the end. It is this long because MariaDB, once
-/// its disk was full, checks for free space only every minute.
+/// Time for all users to join again at the end. After that, the first attempt that fails is an
+/// error. It is this long because MariaDB, once its disk was full, checks for free space only every
+/// minute.
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// A user who is repeatedly removed from the group and joins it again.
@@ -28,7 +29,7 @@ pub(super) struct ChurningUser {
 }
 
 /// Removes all users one after the other, then lets them join again one after the other, and so on,
-/// until `stop` is set. Then lets all users join.
+/// until `stop` is set. Then lets all users join. `users` must not be empty.
 ///
 /// # Errors
 /// A user cannot join again within [`REJOIN_TIMEOUT`].

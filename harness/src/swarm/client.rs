@@ -19,8 +19,8 @@ use crate::dump::{acked, hex, record};
 use crate::history::{Digest, LogPosition, Observation, Writer};
 use crate::wire_client::{Account, RunContext};
 
-/// Maximum number of messages of a client without an outcome. At this number, the client pauses
-/// sending.
+/// Number of messages without an outcome at which a client sends no new messages until some have
+/// outcomes.
 const MAX_UNSETTLED: usize = 50;
 
 /// Every `RESEND_PERIOD`th message is sent again, with the same id, after it was acknowledged. The
@@ -35,7 +35,7 @@ pub(super) struct SwarmClient {
     pub(super) run: u64,
     /// Client of the library.
     pub(super) library_client: Arc<Client>,
-    /// Sequence number of the last delivered event, by the id of the conversation.
+    /// Sequence number up to which events were delivered, by the id of the conversation.
     pub(super) received_up_to: Arc<Mutex<HashMap<u64, u64>>>,
     /// Ids of the conversations that the user sends to.
     pub(super) conversations: Vec<u64>,
@@ -52,7 +52,7 @@ impl SwarmClient {
     }
 
     /// Starts the client of an account on a new device, and waits until it is logged in. `number`
-    /// is the index of the user, which determines the servers of the client.
+    /// is the index of the user, which determines the servers of the client. Records the run.
     pub(super) async fn start(
         context: &RunContext,
         number: usize,
@@ -99,7 +99,7 @@ impl SwarmClient {
     }
 
     /// Records the events that the client delivers, its notices of skipped or void events, and its
-    /// logins, until the client is closed.
+    /// logins, until the client is closed. Keeps `received_up_to` current.
     pub(super) fn record_deliveries(
         &self,
         history: Arc<Writer>,
@@ -162,8 +162,8 @@ impl SwarmClient {
         }
     }
 
-    /// Sends up to `rate` messages a second until `stop` is set, and records them and their
-    /// outcomes. Ends after the last outcome.
+    /// Sends up to `rate` new messages a second until `stop` is set, sends some of them again (see
+    /// [`RESEND_PERIOD`]), and records them and their outcomes. Ends after the last outcome.
     pub(super) fn send_messages(
         &self,
         rate: f64,
@@ -209,14 +209,14 @@ impl SwarmClient {
                 outcomes.spawn(async move {
                     let outcome = handle.outcome().await.map_err(io::Error::other)?;
                     let is_stored = matches!(outcome, SendOutcome::Stored(_));
-                    history.note(send_outcome(run, message.clone(), outcome))?;
+                    history.note(outcome_observation(run, message.clone(), outcome))?;
                     if let Some((client, conversation, draft)) = resend.filter(|_| is_stored) {
                         let mut handle = client
                             .enqueue_draft(conversation, draft, None)
                             .await
                             .map_err(io::Error::other)?;
                         let outcome = handle.outcome().await.map_err(io::Error::other)?;
-                        history.note(send_outcome(run, message, outcome))?;
+                        history.note(outcome_observation(run, message, outcome))?;
                     }
                     Ok(())
                 });
@@ -230,7 +230,7 @@ impl SwarmClient {
 }
 
 /// Returns the observation of a message's outcome.
-pub(super) fn send_outcome(run: u64, message: String, outcome: SendOutcome) -> Observation {
+pub(super) fn outcome_observation(run: u64, message: String, outcome: SendOutcome) -> Observation {
     match outcome {
         SendOutcome::Stored(appended) => acked(run, message, &appended),
         SendOutcome::NotStored(error) => Observation::Refused {

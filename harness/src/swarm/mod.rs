@@ -36,7 +36,7 @@ pub struct Options {
     pub users: usize,
     /// Number of groups that all users are members of.
     pub groups: usize,
-    /// Number of messages that each user sends per second; above 0.
+    /// Maximum number of new messages that each user sends per second; above 0.
     pub rate: f64,
     /// Number of users who are repeatedly removed from an additional group and join it again. They
     /// are among `users`; the first user owns the group and is never removed.
@@ -79,8 +79,8 @@ pub struct Swarm {
 }
 
 impl Options {
-    /// Returns whether there are no users, or a user would have no conversation to send to. Users
-    /// with takeovers send to the first group, so they need one.
+    /// Returns whether there are no users, or a user would have no conversation to send to, apart
+    /// from the group with churn. Users with takeovers send to the first group, so they need one.
     #[must_use]
     pub const fn has_isolated_users(&self) -> bool {
         self.users == 0 || (self.groups == 0 && (self.users % 2 == 1 || self.takeovers > 0))
@@ -92,7 +92,7 @@ fn user_ref(name: &str) -> io::Result<UserRef> {
 }
 
 impl Swarm {
-    /// Registers the users, creates their conversations, and starts sending.
+    /// Registers the users, creates their conversations, and starts sending, churn and takeovers.
     ///
     /// # Errors
     /// The cluster refuses a request or does not answer, the history cannot be written, or
@@ -184,9 +184,9 @@ impl Swarm {
             .sum()
     }
 
-    /// Waits until all clients have received all events up to `heads`, for at most `timeout`, and
-    /// then closes the clients. Returns how long the clients took to catch up. If a client still
-    /// lacks events then, the check of the history reports them.
+    /// Waits until all clients have received all events up to `heads`, for at most `timeout`. Then
+    /// records that the runs have finished, and closes the clients. Returns how long it waited. If
+    /// a client still lacks events then, the check of the history reports them.
     ///
     /// `heads` contains the last sequence number of each conversation, by its id.
     ///
@@ -278,7 +278,7 @@ impl Swarm {
     }
 
     /// Records the memberships of all users, and the log of each conversation, as each server
-    /// returns it to a user who may read it from the start.
+    /// returns it to a user who may read all of it.
     ///
     /// # Errors
     /// A server does not answer or refuses a request, or the history cannot be written.

@@ -10,7 +10,7 @@ use chat_core::model::{
 };
 use chat_core::testkit::Peer;
 
-use super::client::send_outcome;
+use super::client::outcome_observation;
 use super::{Options, user_ref};
 use crate::deadline::with_deadline;
 use crate::dump::hex;
@@ -24,6 +24,7 @@ pub(super) struct Setup {
     pub(super) groups: Vec<u64>,
     /// Id of the group that users are removed from and join again.
     pub(super) churn_group: Option<u64>,
+    /// Accounts of the users, in the order of their numbers.
     pub(super) accounts: Vec<Account>,
     /// Ids of the conversations that each account sends to, in the order of `accounts`.
     pub(super) conversations: Vec<Vec<u64>>,
@@ -94,8 +95,8 @@ pub(super) async fn run(context: &RunContext, options: &Options) -> io::Result<S
     })
 }
 
-/// Registers `count` accounts, with the names that `name` returns, and logs them in, distributed
-/// round-robin over the servers.
+/// Registers `count` accounts, with the names that `name` returns for the numbers from 0, and logs
+/// them in, distributed round-robin over the servers.
 pub(crate) async fn enroll(
     context: &RunContext,
     count: usize,
@@ -163,6 +164,6 @@ async fn open_direct(context: &RunContext, peer: &mut Peer, account: &Account, o
     })?;
     context
         .history
-        .note(send_outcome(run, message, SendOutcome::Stored(appended)))?;
+        .note(outcome_observation(run, message, SendOutcome::Stored(appended)))?;
     Ok(conversation)
 }

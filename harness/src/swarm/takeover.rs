@@ -13,7 +13,8 @@ use crate::wire_client::{Account, RunContext, Session};
 
 /// Time after which a session is replaced by the next one.
 const SESSION_TIME: Duration = Duration::from_millis(500);
-/// Maximum time that a replaced session waits for outcomes. It is longer than a node stays frozen.
+/// Maximum time that a replaced session waits for outcomes. It is longer than
+/// [`Fault::FreezeNode`](crate::Fault::FreezeNode) freezes a node.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(12);
 /// Interval between messages of a session.
 const SEND_INTERVAL: Duration = Duration::from_millis(50);
@@ -22,7 +23,7 @@ const FINAL_MESSAGES: usize = 5;
 /// Delay after a session could not be started.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Opens one session of `account` after the other until `stop` is set.
+/// Opens one session of `account` after the other, and sends messages in each, until `stop` is set.
 pub(super) async fn run(
     context: Arc<RunContext>,
     account: Account,
@@ -60,15 +61,16 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Receives packets until every message of the session has its outcome, the server closes the
-/// session, or [`DRAIN_TIMEOUT`] is over.
+/// Receives packets until every message of the session has its outcome, the connection ends, or
+/// [`DRAIN_TIMEOUT`] is over. Then ends the session.
 async fn drain(mut session: Session) -> io::Result<()> {
     let until = Instant::now() + DRAIN_TIMEOUT;
     while session.pending_count() > 0 && matches!(timeout_at(until, session.receive()).await, Ok(Ok(_))) {}
     session.end()
 }
 
-/// Sends messages and receives packets for [`SESSION_TIME`].
+/// Sends messages, requests missing events and receives packets for [`SESSION_TIME`]. Fails if the
+/// connection ends first.
 async fn send_for_a_while(session: &mut Session, conversation: u64) -> io::Result<()> {
     let end = Instant::now() + SESSION_TIME;
     let mut next = Instant::now();

@@ -24,14 +24,15 @@ pub(super) struct Progress(HashMap<u64, ConversationProgress>);
 struct ConversationProgress {
     /// Sequence number of the next event to deliver.
     next: u64,
-    /// Highest sequence number known to be in the log.
+    /// Sequence number up to which events are requested: the highest one known to be in the log, or
+    /// less if the user may not read that far.
     known: u64,
-    /// True while a page is requested.
+    /// True while a requested page has not arrived.
     is_requested: bool,
 }
 
-/// Result of [`Progress::accept_page`]: which events of the page to deliver, and which positions
-/// are skipped.
+/// Result of [`Progress::accept_page`]: which events of the page not to deliver again, and which
+/// positions are skipped.
 #[derive(Debug)]
 pub(super) struct AcceptedPage {
     /// First and last sequence number of a range that will not be delivered, because the user may
@@ -101,7 +102,8 @@ impl Progress {
         pages.collect()
     }
 
-    /// Records that the request for a page failed.
+    /// Records that the request for a page failed, so that the next call of
+    /// [`next_requests`](Self::next_requests) repeats it.
     pub(super) fn request_failed(&mut self, conversation: u64) {
         self.entry(conversation).is_requested = false;
     }

@@ -29,7 +29,7 @@ const IO_TIMEOUT: Duration = Duration::from_secs(10);
 /// much longer.
 const PING_AFTER: Duration = Duration::from_secs(15);
 
-/// Servers, history and run ids that the sessions of a swarm share.
+/// Servers, the fingerprint of their key, history and run ids that the sessions of a swarm share.
 #[derive(Debug)]
 pub(crate) struct RunContext {
     pub(crate) servers: Vec<SocketAddr>,
@@ -39,8 +39,8 @@ pub(crate) struct RunContext {
 }
 
 impl RunContext {
-    /// Creates a context whose run ids start at a random number, so that other processes use other
-    /// ids.
+    /// Creates a context whose run ids start at a random number, so that other processes almost
+    /// certainly use other ids.
     pub(crate) fn new(servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> Self {
         // JSON numbers are exact up to 2^53. A start below 2^52 leaves at least 2^52 ids.
         let [a, b, c, d, e, f, g, h, ..] = DeviceId::random().0;
@@ -88,8 +88,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects to `server` and starts a session of `account`. Deliveries start after the events
-    /// that each conversation contains at that time.
+    /// Connects to `server`, starts a session of `account`, and records its run. Deliveries start
+    /// after the events that each conversation contains at that time.
     pub(crate) async fn start(context: &RunContext, server: SocketAddr, account: &Account) -> io::Result<Self> {
         let starting = async {
             let mut peer = Peer::connect(server, context.pin).await?;
@@ -223,6 +223,9 @@ impl Session {
             Ok(Answer::Outcome(Outcome::Appended(appended))) => acked(run, message, &appended),
             Ok(other) => return Err(io::Error::other(format!("the server answered Send with {other:?}"))),
             Err(failure) => match failure.code() {
+                // After `TryAgain`, `Internal` or a code that this version does not know, the
+                // message may be stored. The other codes here are temporary refusals, after which
+                // `Unknown` is true too.
                 Some(
                     ReplyCode::TryAgain
                     | ReplyCode::Busy
@@ -279,7 +282,7 @@ impl Session {
     }
 
     /// Requests the conversations of the user with their last positions. Afterwards
-    /// [`is_complete`](Self::is_complete) is false until the answer arrives.
+    /// [`is_complete`](Self::is_complete) is false until the last page of the answer has arrived.
     pub(crate) async fn request_conversations(&mut self) -> io::Result<()> {
         self.targets = None;
         self.listed.clear();
@@ -288,7 +291,7 @@ impl Session {
     }
 
     /// Records a page of the answer to [`request_conversations`](Self::request_conversations), and
-    /// requests the next one.
+    /// requests the next one, if there is one.
     async fn handle_conversations(&mut self, page: ConversationPage) -> io::Result<()> {
         let positions = record_memberships(self.user, &page.conversations, &self.history)?;
         positions.iter().for_each(|last| self.progress.note_last_seq(*last));
@@ -302,7 +305,8 @@ impl Session {
         Ok(())
     }
 
-    /// Returns whether all events up to the requested last positions were delivered.
+    /// Returns whether the requested last positions have arrived, and all events up to them were
+    /// delivered or skipped.
     pub(crate) fn is_complete(&self) -> bool {
         let has = |last: &LogPosition| self.progress.last_delivered(last.conversation) >= last.seq;
         self.targets.as_ref().is_some_and(|targets| targets.iter().all(has))

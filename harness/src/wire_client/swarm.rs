@@ -26,12 +26,12 @@ pub struct WireSwarmOptions {
     pub users: usize,
     /// Maximum number of users in a group. Each user is in one group.
     pub group_size: NonZeroUsize,
-    /// Number of writes per second on each connection; above 0.
+    /// Maximum number of writes with messages per second on each connection; above 0.
     pub rate: f64,
     /// Number of messages in one write.
     pub burst: usize,
     /// Number of messages without an outcome at which a connection pauses sending. The last write
-    /// before the pause may exceed this number.
+    /// before the pause may raise their number above this one.
     pub window: usize,
     /// Prefix of the names of users and groups, different for each swarm on the same service.
     pub name: String,
@@ -52,9 +52,11 @@ impl Default for WireSwarmOptions {
 
 /// Delay after a session could not be started.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-/// Interval between checks for missing events, for connections that send nothing.
+/// Interval between checks for missing events after [`Phase::Send`]. In that phase, the client
+/// checks for them at the rate of its writes.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// Interval between requests for the last positions of the conversations.
+/// Minimum time between requests for the last positions of the conversations, in
+/// [`Phase::End`].
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Phase of a swarm. The phases follow each other in this order.
@@ -174,7 +176,7 @@ impl WireSwarm {
     }
 
     /// Records the memberships of all users, and the log of each conversation, as each server
-    /// returns it.
+    /// returns it to a user who may read all of it.
     ///
     /// # Errors
     /// A server does not answer or refuses a request, or the history cannot be written.
@@ -184,7 +186,7 @@ impl WireSwarm {
 }
 
 /// Records the memberships of these accounts, and the log of each conversation that one of them may
-/// read from the start, as each server returns it.
+/// read from the start to the end, as each server returns it.
 pub(crate) async fn record_logs_of(context: &RunContext, accounts: &[Account]) -> io::Result<()> {
     let mut servers = Vec::with_capacity(context.servers.len());
     for server in &context.servers {

@@ -17,8 +17,8 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time after which bytes that have not arrived are assumed to be held back or lost.
 const QUIET_TIME: Duration = Duration::from_millis(200);
 
-/// Starts a server that echoes its input until the test ends. Returns its address.
-fn echo() -> SocketAddr {
+/// Starts a server that echoes its input until the test program ends. Returns its address.
+fn start_echo_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -121,7 +121,7 @@ fn assert_receives_nothing(stream: &mut TcpStream) {
 fn commands_impair_the_connections_of_their_routes() {
     let directory = tempfile::tempdir().unwrap();
     let control = directory.path().join("control");
-    let server = echo();
+    let server = start_echo_server();
     let routes = [format!("127.0.0.1:0={server}"), format!("127.0.0.1:0={server}")];
     let running = Running::start(&routes, &control);
     let ok = |words: &str| assert_eq!(tell(&control, words), (Some(0), String::new()), "{words}");
@@ -191,7 +191,7 @@ fn commands_impair_the_connections_of_their_routes() {
 fn proxy_executes_commands_from_its_input_and_ends_on_quit() {
     let directory = tempfile::tempdir().unwrap();
     let control = directory.path().join("control");
-    let route = [format!("127.0.0.1:0={}", echo())];
+    let route = [format!("127.0.0.1:0={}", start_echo_server())];
     let mut running = Running::start(&route, &control);
     writeln!(running.input, "delay 20ms").unwrap();
     assert_eq!(running.read_line(), "ok");
@@ -235,11 +235,11 @@ fn proxy_executes_commands_from_its_input_and_ends_on_quit() {
 }
 
 #[test]
-fn usage_error_explains_the_arguments() {
+fn error_explains_missing_and_wrong_arguments() {
     for (arguments, code, expected) in [
         (vec![], 2, "LISTEN=SERVER"),
         (vec!["127.0.0.1:0"], 2, "write LISTEN=SERVER"),
-        (vec!["here=127.0.0.1:1"], 2, "here is not an address with a port"),
+        (vec!["here=127.0.0.1:1"], 2, "here is not an IP address with a port"),
         (vec!["tell", "/nowhere/control"], 2, "WORD"),
         (
             vec!["tell", "/nowhere/control", "heal"],

@@ -89,11 +89,12 @@ impl Running {
         line[component.len()..].split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Returns the address in the URL of a component, which begins with `scheme`.
+    /// Returns the address in the URL of a component. The URL begins with `prefix`, which the
+    /// address follows.
     #[track_caller]
-    fn address(&self, component: &str, scheme: &str) -> SocketAddr {
+    fn address(&self, component: &str, prefix: &str) -> SocketAddr {
         let url = &self.status(component)[0];
-        let rest = url.strip_prefix(scheme).unwrap();
+        let rest = url.strip_prefix(prefix).unwrap();
         rest.split('/').next().unwrap().parse().unwrap()
     }
 
@@ -140,7 +141,8 @@ async fn create_group(peer: &mut Peer, name: &str) -> ConversationId {
     }
 }
 
-/// Sends a message. Returns the code of the refusal, or `None` if the message is acknowledged.
+/// Sends a message. Returns the code of the refusal, or `None` if the message is acknowledged (or
+/// refused with a code that this version does not know).
 async fn send(peer: &mut Peer, group: ConversationId) -> Option<ReplyCode> {
     let command = chat_core::model::Command::Send {
         conversation: ConversationRef::Id(group),
@@ -158,8 +160,8 @@ async fn send_until_accepted(peer: &mut Peer, group: ConversationId) {
     }
 }
 
-/// Returns whether MariaDB accepts a connection: after the header of four bytes, its first packet
-/// does not contain 0xff, which marks an error.
+/// Returns whether MariaDB accepts a connection: in its first packet, the byte after the header of
+/// four bytes is not 0xff, which marks an error.
 fn is_accepted(stream: &mut TcpStream) -> bool {
     let mut packet = [0; 5];
     stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
@@ -167,7 +169,8 @@ fn is_accepted(stream: &mut TcpStream) -> bool {
     packet[4] != 0xff
 }
 
-/// Checks that each command concerning Redis has its effect, as another client observes it.
+/// Checks that each `redis` command has its effect, as another client observes it, and that a
+/// paused or stopped Redis gets no command.
 fn check_redis_commands(running: &Running) {
     let redis = running.address("redis", "redis://");
     let ask = |words: &str| {
@@ -415,7 +418,7 @@ fn running_command_does_not_delay_the_end_of_the_cluster() {
 }
 
 #[test]
-fn usage_error_explains_the_arguments() {
+fn error_explains_missing_and_wrong_arguments() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path().display().to_string();
     for (arguments, code, expected) in [

@@ -12,7 +12,7 @@ fn histcheck(arguments: &[&Path]) -> Output {
 }
 
 /// Returns the observations of a client whose message in a group is acknowledged at position 2.
-fn clients() -> Vec<Observation> {
+fn observations_of_client() -> Vec<Observation> {
     let run = 1;
     vec![
         Observation::Run {
@@ -88,9 +88,9 @@ fn write_history(directory: &Path, name: &str, lines: Vec<Observation>) -> PathB
 #[test]
 fn history_and_logs_are_read_from_several_files() {
     let directory = tempfile::tempdir().unwrap();
-    let clients = write_history(directory.path(), "clients", clients());
+    let client = write_history(directory.path(), "client", observations_of_client());
     let kept = write_history(directory.path(), "kept", logs(true));
-    let output = histcheck(&[&clients, &kept]);
+    let output = histcheck(&[&client, &kept]);
     let printed = utf8(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{printed}");
     assert!(printed.contains("logs read from              database\n"), "{printed}");
@@ -104,9 +104,9 @@ fn history_and_logs_are_read_from_several_files() {
 #[test]
 fn violation_is_printed_and_sets_the_exit_code() {
     let directory = tempfile::tempdir().unwrap();
-    let clients = write_history(directory.path(), "clients", clients());
+    let client = write_history(directory.path(), "client", observations_of_client());
     let lost = write_history(directory.path(), "lost", logs(false));
-    let output = histcheck(&[&clients, &lost]);
+    let output = histcheck(&[&client, &lost]);
     let printed = utf8(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{printed}");
     assert!(printed.contains("\nlost                        1\n"), "{printed}");
@@ -116,11 +116,11 @@ fn violation_is_printed_and_sets_the_exit_code() {
 #[test]
 fn history_without_final_logs_is_checked_only_on_request() {
     let directory = tempfile::tempdir().unwrap();
-    let clients = write_history(directory.path(), "clients", clients());
-    let output = histcheck(&[&clients]);
+    let client = write_history(directory.path(), "client", observations_of_client());
+    let output = histcheck(&[&client]);
     assert_eq!(output.status.code(), Some(2));
     assert!(utf8(&output.stderr).starts_with("histcheck: the history has no final logs"));
-    let output = histcheck(&[Path::new("--partial"), &clients]);
+    let output = histcheck(&[Path::new("--partial"), &client]);
     let printed = utf8(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{printed}");
     assert!(printed.contains("C1    not checked"), "{printed}");

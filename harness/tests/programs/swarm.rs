@@ -18,8 +18,8 @@ use super::utf8;
 /// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Runs a program to its end, while this process runs the nodes that it connects to. Returns its
-/// exit code and its output.
+/// Runs a program to its end, while this process runs the nodes that the program connects to.
+/// Returns the exit code and the output.
 async fn run(program: &str, arguments: Vec<String>) -> (Option<i32>, String) {
     let output = Command::new(program).args(arguments).kill_on_drop(true).output();
     let output = timeout(WAIT_TIMEOUT, output).await.unwrap().unwrap();
@@ -69,7 +69,8 @@ async fn swarm_through_the_library_passes_the_check() {
     let (code, printed) = swarm(&service.addresses(), &history, options).await;
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("acknowledged   "), "{printed}");
-    // Messages of removed users were refused, and sessions were replaced, each by a new run.
+    // Messages of removed users were refused, and sessions were replaced, each by a new run. The
+    // users and the first messages of the three pairs have only nine runs.
     assert!(
         count(&history, |observation| matches!(
             observation,
@@ -115,7 +116,7 @@ async fn users_of_the_bare_protocol_reconnect_and_miss_no_event() {
     );
     let load = swarm(&servers, &history, &options);
     let resetting = async {
-        // Resets the connections through the proxy twice, after 200 and after 400 deliveries.
+        // Resets the connections through the proxy twice, after at least 200 and 400 deliveries.
         let mut checks = tokio::time::interval(Duration::from_millis(50));
         for round in 1..=2 {
             let delivered = || {
@@ -151,18 +152,18 @@ async fn users_of_the_bare_protocol_reconnect_and_miss_no_event() {
 async fn histories_of_two_processes_are_checked_together() {
     let service = Service::start().await;
     let directory = tempfile::tempdir().unwrap();
-    let [library, raw] = ["library", "raw"].map(|name| directory.path().join(name));
+    let [library, wire] = ["library", "wire"].map(|name| directory.path().join(name));
     let servers = service.addresses();
-    let (by_library, by_protocol) = tokio::join!(
+    let (by_library, by_wire) = tokio::join!(
         swarm(&servers, &library, "--users 2 --groups 1 --takeovers 1 --seconds 2"),
-        swarm(&servers, &raw, "--users 2 --wire --seconds 2"),
+        swarm(&servers, &wire, "--users 2 --wire --seconds 2"),
     );
     assert_eq!(by_library.0, Some(0), "{}", by_library.1);
-    assert_eq!(by_protocol.0, Some(0), "{}", by_protocol.1);
-    let (code, printed) = histcheck_of(&[&library, &raw], &[]).await;
+    assert_eq!(by_wire.0, Some(0), "{}", by_wire.1);
+    let (code, printed) = histcheck_of(&[&library, &wire], &[]).await;
     assert_eq!(code, Some(0), "{printed}");
     let acked = |history| count(history, |observation| matches!(observation, Observation::Acked { .. }));
-    let all = format!("acknowledgements checked    {}\n", acked(&library) + acked(&raw));
+    let all = format!("acknowledgements checked    {}\n", acked(&library) + acked(&wire));
     assert!(printed.contains(&all), "{printed}");
 }
 
@@ -195,7 +196,7 @@ async fn users_who_are_offline_at_the_end_are_checked_too() {
 }
 
 #[tokio::test]
-async fn swarm_that_cannot_start_reports_why() {
+async fn swarm_that_cannot_start_sets_its_exit_code() {
     let directory = tempfile::tempdir().unwrap();
     let history = directory.path().join("history");
     let unused_address = SocketAddr::from(([127, 0, 0, 1], 1));

@@ -218,8 +218,8 @@ async fn read_messages(session: LocalSession, count: usize) -> BTreeSet<String> 
     texts
 }
 
-/// A session gets `Behind` when it starts to follow a conversation that has more than 64 events, or
-/// when its outbox is full, and not because many conversations begin at once.
+/// A session gets `Behind` when it starts to follow a conversation of which it missed more than 64
+/// events, or when its outbox is full, and not because many conversations begin at once.
 pub async fn hundred_simultaneous_first_messages_reach_every_session_of_the_recipient(store: Arc<dyn Store>) {
     // Each sender causes two pushes: of the message, and of the event in the inbox that reports the
     // new conversation. All of them fit into an outbox, so that it does not overflow if the task of

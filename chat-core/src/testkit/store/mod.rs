@@ -142,7 +142,7 @@ macro_rules! store_conformance {
             request_notices:
                 repeated_notice_is_recorded_once_in_an_interval, deleting_all_notices_of_an_inbox_forgets_them,
                 deleted_notice_does_not_count, notices_of_other_requests_are_recorded,
-                rolled_back_notice_is_not_recorded, notice_without_the_lock_is_an_error;
+                rolled_back_notice_is_not_recorded, recording_a_notice_without_the_lock_is_an_error;
             operators:
                 accounts_are_listed_in_pages_by_name, group_list_says_which_groups_have_an_owner,
                 stats_count_rows, audit_log_is_read_in_both_directions, audit_log_grows_at_its_end_only, rolled_back_actions_leave_no_audit_record,
@@ -150,7 +150,7 @@ macro_rules! store_conformance {
             heartbeats:
                 heartbeats_return_all_peers_or_none, repeated_heartbeat_changes_nothing, store_clock_never_goes_backwards;
             user_changes:
-                changed_users_are_those_whose_devices_or_memberships_were_written, aborted_change_of_a_user_is_not_recorded;
+                writes_of_devices_and_memberships_record_a_change_of_their_user, aborted_change_of_a_user_is_not_recorded;
             concurrency:
                 concurrent_appends_leave_no_gap, readers_never_see_a_gap, account_name_is_taken_once_by_many,
                 direct_conversation_is_created_once_by_many, device_locks_exclude_each_other,

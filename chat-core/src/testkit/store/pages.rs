@@ -184,7 +184,7 @@ pub async fn edits_count_towards_max_bytes(store: Arc<dyn Store>) {
 }
 
 /// An edit from after the reader has left, and the edit of a recalled message, are neither among
-/// the page's edits nor counted towards `max_bytes`.
+/// the edits of the page nor counted towards `max_bytes`.
 pub async fn page_contains_the_edits_that_its_reader_may_read(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(3)).await;

@@ -92,7 +92,7 @@ pub async fn deleted_notice_does_not_count(store: Arc<dyn Store>) {
         assert_eq!(
             record(&*store, deleted, 1001, 0).await,
             is_committed,
-            "after a rollback it is back"
+            "only a committed deletion has an effect"
         );
     }
     assert!(!record(&*store, kept, 1001, 0).await, "of another sender");
@@ -143,7 +143,7 @@ pub async fn rolled_back_notice_is_not_recorded(store: Arc<dyn Store>) {
     assert!(record(&*store, notice, 1500, 1000).await);
 }
 
-pub async fn notice_without_the_lock_is_an_error(store: Arc<dyn Store>) {
+pub async fn recording_a_notice_without_the_lock_is_an_error(store: Arc<dyn Store>) {
     let notice = notice(inbox(&*store, "bob").await);
     let work = transact(&*store, move |tx| {
         Box::pin(async move { Ok(tx.record_request_notice(notice, Timestamp(1000), Timestamp(0)).await?) })

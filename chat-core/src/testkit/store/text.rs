@@ -1,4 +1,5 @@
-//! Cases that check that texts and bodies of messages are stored byte for byte.
+//! Cases that check that bodies of messages, and texts such as names and notes, are stored byte for
+//! byte.
 
 use std::sync::Arc;
 
@@ -6,7 +7,8 @@ use super::fixture::{NewEvent, World, create, new_account, new_device, new_group
 use crate::model::{Contact, ContactState, GroupName, Seq, Timestamp, UserId};
 use crate::store::Store;
 
-/// Returns texts that databases are known to change.
+/// Returns texts that a database may change or reject. The longest has the maximum size of a text
+/// in a store, 64 KiB less one byte.
 fn samples() -> Vec<String> {
     let mut samples: Vec<String> = [
         "",

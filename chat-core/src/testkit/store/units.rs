@@ -41,7 +41,7 @@ impl World {
     }
 }
 
-/// Executes every kind of write except those of request notices, on existing and on new rows.
+/// Executes every kind of write except those of request notices. Writes existing rows and new rows.
 async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxError> {
     let mut account = tx.account(ids.alice).await?.ok_or(TxError::Abort)?;
     account.display_name = "changed".into();

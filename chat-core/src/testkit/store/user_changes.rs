@@ -7,7 +7,8 @@ use super::fixture::{create, create_account, device_id, new_device, new_group, p
 use crate::model::{Member, Role, Seq, UserId};
 use crate::store::{Store, StoreError, TxError};
 
-/// Returns the numbers of the changes by user, or `None` if the store does not record changes.
+/// Returns the number of the latest change of each changed user, or `None` if the store returns no
+/// changes, for example because it does not record them.
 async fn changes(store: &dyn Store) -> Option<BTreeMap<UserId, u64>> {
     let changes = store.changed_users().await.unwrap()?;
     let by_user: BTreeMap<UserId, u64> = changes.iter().map(|change| (change.user, change.number)).collect();
@@ -16,7 +17,7 @@ async fn changes(store: &dyn Store) -> Option<BTreeMap<UserId, u64>> {
 }
 
 /// A store for a single process may record no changes.
-pub async fn changed_users_are_those_whose_devices_or_memberships_were_written(store: Arc<dyn Store>) {
+pub async fn writes_of_devices_and_memberships_record_a_change_of_their_user(store: Arc<dyn Store>) {
     let user = create_account(&*store, "user").await;
     let Some(before) = changes(&*store).await else { return };
     let mut numbers = vec![before.get(&user).copied()];

@@ -29,9 +29,9 @@ pub enum TlsTrust {
     Pin(PinPolicy),
     /// By a certificate for the server's name that chains to one of these roots.
     Roots(Arc<RootCertStore>),
-    /// By a certificate for the server's name that chains to one of these roots, or if it chains to
-    /// no root, by the server's key. A certificate that chains to a root but is for another name,
-    /// or not valid at this time, is refused.
+    /// By a certificate for the server's name that chains to one of these roots, or otherwise by
+    /// the server's key. A certificate that is not valid at this time, or that chains to a root but
+    /// is for another name, is refused, whatever its key is.
     RootsOrPin(Arc<RootCertStore>, PinPolicy),
 }
 
@@ -48,7 +48,7 @@ pub enum AuthenticatedBy {
 #[derive(Clone)]
 pub struct TlsConnector {
     config: ClientConfig,
-    trust: Trusted,
+    checks: Checks,
 }
 
 /// Established TLS connection.
@@ -82,29 +82,29 @@ impl TlsConnector {
             TlsTrust::Roots(roots) => (Some(by_roots(roots)?), None),
             TlsTrust::RootsOrPin(roots, pin) => (Some(by_roots(roots)?), Some(pin)),
         };
-        let trust = Trusted { roots, pin, provider };
+        let checks = Checks { roots, pin, provider };
         let mut config = builder
             .dangerous()
-            .with_custom_certificate_verifier(Verifier::new(trust.clone()))
+            .with_custom_certificate_verifier(Verifier::new(checks.clone()))
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed TLS session would skip the check of the server's key.
         config.resumption = Resumption::disabled();
-        Ok(Self { config, trust })
+        Ok(Self { config, checks })
     }
 
     /// Performs the client's part of the handshake with the server called `server_name` (a host
     /// name or an address, without a port). A server can delay it without end, so set a deadline.
     ///
     /// # Errors
-    /// `server_name` is not a valid name, or the server cannot be authenticated, uses another
-    /// protocol or an older version of TLS, or closed the connection.
+    /// `server_name` is not a valid name; the server cannot be authenticated, or uses another
+    /// protocol or an older version of TLS; or the stream fails or ends.
     pub async fn connect<T: Transport>(&self, server_name: &str, transport: T) -> Result<TlsConnected<T>, TlsError> {
         let peer = transport.peer();
         let name =
             ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::ServerName(server_name.to_owned()))?;
         // Each connection has a verifier of its own, which records how it decided.
-        let verifier = Verifier::new(self.trust.clone());
+        let verifier = Verifier::new(self.checks.clone());
         let mut config = self.config.clone();
         config.dangerous().set_certificate_verifier(Arc::clone(&verifier) as _);
         let connecting = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, transport);
@@ -145,9 +145,8 @@ fn unwrap_certificate_error(error: io::Error) -> TlsError {
     TlsError::Certificate(refused)
 }
 
-/// Returns whether the error with which a check against the roots refused a certificate rules out
-/// that the client accepts the certificate by its key. That is so if the certificate may chain to a
-/// root.
+/// Returns whether `refused`, the error of the check against the roots, forbids the client to
+/// accept the certificate by its key instead. It does so if the certificate may chain to a root.
 const fn rules_out_pin(refused: &CertificateError) -> bool {
     matches!(
         refused,
@@ -163,7 +162,7 @@ const fn rules_out_pin(refused: &CertificateError) -> bool {
 
 /// The checks of a [`TlsTrust`]: against roots, against pins, or both.
 #[derive(Debug, Clone)]
-struct Trusted {
+struct Checks {
     roots: Option<Arc<WebPkiServerVerifier>>,
     pin: Option<PinPolicy>,
     provider: Arc<CryptoProvider>,
@@ -173,15 +172,15 @@ struct Trusted {
 /// handshake by its signature with that key.
 #[derive(Debug)]
 struct Verifier {
-    trust: Trusted,
+    checks: Checks,
     /// How the certificate was accepted; `None` until it is.
     verdict: Mutex<Option<AuthenticatedBy>>,
 }
 
 impl Verifier {
-    fn new(trust: Trusted) -> Arc<Self> {
+    fn new(checks: Checks) -> Arc<Self> {
         Arc::new(Self {
-            trust,
+            checks,
             verdict: Mutex::default(),
         })
     }
@@ -201,14 +200,14 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let refused = match &self.trust.roots {
+        let refused = match &self.checks.roots {
             Some(roots) => match roots.verify_server_cert(end_entity, intermediates, server_name, &[], now) {
                 Ok(_) => return Ok(self.accept(AuthenticatedBy::Authority)),
                 Err(refused) => Some(refused),
             },
             None => None,
         };
-        match (refused, &self.trust.pin) {
+        match (refused, &self.checks.pin) {
             (Some(rustls::Error::InvalidCertificate(refused)), Some(_)) if rules_out_pin(&refused) => {
                 Err(refused.into())
             }
@@ -240,12 +239,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.trust.provider.signature_verification_algorithms;
+        let algorithms = &self.checks.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust
+        self.checks
             .provider
             .signature_verification_algorithms
             .supported_schemes()

@@ -39,8 +39,8 @@ impl TlsAcceptor {
     /// Creates an acceptor with a certificate chain (leaf first) and its private key, both in PEM.
     ///
     /// # Errors
-    /// The texts are not PEM, the key does not fit the certificate or the provider, or the provider
-    /// does not support TLS 1.3.
+    /// The texts are not PEM, a certificate is malformed, the key does not fit the certificate or
+    /// the provider, or the provider does not support TLS 1.3.
     pub fn from_pem(provider: Arc<CryptoProvider>, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let certified = Certified::from_pem(&provider, chain, key)?;
         Ok(Self::new(provider, certified))
@@ -78,7 +78,7 @@ impl TlsAcceptor {
     }
 
     /// Returns whether the certificate is valid at this time: its validity has begun and has not
-    /// ended. Clients that do not pin its key refuse it otherwise.
+    /// ended. Otherwise clients refuse it, unless they trust it by its key alone.
     #[must_use]
     pub fn is_certificate_valid_now(&self) -> bool {
         let leaf = self.current.read().leaf.clone();
@@ -89,7 +89,7 @@ impl TlsAcceptor {
     /// deadline.
     ///
     /// # Errors
-    /// The peer uses another protocol or an older version of TLS, or closed the connection.
+    /// The peer uses another protocol or an older version of TLS, or the stream fails or ends.
     pub async fn accept<T: Transport>(&self, transport: T) -> io::Result<Stream<TlsStream<T>>> {
         let peer = transport.peer();
         let acceptor = self.current.read().acceptor.clone();

@@ -22,7 +22,8 @@ fn identity() -> ServerIdentity {
     ServerIdentity::from_pem(vectors["rsa_private_pkcs8_pem"].as_str().unwrap()).unwrap()
 }
 
-/// Returns a root certificate, and a chain and key that it issued for `chat.example`.
+/// Returns a root certificate, a chain of one certificate that the root issued for `chat.example`,
+/// and the private key of that certificate.
 fn issued() -> (CertificateDer<'static>, String, String) {
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Returns the DER encoding of an RSA public key with this exponent and a modulus of this size.
+/// Returns the DER encoding of an RSA public key with this exponent and a modulus of this many
+/// bits.
 fn spki(modulus_bits: usize, exponent: u32) -> Vec<u8> {
     let top = BigUint::from(1u8) << (modulus_bits - 1);
     let key = RsaPublicKey::new_unchecked(top + 1u8, BigUint::from(exponent));
@@ -38,7 +39,7 @@ fn lengths() -> Vec<Row> {
         row("length between Reject and Hello2", E::LengthOutOfRange(8), |_| {
             vec![0, 8]
         }),
-        row("length without a credential's tag", E::LengthOutOfRange(97), |_| {
+        row("length one below the shortest Hello2", E::LengthOutOfRange(97), |_| {
             vec![0, 97]
         }),
         row("length one above the longest", E::LengthOutOfRange(1279), |_| {
@@ -182,6 +183,7 @@ fn keys() -> Vec<Row> {
         keyed("4097 bits", E::KeySize(4097), |c| c.spki = spki(4097, 65537)),
         keyed("8192 bits", E::KeySize(8192), |c| {
             c.spki = spki(8192, 65537);
+            // With a signature, the reply would exceed its maximum length.
             c.sign = |_, _| Vec::new();
         }),
         keyed("exponent 3", E::KeyExponent, |c| c.spki = spki(2048, 3)),

@@ -1,5 +1,5 @@
-//! Tests that the report of an incomplete history says which events are missing or which rules
-//! could not be checked.
+//! Tests of incomplete histories: events that a source lacks are violations, and rules without
+//! records count as not checked.
 
 use super::*;
 

@@ -2,10 +2,11 @@
 
 use super::*;
 
-/// Returns the history of [`history`], except that user 3 joins again at position 8.
+/// Returns the history of [`history`], except that user 3 joins again at position 8, and that the
+/// group does not show its history to new members.
 fn history_with_return() -> Vec<Observation> {
     let mut history = history();
-    // The group does not show its history to new members.
+    // User 3 joins the group at position 2.
     retain_delivered(&mut history, 3, |event| event.position != position(GROUP, 1));
     let rejoined = EventRecord {
         joined: vec![3],
@@ -90,14 +91,15 @@ fn member_who_left_and_returned_reads_both_stays_only() {
 
 #[test]
 fn only_users_with_known_memberships_are_checked() {
-    // Only the memberships of one user are known, so deliveries to other users are not violations.
+    // Only the memberships of one user are known. Deliveries to other users must not count as
+    // violations of C12.
     let mut one_known = history();
     one_known.retain(|observation| !matches!(observation, Observation::Member { user, .. } if *user != 1));
     let report = report_of(one_known);
     assert!(report.is_clean(), "{:?}", report.violations());
     assert_eq!((report.finished_runs, report.could_check(Rule::C12)), (1, true));
 
-    // No run was followed to its end, or only runs of users with unknown memberships.
+    // No run has finished, or only runs of users with unknown memberships have.
     let mut without_finished = history();
     without_finished.retain(|observation| !matches!(observation, Observation::Finished { .. }));
     let mut without_memberships = history();

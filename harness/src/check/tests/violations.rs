@@ -12,7 +12,7 @@ fn every_violation_is_reported() {
         ("one node lacks an acknowledged message", Rule::C1, |history| {
             retain_logged(history, Some("node"), |event| event.message.as_deref() != Some("d2"));
         }),
-        ("the text was cut", Rule::C1, |history| {
+        ("the stored text was cut", Rule::C1, |history| {
             retain_logged(history, None, |event| {
                 if event.message.as_deref() == Some("m1") {
                     event.digest = Some(Digest::of(b"m"));
@@ -124,7 +124,7 @@ fn every_violation_is_reported() {
                 history.insert(after + 1, send);
             },
         ),
-        ("the second acknowledgement of a retry differs", Rule::C11, |history| {
+        ("a second acknowledgement of a message differs", Rule::C11, |history| {
             let (at, mut again) = find(history, |observation| is_acked(observation, "m1"));
             if let Observation::Acked { position, .. } = &mut again {
                 position.seq = 5;
