@@ -1,7 +1,8 @@
 //! A bot that runs in the same process as the engine. It reads a feed: the events of all
 //! conversations that the bot's account may read, those of each conversation in order and without
-//! gaps. The store keeps the cursors of the feed, so the bot continues where it stopped, and the
-//! nodes of a cluster share the work.
+//! gaps. The store keeps the cursors of the feed. With a durable store, the bot would therefore
+//! continue where it stopped, and the nodes of a cluster would share the work; this example uses a
+//! `MemoryStore`.
 //!
 //! Run it with `cargo run -p chat-examples --example in_process_bot`.
 
@@ -40,7 +41,8 @@ async fn main() -> Result<(), AnyError> {
     alice.send_text(group, "good morning").await?;
     let running = tokio::spawn(run_bot(engine.clone(), bot.user()));
 
-    // Alice, who wrote to the group of the bot, receives the answer from a feed as well.
+    // Alice, who wrote to the group that she shares with the bot, receives the answer from a feed
+    // as well.
     let feed = engine.feed(FeedOptions::user("alice", alice.user())).await?;
     while let Some(item) = feed.next().await {
         let (sender, body) = (item.event().sender, item.event().body()?);

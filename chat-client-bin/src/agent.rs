@@ -193,7 +193,8 @@ async fn serve_connection(stream: UnixStream, client: Client) {
     }
     // Writing ends once the jobs have dropped their senders of replies.
     drop(connection);
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, writing).await; // the peer repeats what was not answered
+    // For what is not answered in time, the peer does as after any lost reply.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, writing).await;
 }
 
 /// A request, or the rejection of an invalid request whose id is known.
@@ -228,8 +229,8 @@ impl Connection {
                     let result = execute(&connection.client, kind).await;
                     let has_ended = matches!(connection.client.status(), Status::Ended(_));
                     match result {
-                        // After `TryAgain` the peer would report a temporary failure. After a lost
-                        // reply it reports an unknown outcome, as it would with a server.
+                        // The peer repeats a command whose reply was lost if that is safe, and
+                        // otherwise reports an unknown outcome, as it would with a server.
                         Err(ClientError::Interrupted) if !has_ended => connection.end.notify_one(),
                         result => connection.reply(id, result).await,
                     }

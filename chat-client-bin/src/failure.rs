@@ -107,10 +107,12 @@ impl Failure {
         Self::new(FailureKind::Usage, text.to_string())
     }
 
-    /// Turns a timeout, and a refusal with `TRY_AGAIN`, into the failure of a command that may have
-    /// taken effect. Leaves other failures as they are.
+    /// Turns a timeout, and an answer with `TRY_AGAIN` or `INTERNAL`, into the failure of a command
+    /// that may have taken effect. Leaves other failures as they are.
     pub(crate) fn with_unknown_outcome(mut self) -> Self {
-        if self.kind == FailureKind::Timeout || self.code == Some(ReplyCode::TryAgain.number()) {
+        let unknown = [ReplyCode::TryAgain, ReplyCode::Internal].map(ReplyCode::number);
+        let is_unknown_refusal = self.code.is_some_and(|code| unknown.contains(&code));
+        if self.kind == FailureKind::Timeout || is_unknown_refusal {
             self.kind = FailureKind::OutcomeUnknown;
             self.text.push_str("; it is unknown whether the command took effect");
         }

@@ -10,9 +10,10 @@ use crate::failure::Failure;
 /// Relation of a user to a group that the user wants to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaver {
-    /// The user has at most an invitation or a request to join, which leaving ends.
-    Outsider,
-    /// The user is, or was, one of the members, or the conversation is no group.
+    /// The user is no member, and has at most an invitation or a request to join, which leaving
+    /// ends. Contains the id if the user can read the group, as former members can.
+    Outsider(Option<ConversationId>),
+    /// The user is one of the members, or the conversation is no group.
     Member(ConversationId),
     /// The user is the last member: leaving deletes the group.
     Last(ConversationId),
@@ -23,11 +24,12 @@ impl Leaver {
     pub(crate) async fn of(client: &CommandClient, group: &ConversationRef) -> Result<Self, Failure> {
         let info = match client.conversation(group.clone()).await {
             Ok(info) => info,
-            Err(failure) if failure.is_not_found() => return Ok(Self::Outsider),
+            Err(failure) if failure.is_not_found() => return Ok(Self::Outsider(None)),
             Err(failure) => return Err(failure),
         };
         Ok(match &info.view {
-            ConversationView::Group(group) if group.member_count <= 1 && info.active => Self::Last(info.id),
+            _ if !info.active => Self::Outsider(Some(info.id)),
+            ConversationView::Group(group) if group.member_count <= 1 => Self::Last(info.id),
             _ => Self::Member(info.id),
         })
     }
@@ -36,16 +38,17 @@ impl Leaver {
     /// name is left.
     pub(crate) fn reference(self, given: ConversationRef) -> ConversationRef {
         match self {
-            Self::Outsider => given,
-            Self::Member(id) | Self::Last(id) => ConversationRef::Id(id),
+            Self::Outsider(None) => given,
+            Self::Outsider(Some(id)) | Self::Member(id) | Self::Last(id) => ConversationRef::Id(id),
         }
     }
 
-    /// Returns what the user has done by leaving the group with this name, as in "you left club".
-    pub(crate) fn done(self, group: &str) -> String {
+    /// Returns what the user has reached by leaving the group with this name. `subject` is the
+    /// beginning of a sentence, such as `you `, or empty.
+    pub(crate) fn done(self, subject: &str, group: &str) -> String {
         match self {
-            Self::Outsider => format!("gave up the invitation to {group}, or the request to join it"),
-            Self::Member(_) | Self::Last(_) => format!("left {group}"),
+            Self::Outsider(_) => format!("no invitation to {group} and no request to join it is left"),
+            Self::Member(_) | Self::Last(_) => format!("{subject}left {group}"),
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::{
     env::{self, VarError},
     fs,
-    io::{self, IsTerminal as _, Read as _},
-    os::fd::AsFd as _,
+    io::{self, IsTerminal as _, Read as _, Write as _},
     path::Path,
+    time::Duration,
 };
 
 use chat_core::auth::Password;
@@ -13,8 +13,10 @@ use chat_core::model::Secret;
 
 use crate::failure::{Failure, FailureKind};
 use crate::signals::{StopSignal, StopSignals};
-use crate::terminal::HiddenInput;
+use crate::terminal::{self, HiddenInput};
 
+/// Maximum time for which a signal at a prompt waits for the terminal to begin a new line.
+const NEWLINE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Maximum size of a password file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
@@ -115,15 +117,26 @@ async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
     let mut signals = StopSignals::install()?;
     // The reader does not change the mode: it is on another thread, where the change could come
     // after a signal has restored the mode.
-    let hidden = HiddenInput::start(&prompt)?;
-    let input = fs::File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let hidden = HiddenInput::start()?;
     let reading = tokio::task::spawn_blocking(move || {
-        let config = rpassword::ConfigBuilder::new().input_reader(input).output_discard();
-        rpassword::read_password_with_config(config.build()).map(Secret::new)
+        // The output may have been stopped by Ctrl-S; a signal ends the prompt nevertheless.
+        let mut output = terminal::output();
+        output.write_all(prompt.as_bytes())?;
+        output.flush()?;
+        let config = rpassword::ConfigBuilder::new()
+            .input_reader(terminal::input()?)
+            .output_discard();
+        let read = rpassword::read_password_with_config(config.build()).map(Secret::new);
+        output.write_all(b"\n")?;
+        read
     });
     let result = tokio::select! {
         biased;
-        signal = signals.next() => Err(signal.into()),
+        signal = signals.next() => {
+            let newline = tokio::task::spawn_blocking(|| terminal::output().write_all(b"\n"));
+            let _ = tokio::time::timeout(NEWLINE_TIMEOUT, newline).await; // the output may be stopped
+            Err(signal.into())
+        }
         read = reading => match read.map_err(io::Error::other)? {
             // The reader has raised SIGINT, because Ctrl-C was pressed.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(StopSignal::Interrupt.into()),

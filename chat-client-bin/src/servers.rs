@@ -7,8 +7,8 @@ use crate::failure::Failure;
 use crate::profile::{Profile, account_name};
 
 /// Returns the servers given with `--server` or `CHAT_SERVER`, otherwise those that the account
-/// used last, otherwise those of the user who logged in last with this profile, otherwise the local
-/// host.
+/// used last, otherwise those of the account that was used last with this profile, otherwise the
+/// local host.
 ///
 /// # Errors
 /// The given list is empty, an address is invalid or has another scheme than `--plain` or `--tls`

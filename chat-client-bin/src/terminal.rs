@@ -1,11 +1,12 @@
 //! Questions to the user at the terminal, and the mode of the terminal on standard input, which a
 //! prompt changes and the shell needs back.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use crate::output::single_line;
 
@@ -45,8 +46,7 @@ impl TerminalGuard {
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
         let Some(original) = &self.original else { return };
-        if tcgetattr(io::stdin()).is_ok_and(|current| !has_same_mode(&current, original)) {
-            let _ = set(original); // the terminal may have been closed
+        if tcgetattr(io::stdin()).is_ok_and(|current| !has_same_mode(&current, original)) && restore(original) {
             write(&[BRACKETED_PASTE_OFF, b"\r\n"].concat());
         }
     }
@@ -59,40 +59,31 @@ impl std::fmt::Debug for TerminalGuard {
 }
 
 /// Mode of the terminal in which it does not show what is typed and passes every key, that of
-/// Ctrl-C too, to the reader of standard input. Dropping the value restores the former mode, and
-/// begins a new line.
+/// Ctrl-C too, to the reader of standard input. Dropping the value restores the former mode.
 pub(crate) struct HiddenInput {
     original: Termios,
-    /// Terminal, or else standard error, to which the prompt is written.
-    output: Box<dyn Write + Send>,
 }
 
 impl HiddenInput {
-    /// Hides what is typed from now on, and then shows `prompt`.
+    /// Hides what is typed from now on.
     ///
     /// # Errors
-    /// Standard input is not a terminal, its mode cannot be set, or the prompt cannot be written.
-    pub(crate) fn start(prompt: &str) -> io::Result<Self> {
+    /// Standard input is not a terminal, or its mode cannot be set.
+    pub(crate) fn start() -> io::Result<Self> {
         let original = tcgetattr(io::stdin())?;
         let mut hidden = original.clone();
         hidden.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
         // A read returns as soon as one byte was typed.
         hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
         hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
-        let output = terminal_output(&["/dev/stdin", "/dev/tty"]);
         set(&hidden)?;
-        let mut started = Self { original, output };
-        started.output.write_all(prompt.as_bytes())?;
-        started.output.flush()?;
-        Ok(started)
+        Ok(Self { original })
     }
 }
 
 impl Drop for HiddenInput {
     fn drop(&mut self) {
-        // The terminal may have been closed.
-        let _ = set(&self.original);
-        let _ = self.output.write_all(b"\n").and_then(|()| self.output.flush());
+        restore(&self.original);
     }
 }
 
@@ -102,10 +93,29 @@ impl std::fmt::Debug for HiddenInput {
     }
 }
 
-/// Returns the first of the paths that can be opened for writing, or else standard error. The
-/// terminal on standard input cannot be opened if it belongs to another user, as after `su`;
-/// `/dev/tty` can be opened only by processes that have a controlling terminal.
-fn terminal_output(paths: &[&str]) -> Box<dyn Write + Send> {
+/// Opens the terminal on standard input for reading. Unlike standard input itself, the new file is
+/// in blocking mode, whatever other programs have set.
+///
+/// # Errors
+/// Standard input is closed.
+pub(crate) fn input() -> io::Result<File> {
+    match File::open("/dev/stdin") {
+        Ok(file) => Ok(file),
+        // A terminal of another user cannot be opened, as after `su`.
+        Err(_) => Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?)),
+    }
+}
+
+/// Opens the terminal on standard input for writing, or else the terminal of the process, or else
+/// standard error.
+pub(crate) fn output() -> Box<dyn Write + Send> {
+    first_writable(&["/dev/stdin", "/dev/tty"])
+}
+
+/// Returns the first of the paths that can be opened for writing, or else standard error. A
+/// terminal of another user cannot be opened, as after `su`; `/dev/tty` can be opened only by
+/// processes that have a controlling terminal.
+fn first_writable(paths: &[&str]) -> Box<dyn Write + Send> {
     let opened = paths
         .iter()
         .find_map(|path| OpenOptions::new().write(true).open(path).ok());
@@ -131,10 +141,11 @@ impl EditorMode {
     /// printed again.
     pub(crate) fn set_again(&self) -> bool {
         let is_changed = tcgetattr(io::stdin()).is_ok_and(|current| !has_same_mode(&current, &self.0));
-        if is_changed && set(&self.0).is_ok() {
+        let is_set_again = is_changed && restore(&self.0);
+        if is_set_again {
             write(BRACKETED_PASTE_ON);
         }
-        is_changed
+        is_set_again
     }
 }
 
@@ -146,6 +157,17 @@ impl std::fmt::Debug for EditorMode {
 
 fn has_same_mode(a: &Termios, b: &Termios) -> bool {
     (a.local_modes, a.input_modes, a.output_modes) == (b.local_modes, b.input_modes, b.output_modes)
+}
+
+/// Sets the mode that the terminal had before. Does nothing, and returns `false`, if the terminal
+/// was closed, or if this process is in the background: the shell has set its own mode then, and a
+/// change would stop the process.
+fn restore(original: &Termios) -> bool {
+    !is_in_background() && set(original).is_ok()
+}
+
+fn is_in_background() -> bool {
+    tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp())
 }
 
 /// Sets a mode at once, without waiting for output, which Ctrl-S may have stopped.
@@ -167,7 +189,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let other = dir.path().join("other");
         std::fs::write(&other, "").unwrap();
-        let mut output = terminal_output(&["/nonexistent/tty", other.to_str().unwrap()]);
+        let mut output = first_writable(&["/nonexistent/tty", other.to_str().unwrap()]);
         output.write_all(b"Password: ").unwrap();
         assert_eq!(std::fs::read_to_string(&other).unwrap(), "Password: ");
     }

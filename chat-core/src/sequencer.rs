@@ -11,9 +11,11 @@
 //! interruption of the session, the store may have been restored from a copy, so that the log has
 //! different events from some position on. A sequencer that knows the identity of the last
 //! delivered event therefore checks it in the new session, if the log has later events, or if it
-//! ends at the same position but with an event of another time: it accepts no further event until
-//! [`verify`](EventSequencer::verify) has looked for the last delivered event in a page that starts
-//! with the position of that event.
+//! ends at the same position but with an event of another time: it delivers no further event, and
+//! buffers pushed ones, until [`verify`](EventSequencer::verify) has looked for the last delivered
+//! event in a page that starts with the position of that event. If the log of an active
+//! conversation ends before that position, the owner creates a new sequencer instead of calling
+//! [`resume`](EventSequencer::resume) (`client/machine/resync.rs`).
 
 use std::{
     collections::BTreeMap,
@@ -82,7 +84,8 @@ pub(crate) struct EventSequencer {
     next: Seq,
     /// Identity of the event before `next`, if known.
     head_identity: Option<EventIdentity>,
-    /// True if the event before `next` must be looked for in the log before an event is accepted.
+    /// True if the event before `next` must be looked for in the log before a further event is
+    /// delivered.
     unverified: bool,
     /// Last position of the log, as far as known; the last delivered position if nothing more is to
     /// be delivered.
@@ -148,7 +151,7 @@ impl EventSequencer {
     /// `false` if another event is in its place. Returns `true` also if the check is impossible:
     /// the page lacks that position (the user may no longer read it, or the log no longer has it),
     /// or the identity of the delivered event is not known. Whatever the result, the sequencer
-    /// accepts events from now on.
+    /// delivers events from now on.
     pub(crate) fn verify(&mut self, page: &HistoryPage) -> bool {
         let head = self.head();
         let found = page.events.iter().find(|found| found.event.seq == head);
@@ -159,7 +162,7 @@ impl EventSequencer {
         }
     }
 
-    /// Accepts a pushed event, and appends the events that can be delivered now to `out`. Drops an
+    /// Handles a pushed event: appends the events that can be delivered now to `out`. Drops an
     /// event before the next one to deliver. If the owner has no room for events, or the event must
     /// be buffered and the buffer is full, the event is dropped too, and read from the log later.
     pub(crate) fn push(&mut self, now: Instant, event: Event, has_room: bool, out: &mut Vec<HistoryEvent>) {
@@ -170,7 +173,7 @@ impl EventSequencer {
         if !has_room {
             self.plan_read(now);
         } else if event.seq == self.next && !self.unverified {
-            self.accept(HistoryEvent::new(event), out);
+            self.deliver(HistoryEvent::new(event), out);
             self.drain_buffered(out);
         } else if self.buffered.len() < MAX_BUFFERED_EVENTS {
             self.buffered.insert(event.seq, event);
@@ -234,7 +237,7 @@ impl EventSequencer {
         }
         for found in page.events {
             if found.event.seq == self.next {
-                self.accept(found, out);
+                self.deliver(found, out);
             }
         }
         self.drain_buffered(out);
@@ -298,7 +301,7 @@ impl EventSequencer {
         self.unverified || self.next <= self.known_last
     }
 
-    fn accept(&mut self, event: HistoryEvent, out: &mut Vec<HistoryEvent>) {
+    fn deliver(&mut self, event: HistoryEvent, out: &mut Vec<HistoryEvent>) {
         self.next = self.next.next();
         self.head_identity = Some(EventIdentity::from(&event.event));
         self.known_last = self.known_last.max(event.event.seq);
@@ -308,7 +311,7 @@ impl EventSequencer {
     fn drain_buffered(&mut self, out: &mut Vec<HistoryEvent>) {
         self.buffered = self.buffered.split_off(&self.next);
         while let Some(event) = self.buffered.remove(&self.next) {
-            self.accept(HistoryEvent::new(event), out);
+            self.deliver(HistoryEvent::new(event), out);
         }
         if self.next > self.known_last
             && let Reading::Idle(_) = self.reading

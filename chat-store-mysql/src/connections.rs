@@ -1,6 +1,7 @@
 //! Connections to the database: their limits, and the deadline of each request.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) struct Gate {
     waiting: AtomicU32,
     max_waiting: u32,
     is_closed: AtomicBool,
+    /// Why the gate admits no further request, not even those that wait, if it does not.
+    rejection: OnceLock<&'static str>,
 }
 
 /// A connection from the pool, for one request. Dropping it returns it to the pool, or closes it if
@@ -84,15 +87,28 @@ impl Gate {
             waiting: AtomicU32::new(0),
             max_waiting,
             is_closed: AtomicBool::new(false),
+            rejection: OnceLock::new(),
         }
+    }
+
+    /// Fails if new requests are rejected.
+    fn check_open(&self) -> Result<(), StoreError> {
+        self.check_rejection()?;
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        Ok(())
+    }
+
+    fn check_rejection(&self) -> Result<(), StoreError> {
+        let reason = self.rejection.get();
+        reason.map_or(Ok(()), |reason| Err(StoreError::unavailable(*reason)))
     }
 
     /// Waits for a permit. Fails with [`StoreError::Overloaded`] if `max_waiting` requests wait
     /// already, and with [`StoreError::Unavailable`] if the gate is closed.
     async fn enter(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        if self.is_closed.load(Ordering::SeqCst) {
-            return Err(closed());
-        }
+        self.check_open()?;
         if let Ok(permit) = self.permits.try_acquire() {
             return Ok(permit);
         }
@@ -101,7 +117,9 @@ impl Gate {
             return Err(StoreError::Overloaded);
         }
         let _waiting = WaitingRequest(&self.waiting);
-        self.permits.acquire().await.map_err(|_| closed())
+        let permit = self.permits.acquire().await.map_err(|_| closed())?;
+        self.check_rejection()?;
+        Ok(permit)
     }
 
     /// Rejects new requests, and waits at most [`CLOSE_TIMEOUT`] until the admitted ones have
@@ -174,15 +192,16 @@ impl Connections {
         self.pool.record_answer();
     }
 
-    /// Rejects new requests from now on, without waiting for those that are running.
-    pub(crate) fn reject_requests(&self) {
+    /// Rejects all requests for this reason from now on, except those that have a connection.
+    pub(crate) fn reject_requests(&self, reason: &'static str) {
         for gate in [&self.reads, &self.writes] {
-            gate.is_closed.store(true, Ordering::SeqCst);
+            let _ = gate.rejection.set(reason); // the first reason is kept
         }
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.reads.is_closed.load(Ordering::SeqCst)
+    /// Fails if requests are rejected, because the store was closed or for another reason.
+    pub(crate) fn check_open(&self) -> Result<(), StoreError> {
+        self.reads.check_open()
     }
 
     /// Waits for the running requests to end, then closes the connections. Each of the two steps

@@ -13,6 +13,9 @@ use crate::migrate;
 /// Age of a heartbeat above which the row of its node is deleted, in milliseconds.
 const MAX_AGE_MS: u64 = 60 * 60 * 1000;
 
+/// Reason for which a store rejects all requests.
+const NEW_EPOCH: &str = "the database got a new epoch after this node had opened it; restart the node";
+
 impl MysqlStore {
     /// Records a heartbeat, and returns the other live nodes and the time of the database. Deletes
     /// the rows of nodes that have been silent for more than [`MAX_AGE_MS`]. Uses a connection for
@@ -25,12 +28,13 @@ impl MysqlStore {
         let work = async {
             let mut conn = connections.reader().await?;
             let epoch = migrate::stored_value(&mut conn, "epoch").await;
-            let is_current = epoch.map_err(store_error)?.is_some_and(|epoch| epoch == self.epoch.0);
-            if !is_current {
-                let problem = "the database got a new epoch after this node had opened it; restart the node";
-                tracing::error!("{problem}");
-                connections.reject_requests();
-                return Err(StoreError::unavailable(problem));
+            let epoch = epoch.map_err(store_error)?;
+            // A database that is being restored may have none for a moment.
+            let epoch = epoch.ok_or_else(|| StoreError::unavailable("the database has no epoch"))?;
+            if epoch != self.epoch.0 {
+                tracing::error!("{NEW_EPOCH}");
+                connections.reject_requests(NEW_EPOCH);
+                return Err(StoreError::unavailable(NEW_EPOCH));
             }
             heartbeat(&mut conn, node).await.map_err(store_error)
         };

@@ -17,7 +17,8 @@ use crate::rows;
 ///
 /// The number of unread messages is `message_count` of the last readable event, less that of the
 /// last read event, less the number of recalled messages between them. For a conversation that the
-/// user has read to its end, the number is 0 without a lookup.
+/// user has read to its end, the number is 0 without a lookup. A mention of user 0 is a mention of
+/// every member.
 fn query(condition: &str) -> String {
     format!(
         "SELECT {CONVERSATION_COLUMNS}, {MEMBER_COLUMNS}, {PEER_MEMBER_COLUMNS},

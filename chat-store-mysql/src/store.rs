@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clock::NOW;
 use crate::connections::Connections;
-use crate::error::{OpenError, closed, is_conflict, store_error, timed_out};
+use crate::error::{OpenError, is_conflict, store_error, timed_out};
 use crate::heartbeats;
 use crate::job::Job;
 use crate::migrate::{self, PreparedDatabase};
@@ -245,16 +245,12 @@ impl Store for MysqlStore {
     }
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
-        if self.connections.is_closed() {
-            return Err(closed());
-        }
+        self.connections.check_open()?;
         Ok(self.epoch)
     }
 
     async fn cluster_key(&self) -> Result<ClusterKey, StoreError> {
-        if self.connections.is_closed() {
-            return Err(closed());
-        }
+        self.connections.check_open()?;
         Ok(self.cluster_key.clone())
     }
 

@@ -247,8 +247,13 @@ async fn store_with_a_former_epoch_rejects_requests_from_its_next_heartbeat_on()
     MysqlStore::renew_epoch(&url, Options::default()).await.unwrap();
     let failed = starting.heartbeat(node).await.unwrap_err();
     assert!(format!("{failed:?}").contains("restart the node"), "{failed:?}");
-    starting.ping().await.unwrap_err();
-    starting.epoch().await.unwrap_err();
+    let later = [starting.ping().await.unwrap_err(), starting.epoch().await.unwrap_err()];
+    assert!(
+        later
+            .iter()
+            .all(|error| format!("{error:?}").contains("restart the node")),
+        "{later:?}"
+    );
     starting.close().await;
     // The rejected heartbeat does not count as a live node.
     MysqlStore::renew_epoch(&url, Options::default()).await.unwrap();

@@ -89,7 +89,8 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
 ///
 /// The number of unread messages is `message_count` of the last readable event, less that of the
 /// last read event, less the number of recalled messages between them. For a conversation that the
-/// user has read to its end, the number is 0 without a lookup.
+/// user has read to its end, the number is 0 without a lookup. A mention of user 0 is a mention of
+/// every member.
 pub(crate) fn memberships_sql(condition: &str) -> String {
     format!(
         "WITH mine AS MATERIALIZED (
@@ -452,9 +453,10 @@ impl ConversationTx for SqliteTx<'_> {
 }
 
 impl SqliteTx<'_> {
-    /// Writes the profile of a group. The caller has checked with [`is_group_key_taken`] that no
-    /// other existing group has its key or skeleton: the statement would delete the profile of that
-    /// group.
+    /// Writes the profile of a group. Unless `deleted` is set, the caller has checked with
+    /// [`is_group_key_taken`] that no other existing group has its key or skeleton: the statement
+    /// would delete the profile of that group. The row of a deleted group has neither an `open_key`
+    /// nor an `open_skeleton`, and so conflicts with no other row.
     fn put_group(&self, id: ConversationId, group: &GroupProfile, deleted: bool) -> Result<(), StoreError> {
         let sql =
             "INSERT OR REPLACE INTO group_profile (conversation_id, name, name_key, skeleton, description, join_policy,

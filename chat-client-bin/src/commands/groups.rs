@@ -72,7 +72,7 @@ pub(super) async fn leave(global: &Global, group: &str, yes: bool, output: &mut 
     let mut session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let left = leave_in(&mut session, reference, group, yes).await;
     session.finish().await;
-    output.print(&DoneLine::new("leave", left?.done(group)))
+    output.print(&DoneLine::new("leave", left?.done("", group)))
 }
 
 async fn leave_in(session: &mut Session, group: ConversationRef, name: &str, yes: bool) -> Result<Leaver, Failure> {
@@ -176,7 +176,7 @@ fn member_command(command: GroupCommand) -> Result<(&'static str, String, Comman
             let (group, user) = group_and_user(&args)?;
             (
                 "kick",
-                format!("removed {}", args.who),
+                format!("{} {}", if ban { "banned" } else { "removed" }, args.who),
                 Command::KickMember { group, user, ban },
             )
         }

@@ -93,6 +93,9 @@ pub(super) fn read_with_editor(
             typing.start();
         }
         let typed = loop {
+            if editor.helper().is_some_and(|helper| !helper.mode.may_read()) {
+                return;
+            }
             let read = editor.readline(&prompt.text);
             if let Some(helper) = editor.helper() {
                 helper.mode.store(None);

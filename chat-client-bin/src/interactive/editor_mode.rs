@@ -7,36 +7,59 @@ use chat_core::sync::Mutex;
 
 use crate::terminal::EditorMode;
 
-/// Mode of the terminal while the line editor reads a line; empty at other times.
+/// Mode of the terminal while the line editor reads a line, and whether it may read another one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharedEditorMode(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    mode: Mutex<Option<EditorMode>>,
+    state: Mutex<State>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Mode in which the line editor reads; `None` while it does not read.
+    mode: Option<EditorMode>,
+    /// True once the line editor may read no further line.
+    is_closed: bool,
+    /// True once the line editor has noticed that it may read no further line.
+    has_ended: bool,
 }
 
 impl SharedEditorMode {
     /// Stores the mode in which the line editor reads, or `None` once it has read the line.
     pub(super) fn store(&self, mode: Option<EditorMode>) {
-        *self.0.mode.lock() = mode;
+        self.0.state.lock().mode = mode;
         self.0.changed.notify_all();
     }
 
     /// Sets the mode of the terminal again if the line editor reads and a shell has changed the
-    /// mode while the process was stopped. Returns whether the mode had to be changed.
+    /// mode while the process was stopped. Returns whether the mode was set.
     pub(super) fn set_again(&self) -> bool {
-        self.0.mode.lock().as_ref().is_some_and(EditorMode::set_again)
+        self.0.state.lock().mode.as_ref().is_some_and(EditorMode::set_again)
     }
 
-    /// Waits until the line editor has set the mode in which it reads a line, for at most
-    /// `timeout`. Returns whether it has set the mode.
-    pub(super) fn wait_until_stored(&self, timeout: Duration) -> bool {
-        let (_mode, waited) = self
+    /// Returns whether the line editor may read a line, for which it sets its mode.
+    pub(super) fn may_read(&self) -> bool {
+        let mut state = self.0.state.lock();
+        state.has_ended |= state.is_closed;
+        if state.has_ended {
+            self.0.changed.notify_all();
+        }
+        !state.has_ended
+    }
+
+    /// Lets the line editor read no further line. Then waits, for at most `timeout`, until the line
+    /// editor has set the mode in which it reads, or has noticed that it may not read. Returns
+    /// whether it has.
+    pub(super) fn close(&self, timeout: Duration) -> bool {
+        self.0.state.lock().is_closed = true;
+        let is_between = |state: &mut State| state.mode.is_none() && !state.has_ended;
+        let (_state, waited) = self
             .0
             .changed
-            .wait_timeout_while(self.0.mode.lock(), timeout, |mode| mode.is_none())
+            .wait_timeout_while(self.0.state.lock(), timeout, is_between)
             .unwrap_or_else(PoisonError::into_inner);
         !waited.timed_out()
     }
@@ -48,19 +71,34 @@ mod tests {
 
     use super::*;
 
+    /// Time that no test waits for.
+    const AMPLE: Duration = Duration::from_secs(60);
+
     #[test]
-    fn waiting_ends_when_the_mode_is_stored() {
+    fn closing_waits_until_the_mode_is_stored() {
         let shared = SharedEditorMode::default();
-        let waiter = shared.clone();
-        let waiting = std::thread::spawn(move || waiter.wait_until_stored(Duration::from_secs(60)));
+        assert!(shared.may_read());
+        let closer = shared.clone();
+        let closing = std::thread::spawn(move || closer.close(AMPLE));
         let terminal = openpty(None, None).unwrap();
         shared.store(EditorMode::of(&terminal.slave));
-        assert!(waiting.join().unwrap());
+        assert!(closing.join().unwrap());
     }
 
     #[test]
-    fn waiting_ends_at_the_timeout_when_nothing_is_stored() {
+    fn closing_waits_until_the_editor_has_noticed_it() {
         let shared = SharedEditorMode::default();
-        assert!(!shared.wait_until_stored(Duration::from_millis(1)));
+        let closer = shared.clone();
+        let closing = std::thread::spawn(move || closer.close(AMPLE));
+        while shared.may_read() {
+            std::thread::yield_now();
+        }
+        assert!(closing.join().unwrap());
+        assert!(!shared.may_read(), "for ever");
+    }
+
+    #[test]
+    fn closing_ends_at_the_timeout_if_the_editor_does_nothing() {
+        assert!(!SharedEditorMode::default().close(Duration::from_millis(1)));
     }
 }

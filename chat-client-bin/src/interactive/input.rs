@@ -187,14 +187,14 @@ impl Input {
 }
 
 impl Drop for Input {
-    /// Waits until the line editor does not change the mode of the terminal any more, so that the
-    /// guard, which is dropped next, restores it for good.
+    /// Waits until the line editor does not change the mode of the terminal any more, unless Ctrl-Z
+    /// suspends it, so that the guard, which is dropped next, restores the mode.
     fn drop(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             self.note(Some(&event));
         }
         if self.has_editor && self.awaits_answer.get() {
-            self.editor_mode.wait_until_stored(EDITOR_START_TIMEOUT);
+            self.editor_mode.close(EDITOR_START_TIMEOUT);
         }
     }
 }

@@ -35,12 +35,16 @@ use crate::login::LoginMode;
 use crate::output::Output;
 use crate::session::{DEFAULT_TIMEOUT, Session};
 use crate::signals::StopSignals;
+use crate::terminal::TerminalGuard;
 
 use app::App;
 
 /// Runs until the user quits, the input ends, the session ends, or a signal arrives.
 pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
     block_suspension();
+    // The line editor may still change the mode when the application ends, if it is being
+    // suspended.
+    let _guard = TerminalGuard::new();
     let mut session = Session::connect(global, LoginMode::Automatic, Receive::FromCursor, output).await?;
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(

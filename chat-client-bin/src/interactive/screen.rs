@@ -67,7 +67,8 @@ impl Drop for PrintGuard {
     }
 }
 
-/// Printer of whole lines. Cheap to clone; lines do not interleave.
+/// Printer of whole lines, in their order. Only while the queue of the editor is full, a line may
+/// come before or inside lines that are in the queue. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Screen {
     /// Queue of the thread that prints above the prompt, or `None` to print to standard output.

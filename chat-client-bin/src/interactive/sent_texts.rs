@@ -56,7 +56,9 @@ impl SentTexts {
     /// Records the id of the conversation with this label, so that its texts are found by the id
     /// even if the conversation is renamed.
     pub(super) fn set_id(&mut self, label: &str, id: ConversationId) {
-        for text in self.texts.iter_mut().filter(|text| text.label == label) {
+        // A text that was sent by id belongs to the conversation that had the label before.
+        let texts = self.texts.iter_mut();
+        for text in texts.filter(|text| text.label == label && text.reference.is_by_name()) {
             text.reference = ConversationRef::Id(id);
         }
     }
@@ -144,6 +146,8 @@ mod tests {
         assert!(texts.last_unstored(&renamed).is_some());
         let other = current(ConversationRef::Id(ConversationId(8)), "carol");
         assert!(texts.last_unstored(&other).is_none());
+        texts.set_id("bob", ConversationId(9));
+        assert!(texts.last_unstored(&renamed).is_some(), "another user has the name now");
     }
 
     #[tokio::test(start_paused = true)]

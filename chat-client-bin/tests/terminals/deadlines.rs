@@ -204,7 +204,8 @@ fn login_tries_every_server_before_it_reports_the_shortest_delay() {
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
-/// Wrong passwords must neither look like an outage nor keep known devices out.
+/// After wrong passwords, an unknown device is told to wait (code 75), not that the server cannot
+/// be reached. Known devices still get in.
 #[test]
 fn wrong_passwords_delay_logins_of_unknown_devices_only() {
     let server = strict_server();

@@ -211,8 +211,25 @@ fn listener_serves_commands_of_a_profile_with_a_long_path() {
     alice.profile = server.path("blocked");
     alice.ok(&["login"]);
     fs::create_dir(alice.profile.join("accounts/alice/agent")).unwrap();
+    let notice = "other commands cannot use this account while this one runs: cannot listen at ";
     let blocked = alice.start(&["listen"]);
-    blocked.until_error("other commands cannot use this account while this one runs: cannot listen at ");
+    blocked.until_error(notice);
+    drop(blocked);
+
+    // A sender of lines says it once, not for each line.
+    let mut sender = alice.command(&["send", "alice", "-"]);
+    let pipes = sender
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut sender = pipes.spawn().unwrap();
+    let mut input = sender.stdin.take().unwrap();
+    input.write_all(b"one\ntwo\nthree\n").unwrap();
+    drop(input);
+    let output = sender.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 3);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(errors.matches(notice).count(), 1, "{errors}");
 }
 
 #[test]

@@ -270,7 +270,7 @@ fn leaving_declines_an_invitation() {
     let mut client = bob.start(&[]);
     client.until("New: inbox (2");
     client.type_line("/leave club");
-    client.until("you gave up the invitation to #club, or the request to join it");
+    client.until("no invitation to #club and no request to join it is left");
     client.type_line("/friends");
     // A script gets the rows of a list without a heading.
     let row = client.next_line();

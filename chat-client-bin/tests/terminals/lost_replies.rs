@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use chat_core::codec::{Answer, RequestKind};
+use chat_core::codec::{Answer, Failure, RequestKind};
 use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationView, GroupInfo, GroupProfile, JoinPolicy, Outcome, UserId,
-    UserInfo,
+    Command, ConversationId, ConversationInfo, ConversationView, GroupInfo, GroupProfile, JoinPolicy, Outcome,
+    ReplyCode, UserId, UserInfo,
 };
 use serde_json::Value;
 
@@ -217,6 +217,26 @@ fn registration_whose_replies_are_lost_has_an_unknown_outcome() {
     let (alice, received) = lossy_server(directory.path(), 2);
     alice.ok(&["--plain", "register"]);
     assert_eq!(received.load(Ordering::SeqCst), 3);
+}
+
+/// After these answers, the command may have taken effect (docs/protocol.md, 10.1).
+#[test]
+fn command_that_the_server_cannot_confirm_has_an_unknown_outcome() {
+    for code in [ReplyCode::TryAgain, ReplyCode::Internal] {
+        let directory = tempfile::tempdir().unwrap();
+        let alice = serve(directory.path(), move |kind| {
+            if is_change(kind) {
+                return Some(Err(Failure::new(code, "the store did not answer")));
+            }
+            succeed(kind)
+        });
+        alice.ok(&["--plain", "login"]);
+        assert_outcome_is_unknown(&alice, AMPLE, &["friend", "add", "bob"]);
+        // A command that changes nothing may simply be repeated.
+        let errors = alice.run(&["--plain", "--json", "friend", "list"]).stderr;
+        let errors = String::from_utf8(errors).unwrap();
+        assert!(errors.contains("error") && !errors.contains("unknown"), "{errors}");
+    }
 }
 
 #[test]

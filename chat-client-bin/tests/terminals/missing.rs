@@ -98,6 +98,7 @@ fn command_names_what_it_did_not_find() {
     for (command, text) in cases {
         let errors = alice.fails(1, command);
         assert!(errors.contains(text), "{command:?}: {errors}");
+        // The server's text for `NotFound`, which does not say what is missing.
         assert!(!errors.contains("not visible to you"), "{command:?}: {errors}");
     }
     // The error for a hidden group is that for a group that does not exist.

@@ -13,8 +13,8 @@ use std::time::Duration;
 use crate::rate::Rate;
 
 /// Limits on connections, most of them for connections before login. A source is an IPv4 address or
-/// an IPv6 network of 64 bits. An IPv6 network of 48 bits has 8 times the limits of a source, and
-/// gets an eighth of each penalty of its sources.
+/// an IPv6 /64 network. An IPv6 /48 network has 8 times the limits of a source, and gets an eighth
+/// of each penalty of its sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionLimits {

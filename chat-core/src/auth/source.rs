@@ -8,23 +8,23 @@ use std::time::{Duration, Instant};
 use crate::model::Source;
 use crate::rate::{Bucket, Rate, Table};
 
-/// Factor by which the limits of an IPv6 network of 48 bits exceed those of one of 64 bits. A
-/// provider may give 48 bits to one customer, who then has 65,536 networks of 64 bits, or share
-/// them among many customers.
+/// Factor by which the limits of an IPv6 /48 network exceed those of a /64 network. A provider may
+/// give a /48 network to one customer, who then has 65,536 /64 networks, or share it among many
+/// customers.
 pub(super) const SITE_FACTOR: u32 = 8;
 
 /// A [`Source`], reduced to what one customer of a provider usually gets: an IPv4 address, or an
-/// IPv6 network of 64 bits. The IPv6 network of 48 bits around the latter, its site, is counted
-/// too, with higher limits ([`SITE_FACTOR`]).
+/// IPv6 /64 network. The /48 network around the latter, its site, is counted too, with higher
+/// limits ([`SITE_FACTOR`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum SourceKey {
     /// This process, for in-process connections.
     Local,
     /// An IPv4 address, also if it arrived as `::ffff:a.b.c.d`.
     V4(Ipv4Addr),
-    /// The first 64 bits of an IPv6 address.
+    /// An IPv6 /64 network: the first 64 bits of an address.
     V6([u16; 4]),
-    /// The first 48 bits of an IPv6 address.
+    /// An IPv6 /48 network: the first 48 bits of an address.
     V6Site([u16; 3]),
 }
 
@@ -68,7 +68,7 @@ impl SourceKey {
     }
 
     /// Returns the factor by which the limits of this source exceed those of an IPv4 address or an
-    /// IPv6 network of 64 bits.
+    /// IPv6 /64 network.
     pub(super) const fn limit_factor(self) -> u32 {
         match self {
             Self::V6Site(_) => SITE_FACTOR,
@@ -177,13 +177,13 @@ mod tests {
             Ok::<(), Duration>(())
         };
         assert!(charge("2001:db8::1").is_ok() && charge("2001:db8::2").is_ok());
-        assert!(charge("2001:db8::3").is_err(), "one network of 64 bits");
+        assert!(charge("2001:db8::3").is_err(), "one /64 network");
         for network in 1..SITE_FACTOR {
             for host in 1..=2 {
                 assert!(charge(&format!("2001:db8:0:{network:x}::{host}")).is_ok());
             }
         }
-        assert!(charge("2001:db8:0:ffff::1").is_err(), "the site of 48 bits");
+        assert!(charge("2001:db8:0:ffff::1").is_err(), "the site, a /48 network");
         assert!(charge("2001:db8:1::1").is_ok(), "another site");
         for _ in 0..99 {
             assert!(charge("::1").is_ok(), "loopback is exempt");

@@ -15,9 +15,8 @@ use crate::rate::{Bucket, Decaying, Rate, Table};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Limits on login attempts, registrations and wrong tokens of a node. A source is an IPv4 address
-/// or an IPv6 network of 64 bits. An IPv6 network of 48 bits may use 8 times the rates of a source.
-/// An attempt is by a known device if it presents a device token that the store has for the
-/// account.
+/// or an IPv6 /64 network. An IPv6 /48 network may use 8 times the rates of a source. An attempt is
+/// by a known device if it presents a device token that the store has for the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleOptions {

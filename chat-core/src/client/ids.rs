@@ -4,7 +4,8 @@
 //! assigned since the backup was made. It assigns them a second time, to other users, conversations
 //! and messages. Its `store_epoch` changes when the backup is restored. A request that contains an
 //! id or number is therefore sent only under the `store_epoch` under which the application made it.
-//! Names keep their meaning.
+//! Names keep their meaning. The text of a search may be sent under any epoch, even if it is an id:
+//! a search changes nothing, and its text usually comes from a person, who sees what it found.
 
 use crate::model::{
     Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, DraftContent, GroupName, PageFrom,
@@ -26,7 +27,8 @@ pub(super) fn has_ids(content: &DraftContent) -> bool {
 }
 
 /// Returns whether a command contains ids of users or conversations, or numbers of messages. Ids of
-/// devices do not count: they are random, so that none is assigned twice.
+/// devices do not count: they are random, so that none is assigned twice. Nor does the text of a
+/// search, for the reason that the [module](self) gives.
 pub(super) fn command_has_ids(command: &Command) -> bool {
     let is_user_id = |user: &UserRef| matches!(user, UserRef::Id(_));
     match command {

@@ -69,7 +69,10 @@ impl CommandError {
         Self::new(ReplyCode::AccountDisabled, text)
     }
 
-    /// Returns the error for an overloaded node or store. Nothing was done.
+    /// Returns the error for an overloaded node or store. Also for a command that other commands
+    /// have held up: a query whose turn did not come in time, a unit of work that found outdated
+    /// rows in each of its runs ([`Rejection::Outdated`]), or one whose idempotency key another
+    /// transaction is using ([`StoreError::AlreadySent`]). Nothing was done.
     pub(crate) fn busy() -> Self {
         Self::new(ReplyCode::Busy, "the server is overloaded; nothing was done").retry_after(Duration::from_secs(1))
     }
@@ -134,13 +137,14 @@ impl CommandError {
         .retry_after(Duration::from_secs(10))
     }
 
-    /// Logs that something is so that the code rules out, and returns the error for the caller.
+    /// Logs a state that should be impossible, and returns the error for the caller.
     pub(crate) fn defect(problem: &str) -> Self {
         tracing::error!(problem, "a command has failed because of a defect of the server");
         Self::internal()
     }
 
-    /// Returns the error for a defect, which the server's log describes. The caller has logged it.
+    /// Returns the error for a defect or an unusable store, of which the text says that it is in
+    /// the server's log. The code that calls this has to log it.
     pub(crate) fn internal() -> Self {
         Self::new(ReplyCode::Internal, "internal error; the server's log has the details")
     }
@@ -151,10 +155,12 @@ impl From<StoreError> for CommandError {
         match error {
             StoreError::Unavailable(_) => Self::try_again(),
             StoreError::Full(_) => Self::new(
-                ReplyCode::TryAgain,
+                ReplyCode::Busy,
                 "the server's store has no space left; nothing was done",
             )
             .retry_after(Duration::from_secs(10)),
+            // `AlreadySent`: until the deadline, no retry has found the event with the same key, so
+            // another transaction is using that key. A later attempt can succeed.
             StoreError::Overloaded | StoreError::AlreadySent => Self::busy(),
             StoreError::Aborted | StoreError::Corrupt(_) | StoreError::Defect(_) => Self::internal(),
         }
@@ -190,7 +196,7 @@ impl From<PasswordPoolError> for CommandError {
         match error {
             PasswordPoolError::Busy => Self::busy(),
             PasswordPoolError::Closed => Self::shutting_down(),
-            PasswordPoolError::Hash(_) => Self::internal(),
+            PasswordPoolError::Hash(error) => Self::defect(&format!("a password cannot be hashed: {error}")),
         }
     }
 }
@@ -200,7 +206,13 @@ impl From<AuthError> for CommandError {
         match error {
             AuthError::Throttled(throttled) => throttled.into(),
             AuthError::Pool(pool) => pool.into(),
-            AuthError::Store(store) => store.into(),
+            AuthError::Store(store) => {
+                if !store.is_retryable() {
+                    let error = &store as &dyn std::error::Error;
+                    tracing::error!(error, "a login cannot be checked");
+                }
+                store.into()
+            }
             AuthError::Unavailable(_) => Self::logins_unavailable(),
         }
     }

@@ -27,7 +27,7 @@ pub struct NewGroup {
     /// True if new members may read the events from before they joined; default: false.
     pub history_visible: bool,
     /// True if no search by name finds the group, and only its members, invited users and users who
-    /// have asked to join find it by its id; default: false.
+    /// have asked to join find it, by its id or its full name; default: false.
     pub unlisted: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct GroupChanges {
     /// True if new members may read the events from before they joined.
     pub history_visible: Option<bool>,
     /// True if no search by name finds the group, and only its members, invited users and users who
-    /// have asked to join find it by its id.
+    /// have asked to join find it, by its id or its full name.
     pub unlisted: Option<bool>,
 }
 

@@ -74,7 +74,7 @@ pub struct GroupProfile {
     /// True if new members may read the events from before they joined.
     pub history_visible: bool,
     /// True if no search by name finds the group, and only its members, invited users and users who
-    /// have asked to join find it by its id.
+    /// have asked to join find it, by its id or its full name.
     pub unlisted: bool,
 }
 

@@ -235,7 +235,7 @@ pub enum EventBody {
         /// True if new members may read the events from before they joined.
         history_visible: bool,
         /// True if no search by name finds the group, and only its members, invited users and users
-        /// who have asked to join find it by its id.
+        /// who have asked to join find it, by its id or its full name.
         unlisted: bool,
     },
     /// The group was deleted. No event follows.

@@ -189,8 +189,9 @@ impl EnvelopeCodec {
 }
 
 /// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] doorbells, joins or changed
-/// sessions counts as overflowed, and all of these are ignored. Changed sessions with an unknown
-/// close code are left out.
+/// sessions counts as overflowed, and all of these are ignored. Changed sessions with a close code
+/// that this version does not know are left out, and the heartbeat counts as overflowed too, so
+/// that a sweep finds the sessions that have ended.
 fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
     let lists = [
         heartbeat.doorbells.len(),
@@ -207,17 +208,16 @@ fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
         };
     }
     let joins = heartbeat.joins.iter();
-    let changed_sessions: Option<Vec<_>> = heartbeat.changed_sessions.iter().map(decode_sessions_changed).collect();
+    let changed = heartbeat.changed_sessions.iter();
+    let changed_sessions: Vec<_> = changed.filter_map(decode_sessions_changed).collect();
     Content::Heartbeat {
         number: heartbeat.number,
         doorbells: heartbeat.doorbells.into_iter().map(Into::into).collect(),
         joins: joins
             .map(|joined| (UserId(joined.user), ConversationId(joined.conversation)))
             .collect(),
-        // A later version may send a close code that this one does not know; a sweep then finds the
-        // sessions that have ended.
-        overflowed: heartbeat.overflowed || changed_sessions.is_none(),
-        changed_sessions: changed_sessions.unwrap_or_default(),
+        overflowed: heartbeat.overflowed || changed_sessions.len() < heartbeat.changed_sessions.len(),
+        changed_sessions,
     }
 }
 
@@ -287,12 +287,15 @@ mod tests {
     /// does not know.
     #[test]
     fn unknown_close_code_in_a_heartbeat_asks_for_a_sweep() {
-        let heartbeat = |code: u32| proto::Heartbeat {
+        let heartbeat = |codes: &[u32]| proto::Heartbeat {
             number: 1,
-            changed_sessions: vec![proto::SessionsChanged { user: 7, code }],
+            changed_sessions: codes
+                .iter()
+                .map(|code| proto::SessionsChanged { user: 7, code: *code })
+                .collect(),
             ..proto::Heartbeat::default()
         };
-        let decoded = |code| match decode_heartbeat(heartbeat(code)) {
+        let decoded = |codes: &[u32]| match decode_heartbeat(heartbeat(codes)) {
             Content::Heartbeat {
                 changed_sessions,
                 overflowed,
@@ -301,7 +304,8 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let known = CloseCode::Revoked;
-        assert_eq!(decoded(known.number().into()), (vec![(UserId(7), known)], false));
-        assert_eq!(decoded(60_000), (Vec::new(), true));
+        let code = known.number().into();
+        assert_eq!(decoded(&[code]), (vec![(UserId(7), known)], false));
+        assert_eq!(decoded(&[60_000, code]), (vec![(UserId(7), known)], true));
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of the secure channel and of server identity keys, with one variant for each cause.
+//! Errors of the secure channel and of server identity keys.
 //!
 //! Each error of a channel ends the connection without telling the peer the reason, except that
 //! [`HandshakeError::NoCommonProfile`] is first answered with a reject. The variants are for logs,

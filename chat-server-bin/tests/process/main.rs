@@ -240,7 +240,7 @@ async fn backup_of_a_running_server_is_usable_and_new_epoch_needs_a_stopped_one(
     );
     let before = peer.login("alice").await.unwrap().store_epoch;
     drop(server);
-    // An operator runs this after restoring a copy that `backup` did not make.
+    // An operator runs this after restoring a copy without `chat-server restore`.
     let renewed = run_program(directory.path(), &["new-epoch"]);
     assert!(renewed.status.success(), "{}", stderr(&renewed));
     let server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();

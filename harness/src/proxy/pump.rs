@@ -17,7 +17,8 @@ use crate::SeededRng;
 const MAX_QUEUED_PIECES: usize = 64;
 /// Maximum size of a piece, in bytes.
 const MAX_PIECE_BYTES: usize = 16 * 1024;
-/// Number of bytes of a stream in one TCP packet, as on Ethernet.
+/// Maximum number of bytes of a stream that count as one packet; as many as a TCP packet has on
+/// Ethernet.
 const PACKET_BYTES: usize = 1460;
 /// Time after which TCP retransmits an unacknowledged packet for the first time. It doubles with
 /// each retransmission (RFC 6298; this is the minimum of Linux).

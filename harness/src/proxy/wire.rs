@@ -28,7 +28,8 @@ pub enum Flow {
     Dropped,
 }
 
-/// Impairments of one direction of all connections of a proxy. The default has none.
+/// Impairments of one direction of all connections of a proxy. The default has none. A *packet* is
+/// a piece of at most 1460 bytes of a stream, because the proxy does not see the packets of TCP.
 ///
 /// When a proxy's wires are set, bytes in flight in both directions are treated as if they had been
 /// sent at that moment, without loss or bandwidth limit and with the maximum jitter, if they arrive
@@ -44,9 +45,9 @@ pub struct Wire {
     pub jitter: Duration,
     /// Maximum bandwidth, in bytes per second.
     pub bytes_per_second: Option<NonZeroU32>,
-    /// Share (0 to [`MAX_LOSS`]) of packets that are lost in each transmission. TCP retransmits
-    /// them, which delays all later bytes: by 0.2 s, 0.4 s and so on, at most a second per
-    /// retransmission. (Linux waits up to two minutes, which is too long for a test.)
+    /// Share (0 to [`MAX_LOSS`]) of packets that are lost in each transmission. They arrive late,
+    /// as if TCP had retransmitted them, and so do all later bytes: by 0.2 s, 0.4 s and so on, at
+    /// most a second per retransmission. (Linux waits up to two minutes, too long for a test.)
     pub loss: f64,
     /// Maximum number of bytes that arrive at once. Slices are a millisecond apart, unless
     /// `bytes_per_second` determines their times.

@@ -1,7 +1,7 @@
 //! A client of the bare protocol, without the client library. It can send many messages in one
 //! write, without waiting for answers, and starts a new session on each connection. It needs
-//! little CPU time and, unlike the library, continues to send after another session has replaced
-//! its session.
+//! little CPU time. Unlike the library, it does not end when another session has replaced its
+//! session: it starts another one, and goes on sending.
 
 mod account;
 mod progress;

@@ -80,6 +80,8 @@ impl Running {
     }
 
     /// Returns the words of the status line that begins with `component`, without the component.
+    /// The words of a server are its address or URL, `process`, its process id, the state of the
+    /// process and, if it is a paused Redis, `paused`. The only word of `key` is the fingerprint.
     #[track_caller]
     fn status(&self, component: &str) -> Vec<String> {
         let (code, status) = self.tell("status");

@@ -37,11 +37,11 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
             return Ok(JobResult::Unconfirmed(UnconfirmedCommand::Leave(id)));
         }
         job.client.execute(Command::LeaveGroup(leaver.reference(group))).await?;
-        let text = format!("-- you {}", leaver.done(&label));
+        let text = format!("-- {}", leaver.done("you ", &label));
         job.screen.line(job.style.dim(&single_line(&text)));
         Ok(match leaver {
-            Leaver::Outsider => JobResult::Done,
-            Leaver::Member(id) | Leaver::Last(id) => JobResult::Left(id),
+            Leaver::Outsider(None) => JobResult::Done,
+            Leaver::Outsider(Some(id)) | Leaver::Member(id) | Leaver::Last(id) => JobResult::Left(id),
         })
     });
     Ok(())

@@ -12,7 +12,7 @@ use crate::model::Source;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Reason why the gate refuses a new connection, or the login of an admitted one. What is said of a
-/// source may also apply to the IPv6 network of 48 bits that contains it.
+/// source may also apply to the IPv6 /48 network that contains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionRefused {
@@ -44,7 +44,7 @@ pub struct GateStats {
     /// Number of sources with a connection.
     pub sources: usize,
     /// Number of stored sums of penalties, for connections and for logins, of sources and of IPv6
-    /// networks of 48 bits. Includes sums that have expired or are too small to have an effect.
+    /// /48 networks. Includes sums that have expired or are too small to have an effect.
     pub penalties: usize,
 }
 
@@ -77,8 +77,8 @@ struct State {
     random: SplitMix64,
     /// Counters of all connections.
     total: Counts,
-    /// Counters of the sources with at least one connection, and of the IPv6 networks of 48 bits
-    /// around them.
+    /// Counters of the sources with at least one connection, and of the IPv6 /48 networks around
+    /// them.
     sources: HashMap<SourceKey, Counts>,
     rates: SourceTable,
     penalties: Penalties,

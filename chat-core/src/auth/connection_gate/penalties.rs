@@ -1,5 +1,5 @@
-//! Penalties: the times for which connections or logins of sources that have misbehaved are
-//! rejected.
+//! Penalties: durations that offences add to sums of their source. A sum that is large enough makes
+//! the gate reject the connections or logins of the source until the sum is 0.
 
 use std::time::{Duration, Instant};
 
@@ -24,13 +24,17 @@ pub enum Offence {
 /// passes. As with `PerSourcePenalties` in OpenSSH, it has no effect until it reaches `min`, and
 /// then has an effect until it is 0: the first sum makes the gate reject the connections of the
 /// source, and the second its logins without a device token, which are answered with the remaining
-/// time. A source with open sessions other than that of the offender is not penalised, because many
-/// users may share its address. Penalties do not reject the connections of a known source, from
-/// which a login has succeeded: others at its address must not be able to lock out the devices that
-/// are usually there. The limits on the rate and the number of connections still apply to it.
+/// time.
 ///
-/// An offence of an IPv6 source also adds an eighth of the penalty to the sums of the /48 network
-/// that contains the source; these have the same effects on all sources in the network.
+/// Many users may share an address. Therefore, sums have no effect on a source that has an open
+/// session, and an offence adds nothing while its source has an open session other than that of the
+/// offender. Penalties do not reject the connections of a known source, from which a login has
+/// succeeded: others at its address must not be able to lock out the devices that are usually
+/// there. The limits on the rate and the number of connections still apply to it.
+///
+/// An offence of an IPv6 source also adds an eighth of its penalty to the corresponding sum, of
+/// connections or of logins, of the /48 network that contains the source. That sum has the same
+/// effect on all sources in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {
@@ -104,7 +108,7 @@ impl Decaying for KnownSource {
     }
 }
 
-/// Sum of the penalties of one source, or of one IPv6 network of 48 bits.
+/// Sum of the penalties of one source, or of one IPv6 /48 network.
 #[derive(Debug, Clone, Copy, Default)]
 struct PenaltySum {
     /// Time at which the sum is 0 again; `None` before the first offence.
@@ -143,13 +147,15 @@ impl Penalties {
     }
 
     /// Returns the remaining time for which connections of the source are rejected, or `None` if
-    /// they are not. The caller makes the exceptions for known sources and open sessions.
+    /// they are not. The caller makes the exceptions: for loopback, if it is exempt, for known
+    /// sources, and for sources with an open session.
     pub(super) fn of_connections(&self, now: Instant, source: SourceKey) -> Option<Duration> {
         Self::enforced_in(&self.connections, now, source)
     }
 
     /// Returns the remaining time for which logins of the source are rejected, or `None` if they
-    /// are not. The caller makes the exception for open sessions.
+    /// are not. The callers make the exceptions: for loopback, if it is exempt, for sources with
+    /// another open session, and for logins with a device token or a session token.
     pub(super) fn of_logins(&self, now: Instant, source: SourceKey) -> Option<Duration> {
         Self::enforced_in(&self.logins, now, source)
     }

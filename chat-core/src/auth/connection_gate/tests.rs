@@ -222,7 +222,7 @@ fn ipv6_network_of_48_bits_has_eight_times_the_limits() {
         limits.max_authenticated_per_source = 2;
     });
     let now = Instant::now();
-    // Address of a host in a network of 64 bits, which is in the given network of 48 bits.
+    // Address of a host in a /64 network, which is in the given /48 network.
     let address = |site: u16, network: u16, host: u16| {
         Source::Ip(std::net::Ipv6Addr::from([0x2001, 0xdb8, site, network, 0, 0, 0, host]).into())
     };
@@ -233,15 +233,15 @@ fn ipv6_network_of_48_bits_has_eight_times_the_limits() {
         }
     }
     let refused = gate.admit(now, address(0, 8, 0)).unwrap_err();
-    assert_eq!(refused, ConnectionRefused::SourceFull, "the network of 48 bits is full");
-    assert!(gate.admit(now, address(1, 0, 0)).is_ok(), "another network of 48 bits");
+    assert_eq!(refused, ConnectionRefused::SourceFull, "the /48 network is full");
+    assert!(gate.admit(now, address(1, 0, 0)).is_ok(), "another /48 network");
     open.pop();
     open.push(gate.admit(now, address(0, 8, 0)).unwrap());
     let logged_in = open
         .iter_mut()
         .filter_map(|permit| permit.count_as_authenticated().ok())
         .count();
-    assert_eq!(logged_in, 16, "two in each network of 64 bits but the last");
+    assert_eq!(logged_in, 16, "two in each /64 network but the last");
     let mut late = gate.admit(now, address(0, 9, 0)).unwrap();
     assert_eq!(late.count_as_authenticated(), Err(ConnectionRefused::SourceFull));
     open.clear();

@@ -103,6 +103,8 @@ pub struct Machine {
     /// True if the account of [`Credentials::Register`] is not registered again: the server has
     /// registered it, or has refused to repeat a registration that may have succeeded.
     has_ended_registration: bool,
+    /// True once the server has registered the account.
+    is_registration_confirmed: bool,
     /// Refusal of a repeated registration, until a login succeeds. The first attempt, whose reply
     /// was lost, may have succeeded, so the client tries to log in before it reports this refusal.
     registration_refusal: Option<Failure>,
@@ -131,6 +133,7 @@ impl Machine {
             config,
             phase: Phase::Offline,
             has_ended_registration: false,
+            is_registration_confirmed: false,
             registration_refusal: None,
             has_logged_in: false,
             register_interrupted: false,
@@ -353,14 +356,14 @@ impl Machine {
     /// connection broke or the server said so.
     #[must_use]
     pub const fn is_registration_outcome_unknown(&self) -> bool {
-        self.register_interrupted && !self.has_ended_registration
+        self.register_interrupted && !self.is_registration_confirmed && !self.has_logged_in
     }
 
     /// Returns whether the client may have created an account without the application knowing it:
     /// from a registration that succeeded, or whose outcome is unknown, until the first login.
     #[must_use]
     pub fn may_have_registered(&self) -> bool {
-        (self.register_interrupted || self.has_ended_registration) && !self.has_logged_in
+        (self.register_interrupted || self.is_registration_confirmed) && !self.has_logged_in
     }
 
     /// Returns whether the client has a session. It reports that it is [online](Action::Online)

@@ -106,6 +106,7 @@ impl Machine {
                 opening.heartbeat_interval = Some(heartbeat_interval(&welcome))
             }
             (RequestPurpose::Register, Ok(Answer::Registered(_))) => {
+                self.is_registration_confirmed = true;
                 self.end_registration();
                 self.log_in(now);
             }
@@ -153,10 +154,8 @@ impl Machine {
                 }
             }
             _ => {
-                // Other refusals of a login prove that the password is right, so that the
-                // registration has succeeded.
-                let is_unproven = failure.code() == Some(ReplyCode::BadCredentials);
-                let refusal = self.registration_refusal.take().filter(|_| is_unproven);
+                let refusal = self.registration_refusal.take();
+                let refusal = refusal.filter(|_| !proves_password(purpose, &failure));
                 self.end(ClientError::Refused(refusal.unwrap_or(failure)));
             }
         }
@@ -232,6 +231,18 @@ impl Machine {
         self.config.device_token = Some(tokens.device_token.clone());
         self.actions.push_back(Action::TokensChanged(tokens.clone()));
     }
+}
+
+/// Returns whether a refused request was a login whose password is right: the account of the
+/// credentials exists.
+fn proves_password(purpose: &RequestPurpose, failure: &Failure) -> bool {
+    let is_login = matches!(purpose, RequestPurpose::Login);
+    let code = failure.code();
+    is_login
+        && matches!(
+            code,
+            Some(ReplyCode::AccountDisabled | ReplyCode::LoggedInElsewhere | ReplyCode::TooManyDevices)
+        )
 }
 
 fn heartbeat_interval(welcome: &Welcome) -> Duration {

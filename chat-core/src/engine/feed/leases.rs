@@ -185,7 +185,12 @@ pub(super) async fn delete(access: &StoreAccess, node: NodeId, feed: &str) -> Re
             Err(DeleteFeedRejection::Store(error)) => Err(error),
         }
     };
-    to_command_result(access.write(Scope::NoSharedRows, run).await)
+    let deleted = access.write(Scope::NoSharedRows, run).await;
+    if let Some(Err(error)) = &deleted {
+        let error = error as &dyn Error;
+        tracing::warn!(feed, error, "a feed cannot be deleted");
+    }
+    to_command_result(deleted)
 }
 
 /// Returns the result of a write, or `TryAgain` for `None`: the circuit breaker of writes is open.

@@ -86,7 +86,8 @@ pub(crate) enum GroupPermission {
     AskToJoin,
     /// Accept and decline requests to join.
     AnswerJoin,
-    /// Remove, ban, mute and unmute members, and unban users.
+    /// Remove, mute and unmute members, withdraw invitations, refuse requests to join, and ban and
+    /// unban users, who need not be members.
     Moderate,
     /// Change name, description and policies.
     Update,
@@ -200,8 +201,8 @@ impl StrangerPolicy {
         Self(account.map_or(DirectPolicy::Friends, |account| account.direct_policy))
     }
 
-    /// Returns whether the user accepts a user who is not a friend. `has_sent` says whether the
-    /// user has written in their direct conversation.
+    /// Returns whether the owner of this rule accepts a stranger. `has_sent` says whether the owner
+    /// has written in the direct conversation with that stranger.
     pub(crate) const fn accepts(self, has_sent: bool) -> bool {
         match self.0 {
             DirectPolicy::Everyone => true,

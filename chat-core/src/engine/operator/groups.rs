@@ -36,8 +36,8 @@ impl Operator {
     /// deleted group is found only by its id.
     ///
     /// # Errors
-    /// [`CommandError`]. `NotFound`: there is no such group. `InvalidArgument`: `group` refers to a
-    /// direct conversation.
+    /// [`CommandError`]. `NotFound`: there is no such group. `InvalidArgument`: `group` is a
+    /// [`ConversationRef::Direct`]; the id of a direct conversation gives `NotFound`.
     pub async fn group(&self, group: impl Into<ConversationRef>) -> Result<GroupDetails, CommandError> {
         let row = self.find_group(&group.into()).await?;
         let id = row.id;
@@ -88,8 +88,8 @@ impl Operator {
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group or user, the user's account is deleted,
     /// or the user is not a member of the group. `AccountDisabled`: the user's account is disabled.
-    /// `GroupDeleted`: the group is deleted. `InvalidArgument`: `group` refers to a direct
-    /// conversation.
+    /// `GroupDeleted`: the group is deleted. `InvalidArgument`: `group` is a
+    /// [`ConversationRef::Direct`]; the id of a direct conversation gives `NotFound`.
     pub async fn transfer_group(
         &self,
         group: impl Into<ConversationRef>,
@@ -109,7 +109,8 @@ impl Operator {
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is deleted
-    /// already. `InvalidArgument`: `group` refers to a direct conversation.
+    /// already. `InvalidArgument`: `group` is a [`ConversationRef::Direct`]; the id of a direct
+    /// conversation gives `NotFound`.
     pub async fn delete_group(&self, group: impl Into<ConversationRef>) -> Result<(), CommandError> {
         let group = self.find_group(&group.into()).await?.id;
         self.spawn(|this| async move {

@@ -37,8 +37,8 @@ impl Operator {
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is deleted.
-    /// `Conflict`: the id was used for another message. `InvalidArgument`: `group` refers to a
-    /// direct conversation.
+    /// `Conflict`: the id was used for another message. `InvalidArgument`: `group` is a
+    /// [`ConversationRef::Direct`]; the id of a direct conversation gives `NotFound`.
     pub async fn post_to_group(
         &self,
         group: impl Into<ConversationRef>,
@@ -128,7 +128,8 @@ impl Operator {
     }
 
     /// Returns the row of a group, deleted or not. A deleted group is found only by its id. Fails
-    /// with `NotFound` if there is no such group.
+    /// with `NotFound` if there is no such group, and with `InvalidArgument` for a
+    /// [`ConversationRef::Direct`].
     pub(super) async fn find_group(&self, group: &ConversationRef) -> Result<crate::model::Conversation, CommandError> {
         let (access, store) = (&self.parts.access, self.parts.access.store());
         let id = match group {

@@ -186,8 +186,8 @@ async fn wrong_tokens_are_limited_and_do_not_lock_out_known_devices() {
     engine.resume(source, Resume::new(alice, device, token)).await.unwrap();
 }
 
-/// An IPv6 network of 48 bits may try eight times as many wrong tokens as one of 64 bits, however
-/// many addresses and devices it uses.
+/// An IPv6 /48 network may try eight times as many wrong tokens as a /64 network, however many
+/// addresses and devices it uses.
 #[tokio::test(start_paused = true)]
 async fn wrong_tokens_are_limited_in_ipv6_networks_of_48_bits() {
     let mut config = config();
@@ -203,12 +203,8 @@ async fn wrong_tokens_are_limited_in_ipv6_networks_of_48_bits() {
         for _ in 0..5 {
             assert_eq!(attempt(0, network).await, ReplyCode::SessionExpired);
         }
-        assert_eq!(attempt(0, network).await, ReplyCode::Throttled, "a network of 64 bits");
+        assert_eq!(attempt(0, network).await, ReplyCode::Throttled, "a /64 network");
     }
-    assert_eq!(attempt(0, 8).await, ReplyCode::Throttled, "the network of 48 bits");
-    assert_eq!(
-        attempt(1, 0).await,
-        ReplyCode::SessionExpired,
-        "another network of 48 bits"
-    );
+    assert_eq!(attempt(0, 8).await, ReplyCode::Throttled, "the /48 network");
+    assert_eq!(attempt(1, 0).await, ReplyCode::SessionExpired, "another /48 network");
 }

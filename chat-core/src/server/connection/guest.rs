@@ -36,7 +36,7 @@ impl Connection<'_> {
         let config = Arc::clone(&self.shared.session_config);
         let mut guest = Guest::new(config, self.shared.service.store_epoch(), accepted, now());
         loop {
-            self.feed_guest(&mut guest, permit)?;
+            self.feed_guest(&mut guest)?;
             while let Some(action) = guest.poll_action() {
                 match action {
                     GuestAction::Send(frames) => self.frames.push(frames),
@@ -102,16 +102,13 @@ impl Connection<'_> {
     }
 
     /// Passes the packets that have arrived to the guest.
-    fn feed_guest(&mut self, guest: &mut Guest, permit: &ConnectionPermit) -> Result<(), End> {
+    fn feed_guest(&mut self, guest: &mut Guest) -> Result<(), End> {
         while guest.wants_input() {
             self.wire.set_limit(guest.max_packet_bytes());
             match self.wire.next_packet(now()).map_err(End::from) {
                 Ok(Some(packet)) => guest.handle_packet(self.time(), packet),
                 Ok(None) => break,
-                Err(End::Close(code)) => {
-                    penalise(permit, code);
-                    guest.close(code);
-                }
+                Err(End::Close(code)) => guest.close(code),
                 Err(end) => return Err(end),
             }
         }
@@ -188,9 +185,10 @@ fn nodes(shared: &Shared) -> Vec<NodeEntry> {
     nodes.iter().take(MAX_LISTED_NODES).map(entry).collect()
 }
 
-/// Returns how long a login has to wait, because other logins from its source have failed; `None`
-/// if it need not wait. A login with a device token or a session token never waits here: the
-/// service admits a known device, and limits the attempts with wrong tokens.
+/// Returns how long a login has to wait, because earlier logins have failed that came from its
+/// source or from the network around it, perhaps over the same connection; `None` if it need not
+/// wait. A login with a device token or a session token never waits here: the service admits a
+/// known device, and limits the attempts with wrong tokens.
 fn login_wait(permit: &ConnectionPermit, credentials: &Credentials) -> Option<Throttled> {
     match credentials {
         Credentials::Login(login) if login.device_token.is_none() => {

@@ -13,8 +13,9 @@ use crate::store::{Heartbeat, MembershipView, StoreError, UserChange};
 const MAX_QUEUED: usize = 1024;
 
 /// An [`EventLog`] that sends each call through a channel to another event log, whose answer it
-/// receives through a second channel. The two sides share nothing else, so a router that works with
-/// this event log also works with a store behind a network.
+/// receives through a second channel. A router with this event log therefore shares no state with
+/// the store, as with a store behind a network. The channels imitate neither the delays of a
+/// network nor lost connections.
 ///
 /// The far side is a task that receives the calls, and ends when the last clone of this event log
 /// is dropped. It starts a task for each call, so that a slow call does not delay other calls. A

@@ -1,6 +1,6 @@
 //! Implementations of [`ChatService`](crate::service::ChatService) and
 //! [`EventLog`](crate::router::EventLog) that forward calls through a channel. Tests use them to
-//! show that a server works with a remote engine, and a router with a remote store.
+//! show that a server shares no state with its engine, and a router none with its store.
 
 mod event_log;
 mod service;

@@ -31,8 +31,9 @@ const MAX_QUEUED: usize = 1024;
 const MAX_DRAIN_BYTES: usize = 64 * 1024;
 
 /// A [`ChatService`] that sends each call through a channel to another service, and receives the
-/// answers and the pushes of sessions through channels. The two sides share nothing else, so a
-/// server that works with this service also works with an engine behind a network.
+/// answers and the pushes of sessions through channels. A server with this service therefore shares
+/// no state with the engine, as with an engine behind a network. The channels imitate neither the
+/// delays of a network nor lost connections.
 ///
 /// This service is the near side. The far side is a thread that receives the requests and handles
 /// them in order. Each call blocks the calling thread until the far side has replied: with the

@@ -17,6 +17,7 @@ fn registration_is_followed_by_login() {
     script.answer(request, Answer::Registered(user(ME, "alice")));
     assert!(script.try_take(is_login).is_some());
     assert!(script.machine.may_have_registered(), "until the login has succeeded");
+    assert!(!script.machine.is_registration_outcome_unknown());
 }
 
 /// The server may have created the account, so another attempt that finds the name taken logs in.
@@ -86,6 +87,10 @@ fn refusal_of_a_registration_is_reported_although_the_login_takes_two_connection
     script.refuse(request, ReplyCode::NameTaken);
     let login = script.take(is_login);
     script.refuse(login, ReplyCode::Busy);
+    assert!(
+        script.machine.is_registration_outcome_unknown(),
+        "nobody has confirmed it"
+    );
     script.machine.disconnected(script.now);
     script.sent.clear();
     script.machine.connected(script.now);

@@ -131,7 +131,9 @@ impl GroupCommands {
             })
         });
         self.submit(caller, group, Some(check), move |this, context| async move {
-            let value = checked.await.map_err(|_| CommandError::internal())?;
+            let value = checked
+                .await
+                .map_err(|_| CommandError::defect("the value of a check is missing"))?;
             change(this, context, value).await
         })
     }

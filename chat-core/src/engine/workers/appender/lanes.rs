@@ -122,7 +122,10 @@ impl Lanes {
         };
         let (results, failure) = result.map_or_else(|error| (Vec::new(), Some(error)), |results| (results, None));
         // Error of the drafts that have no result.
-        let missing = failure.clone().unwrap_or_else(CommandError::internal);
+        let missing = match &failure {
+            None if results.len() < sent.len() => CommandError::defect("a batch has fewer results than drafts"),
+            failure => failure.clone().unwrap_or_else(CommandError::internal),
+        };
         let error_at = |index| match results.get(index) {
             Some(Ok(_)) => None,
             Some(Err(error)) => Some(error),

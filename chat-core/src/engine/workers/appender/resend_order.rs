@@ -65,16 +65,6 @@ struct Gap {
 }
 
 impl Gap {
-    const fn new(conversation: ConversationRef, id: Option<ConversationId>, expires: Instant) -> Self {
-        Self {
-            conversation,
-            id,
-            drafts: VecDeque::new(),
-            outcome_unknown: false,
-            expires,
-        }
-    }
-
     fn is_in(&self, conversation: &ConversationRef, id: Option<ConversationId>) -> bool {
         (id.is_some() && self.id == id) || self.conversation == *conversation
     }
@@ -208,6 +198,15 @@ impl ResendOrder {
         let Some(gap) = self.gap(draft, None, error, now) else {
             return;
         };
+        if now >= gap.expires {
+            // The older drafts were not resent within the window, so this one does not wait for
+            // them, and later drafts wait for this one for a whole window.
+            gap.drafts.clear();
+            gap.outcome_unknown = error.code != ReplyCode::Busy;
+        }
+        if gap.drafts.is_empty() {
+            gap.expires = now + window;
+        }
         if gap.drafts.front() == Some(&draft.id) {
             gap.expires = now + window;
         } else {
@@ -256,17 +255,17 @@ impl ResendOrder {
         }
         let gaps = self.sessions.entry(draft.caller).or_default();
         let index = known.unwrap_or(gaps.len());
-        let fresh = || Gap::new(draft.conversation.clone(), id, now + self.window);
         if known.is_none() {
             self.count += 1;
-            gaps.push(fresh());
+            gaps.push(Gap {
+                conversation: draft.conversation.clone(),
+                id,
+                drafts: VecDeque::new(),
+                outcome_unknown: false,
+                expires: now + self.window,
+            });
         }
         let gap = gaps.get_mut(index)?;
-        if now >= gap.expires {
-            // The client has given up the drafts of a gap that has expired, so they must neither
-            // hold up this draft, nor may the gap end before this draft has its whole window.
-            *gap = fresh();
-        }
         gap.id = gap.id.or(id);
         gap.outcome_unknown |= error.code != ReplyCode::Busy;
         Some(gap)
@@ -410,25 +409,48 @@ mod tests {
         assert!(admit(&mut order, &other, now).is_ok(), "another session has no gap");
     }
 
+    /// Refuses a draft of another user shortly before `end`, so that no search for expired gaps is
+    /// due at `end`.
+    fn put_off_sweep(order: &mut ResendOrder, end: Instant) {
+        let mut other = draft(9);
+        other.caller.user = UserId(2);
+        order.record_last(&other, &CommandError::busy(), end - SWEEP_INTERVAL / 2);
+    }
+
     #[test]
-    fn draft_that_is_refused_after_its_gap_has_expired_gets_a_new_gap() {
+    fn draft_that_is_refused_after_its_gap_has_expired_does_not_wait_for_the_older_ones() {
         let now = Instant::now();
         let (end, busy) = (now + WINDOW, CommandError::busy());
-        for refused_after_admission in [false, true] {
-            let mut order = ResendOrder::new(WINDOW);
-            order.record_last(&draft(1), &busy, now);
-            // A search for expired gaps shortly before the end, so that there is none at the end.
-            let mut other = draft(9);
-            other.caller.user = UserId(2);
-            order.record_last(&other, &busy, end - SWEEP_INTERVAL / 2);
-            if refused_after_admission {
-                order.record_first(vec![(draft(2), busy.clone())], CONVERSATION, end);
-            } else {
-                order.record_last(&draft(2), &busy, end);
-            }
-            assert_eq!(admitted(&mut order, end, &[3]), [0_u8; 0], "3 was sent after 2");
-            assert_eq!(admitted(&mut order, end, &[2, 3]), [2, 3], "1 was given up");
-        }
+        let mut order = ResendOrder::new(WINDOW);
+        let by_reference = |n| DraftIdentity {
+            conversation: ConversationRef::direct(UserId(2)),
+            ..draft(n)
+        };
+        order.record_last(&by_reference(1), &busy, now);
+        assert!(
+            admit(&mut order, &by_reference(2), now).is_err(),
+            "the gap learns the id"
+        );
+        put_off_sweep(&mut order, end);
+        order.record_last(&by_reference(3), &busy, end);
+        let last = end + WINDOW - Duration::from_millis(1);
+        assert_eq!(admitted(&mut order, last, &[4]), [0_u8; 0], "4 was sent after 3");
+        assert!(admit(&mut order, &by_reference(3), last).is_ok(), "1 was given up");
+        assert_eq!(admitted(&mut order, last, &[4]), [4]);
+    }
+
+    #[test]
+    fn drafts_behind_one_that_fails_late_keep_their_places() {
+        let now = Instant::now();
+        let (end, busy) = (now + WINDOW, CommandError::busy());
+        let mut order = ResendOrder::new(WINDOW);
+        let refused = [1, 2].map(|n| (draft(n), busy.clone()));
+        order.record_first(refused.into(), CONVERSATION, now);
+        assert_eq!(admitted(&mut order, now, &[1]), [1]);
+        put_off_sweep(&mut order, end);
+        order.record_first(vec![(draft(1), busy)], CONVERSATION, end);
+        assert_eq!(admitted(&mut order, end, &[3, 2]), [0_u8; 0]);
+        assert_eq!(admitted(&mut order, end, &[1, 2, 3]), [1, 2, 3]);
     }
 
     #[test]

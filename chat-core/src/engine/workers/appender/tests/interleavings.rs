@@ -21,8 +21,9 @@ enum End {
         stored: bool,
     },
     Overloaded,
-    /// One of the drafts causes an internal error, or the preparation is refused permanently.
-    Rejected(prop::sample::Index),
+    /// In a commit, one of the drafts gets an internal error, after which its client resends it. A
+    /// preparation is refused permanently.
+    Failed(prop::sample::Index),
 }
 
 #[derive(Clone, Debug)]
@@ -41,9 +42,9 @@ enum Step {
     Reply,
     /// A client receives the available replies.
     Receive(usize),
-    /// The driver has panicked. Commits that were in flight end; `stored` says whether they were
-    /// committed. If `mid_step` is true, the machine has decided about an entry of the queue, but
-    /// has not moved it yet.
+    /// The driver has panicked. All work in flight ends without success; `stored` says whether the
+    /// commits among it were stored nevertheless. If `mid_step` is true, the machine has decided
+    /// about an entry of the queue, but has not moved it yet.
     Abort { stored: bool, mid_step: bool },
 }
 
@@ -52,7 +53,7 @@ fn end() -> impl Strategy<Value = End> {
         6 => Just(End::Success),
         2 => any::<bool>().prop_map(|stored| End::Unknown { stored }),
         1 => Just(End::Overloaded),
-        1 => any::<prop::sample::Index>().prop_map(End::Rejected),
+        1 => any::<prop::sample::Index>().prop_map(End::Failed),
     ]
 }
 
@@ -194,7 +195,7 @@ impl Simulation {
                     End::Success => Ok((found(id_of(&preparation.conversation)), None)),
                     End::Unknown { .. } => Err(CommandError::try_again()),
                     End::Overloaded => Err(CommandError::busy()),
-                    End::Rejected(_) => Err(CommandError::forbidden()),
+                    End::Failed(_) => Err(CommandError::forbidden()),
                 },
             },
             Work::Commit { found, drafts, .. } => Done::Committed {
@@ -229,7 +230,7 @@ impl Simulation {
                 Err(CommandError::try_again())
             }
             End::Overloaded => Err(CommandError::busy()),
-            End::Rejected(index) => {
+            End::Failed(index) => {
                 // As `append_each` does: the other drafts are stored, except later drafts of the
                 // session whose draft caused the error.
                 let broken = index.index(drafts.len());
