@@ -95,6 +95,26 @@ async fn version_mismatch_is_reported_without_a_penalty(link: EngineLink) {
     assert_eq!(server.shared.connection_gate.stats().penalties, 0);
 }
 
+/// By default, two packets that are too large reach the sum of penalties from which the gate rejects
+/// connections of their source; one does not.
+async fn packet_beyond_the_limit_is_one_offence(link: EngineLink) {
+    let mut config = ServerConfig::default();
+    config.connection_limits.exempt_loopback = false;
+    let builder = Server::builder(link.service(&engine(link).await)).config(config);
+    let (builder, connector) = builder.memory();
+    let _server = builder.bind().await.unwrap();
+    let send_too_much = async || {
+        let mut stream = connector.connect().await.unwrap();
+        // A rejected connection may be closed before this is written.
+        let _ = stream.write_all(&u32::MAX.to_be_bytes()).await;
+        closed_with(&rest(&mut stream).await)
+    };
+    for _ in 0..2 {
+        assert_eq!(send_too_much().await, Some(CloseCode::PacketTooLarge));
+    }
+    assert_ne!(send_too_much().await, Some(CloseCode::PacketTooLarge));
+}
+
 async fn guests_per_source_are_limited(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
@@ -168,6 +188,8 @@ on_each_engine_link! {
     slow_guest_is_closed_at_its_deadline,
     #[tokio::test]
     version_mismatch_is_reported_without_a_penalty,
+    #[tokio::test]
+    packet_beyond_the_limit_is_one_offence,
     #[tokio::test]
     guests_per_source_are_limited,
     #[tokio::test]
