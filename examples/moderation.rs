@@ -23,7 +23,9 @@ impl Hooks for NoAdvertisements {
             AppendTarget::Group { role: Some(role), .. } if *role >= Role::Admin => Verdict::Allow(draft),
             _ if text.contains("casino") => {
                 let name = &context.actor.user.name;
-                Verdict::refuse(format!("{name}, advertisements are for admins only"))
+                Verdict::refuse(format!(
+                    "{name}, only the owner and the admins of a group may advertise, and only there"
+                ))
             }
             _ => Verdict::Allow(draft),
         }
@@ -31,7 +33,8 @@ impl Hooks for NoAdvertisements {
 }
 
 /// Recalls messages whose text, as sent or as edited, a slow check classifies as spam. The feed
-/// covers all conversations, continues after a restart where it stopped, and delays no sender.
+/// covers all conversations and delays no sender. With a durable store, it would continue after a
+/// restart where it stopped.
 async fn recall_spam(engine: Engine) -> Result<(), AnyError> {
     let operator = engine.operator(OperatorName::new("spam check")?);
     let feed = engine.feed(FeedOptions::all_conversations("spam-check")).await?;

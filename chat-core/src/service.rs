@@ -109,7 +109,7 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// stop.
     fn announce_drain(&self);
 
-    /// Returns the store epoch, an id that an operator replaces after restoring a backup.
+    /// Returns the [`StoreEpoch`].
     fn store_epoch(&self) -> StoreEpoch;
 
     /// Returns the service's wall-clock time.

@@ -179,7 +179,7 @@ pub(crate) struct Modify {
 pub(crate) enum DirectArg {
     /// Friends only
     Friends,
-    /// Everyone except users whom you have blocked
+    /// Everyone, unless one of you has blocked the other
     Everyone,
     /// Friends, and users to whom you have written
     Replies,

@@ -165,7 +165,8 @@ pub(crate) enum Command {
     },
     /// Change the text of your message: edit (USER | --group NAME) SEQ TEXT
     Edit(Modify),
-    /// Recall your message: recall (USER | --group NAME) SEQ
+    /// Recall your message, or as an admin or owner that of another member: recall (USER | --group
+    /// NAME) SEQ
     Recall(Modify),
     /// React to a message: react (USER | --group NAME) SEQ EMOJI
     React {

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
-use super::source::SourceTable;
+use super::source::{SourceKey, SourceTable};
 use super::throttle::{ThrottleLimit, ThrottleOptions, Throttled};
 use crate::model::{DeviceId, Source, UserId, UserRef};
 use crate::rate::{Bucket, Decaying, Rate, Table};
@@ -144,7 +144,9 @@ impl TokenThrottle {
     }
 
     fn key(&self, attempt: TokenAttempt) -> u64 {
-        self.hasher.hash_one((attempt.source, attempt.user, attempt.device))
+        // A device often changes its address within an IPv6 network.
+        let source = SourceKey::from(attempt.source);
+        self.hasher.hash_one((source, attempt.user, attempt.device))
     }
 }
 
@@ -153,7 +155,11 @@ mod tests {
     use super::*;
 
     fn attempt(user: u64, device: u8) -> TokenAttempt {
-        let source = Source::Ip("192.0.2.7".parse().unwrap());
+        attempt_from("192.0.2.7", user, device)
+    }
+
+    fn attempt_from(address: &str, user: u64, device: u8) -> TokenAttempt {
+        let source = Source::Ip(address.parse().unwrap());
         TokenAttempt::new(source, UserId(user), DeviceId([device; 16]))
     }
 
@@ -189,5 +195,24 @@ mod tests {
             ThrottleLimit::Device
         );
         assert!(throttle.check(now + Duration::from_secs(20), attempt(3, 99)).is_ok());
+    }
+
+    #[test]
+    fn device_stays_known_when_its_address_changes_within_its_network() {
+        let options = ThrottleOptions {
+            login_rate_per_source: Rate::new(1, Duration::from_secs(60)),
+            ..Default::default()
+        };
+        let throttle = TokenThrottle::new(&options);
+        let now = Instant::now();
+        for (first, changed) in [("2001:db8::1", "2001:db8::2"), ("192.0.2.7", "::ffff:192.0.2.7")] {
+            throttle.succeeded(now, attempt_from(first, 1, 1));
+            throttle.failed(now, attempt_from(first, 2, 2));
+            assert!(
+                throttle.check(now, attempt_from(changed, 3, 3)).is_err(),
+                "an unknown device"
+            );
+            throttle.check(now, attempt_from(changed, 1, 1)).unwrap();
+        }
     }
 }

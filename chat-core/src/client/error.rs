@@ -139,7 +139,9 @@ fn describe_close(code: CloseCode) -> &'static str {
         CloseCode::ProtocolError => "the server reports that this program violated the protocol",
         CloseCode::Timeout => "the server received nothing for too long",
         CloseCode::SlowConsumer => "this program read too slowly",
-        CloseCode::Overloaded => "the server is overloaded",
+        CloseCode::Overloaded => {
+            "the server has too many sessions from this address or network, or got too many packets before the login"
+        }
         CloseCode::Internal => "the server had an internal error, which it logged",
         CloseCode::PacketTooLarge => "this program sent a packet larger than the server accepts",
         CloseCode::UnsupportedVersion => {

@@ -97,7 +97,8 @@ pub enum ClientEvent {
         /// Last event that the member has read.
         read_seq: Seq,
     },
-    /// Another session of the user moved the user's read mark. Best effort.
+    /// The user's read mark was moved elsewhere: on another device, or by an application or
+    /// operator. Best effort.
     Read(Arc<ConversationInfo>),
     /// Another member is typing, or stopped. Best effort.
     Typing {

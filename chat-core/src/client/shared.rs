@@ -181,11 +181,12 @@ impl Shared {
     }
 
     /// Stores a conversation and, if it is direct, the name of the peer. Returns whether this
-    /// changes the user's groups, or their names, as the server has reported them in this run.
+    /// changes the result of [`groups`](Self::groups), so that it has to be saved again.
     pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) -> bool {
         let mut directory = self.directory();
         if let ConversationView::Direct(peer) = &info.view {
-            // A peer whose name is out of date is called by its id.
+            // If a peer's name is out of date, the machine has put `#` and the id in its place
+            // (`renamed_users.rs`). User names never begin with `#`.
             if peer.name.starts_with('#') {
                 directory.names.remove(&peer.id);
             } else {

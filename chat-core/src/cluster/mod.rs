@@ -63,7 +63,8 @@ pub struct ClusterError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 /// incarnation than the known one is ignored. The feature `testkit` contains a conformance suite.
 #[async_trait]
 pub trait Discovery: Debug + Send + Sync + 'static {
-    /// Adds the node and returns the view. The receiver always has the latest complete view, not
+    /// Adds the node and returns the view. If the node cannot be added now, this fails, or the
+    /// backend adds the node later. The receiver always has the latest complete view, not
     /// differences. The backend keeps the node in the view until the node leaves or its process
     /// ends, even if the receiver is dropped.
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError>;

@@ -83,7 +83,7 @@ pub struct Welcome {
     pub max_text_bytes: u32,
     /// A client that has sent nothing for this many milliseconds sends a ping.
     pub heartbeat_ms: u32,
-    /// Epoch of the server's store, which changes when a backup is restored.
+    /// Epoch of the server's store, which changes if the store may have lost events.
     pub store_epoch: StoreEpoch,
 }
 
@@ -97,7 +97,7 @@ pub struct LoggedIn {
     /// Token by which the login throttle recognises the device; `None` if the device's current
     /// token stays valid.
     pub device_token: Option<Secret>,
-    /// Epoch of the server's store, which changes when a backup is restored.
+    /// Epoch of the server's store, which changes if the store may have lost events.
     pub store_epoch: StoreEpoch,
     /// The user's inbox, and those of the user's other conversations that have the newest events.
     pub conversations: Vec<ConversationInfo>,

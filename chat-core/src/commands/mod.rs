@@ -2,10 +2,10 @@
 //!
 //! [`Commands`] is implemented by everything that acts for a user: a remote
 //! [`Client`](crate::client::Client), a [`LocalSession`](crate::engine::LocalSession) of an engine
-//! in this process, [`ActingAs`](crate::engine::ActingAs), by which an application acts for a user
-//! without a session, and [`OperatorActingAs`](crate::engine::operator::OperatorActingAs), by which
-//! an operator acts for a user with a record in the audit log. Code that is generic over `impl
-//! Commands` runs unchanged on each.
+//! in this process, [`ActingAs`](crate::engine::ActingAs), by which an application that has no
+//! session acts for a user, and [`OperatorActingAs`](crate::engine::operator::OperatorActingAs), by
+//! which an operator acts for a user with a record in the audit log. Code that is generic over
+//! `impl Commands` runs unchanged on each.
 //!
 //! ```
 //! use chat_core::commands::Commands;

@@ -1,4 +1,4 @@
-//! [`ActingAs`]: commands that an application executes for a user without a session.
+//! [`ActingAs`]: commands that an application, which has no session, executes for a user.
 
 use super::Engine;
 use crate::commands::Commands;

@@ -38,7 +38,8 @@ pub enum BuildError {
     /// The bus cannot be reached.
     #[error("the message bus cannot be reached")]
     Bus(#[from] BusError),
-    /// Service discovery, the directory of the cluster's nodes, cannot be reached.
+    /// Service discovery, the directory of the cluster's nodes, cannot be reached. A backend that
+    /// adds the node later, such as the Redis one, does not cause this.
     #[error("service discovery cannot be reached")]
     Discovery(#[from] ClusterError),
     /// The cost of password hashing is out of range, the operating system returns no random bytes,
@@ -290,7 +291,7 @@ async fn read_store_time(store: &dyn Store, router: &Router) -> Result<(), Store
 }
 
 /// Announces the node in the cluster and lets the router watch the other nodes, if service
-/// discovery is configured. If the announcement fails, stops the router.
+/// discovery is configured. If [`Discovery::join`] fails, stops the router.
 async fn join_cluster(
     discovery: Option<Arc<dyn Discovery>>,
     me: NodeInfo,

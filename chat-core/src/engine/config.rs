@@ -114,10 +114,11 @@ pub struct EngineConfig {
     pub hook_timeout: Duration,
     /// Outcome of a command whose deciding hook fails. Default [`HookPolicy::FailClosed`].
     pub hook_policy: HookPolicy,
-    /// Rate at which hooks decide about one user's commands that have no rate of their own: joining
-    /// groups, changing the profiles of groups and the user's own, and accepting friend requests.
-    /// These also count against [`change_rate`](Self::change_rate). Commands that the hooks refuse
-    /// count too. Default 120 per minute.
+    /// Rate at which hooks decide about one user's commands that join a group, change the profile
+    /// of a group or of the user, or accept a friend request by
+    /// [`AnswerFriend`](crate::model::Command::AnswerFriend). These also count against
+    /// [`change_rate`](Self::change_rate). Commands that the hooks refuse count too. Default 120 per
+    /// minute.
     pub hook_command_rate: Rate,
     /// Maximum number of observations queued for the observing hooks; further ones are dropped and
     /// counted. Default 4 096.

@@ -150,10 +150,11 @@ pub(crate) struct UserLimits {
     pub(crate) friend_requests: Arc<UserLimit>,
     pub(crate) invitations: Arc<UserLimit>,
     pub(crate) direct_conversations: Arc<UserLimit>,
-    /// Limit on commands that hooks decide about and that have no rate of their own; see
-    /// [`EngineConfig::hook_command_rate`].
+    /// Limit on the changes of profiles, joins and accepted friend requests that hooks decide about;
+    /// see [`EngineConfig::hook_command_rate`]. They are also charged to `changes`.
     pub(crate) hook_commands: Arc<UserLimit>,
-    /// Limit on changes that have no rate of their own; see [`EngineConfig::change_rate`].
+    /// Limit on changes of contacts, groups, memberships and the own profile; see
+    /// [`EngineConfig::change_rate`].
     pub(crate) changes: Arc<UserLimit>,
     /// Limit on attempts of commands whose own charge may be refunded or missing; see
     /// [`charge_attempt`](Self::charge_attempt).

@@ -177,7 +177,8 @@ impl Engine {
     }
 
     /// Logs a device in with a password, or with a token that the application's authenticator
-    /// accepts. Ends the device's older session; [`attach`](Self::attach) starts the new one.
+    /// accepts. Ends the device's older session, and those of other devices if the session policy
+    /// or the maximum number of devices requires it. [`attach`](Self::attach) starts the new one.
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.
@@ -198,7 +199,8 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Logs a device in with the token of an earlier login. Ends the device's older session;
+    /// Logs a device in with the session token of an earlier login. Ends the device's older
+    /// session, and those of other devices if the session policy requires it.
     /// [`attach`](Self::attach) starts the new one.
     ///
     /// # Errors
@@ -229,8 +231,8 @@ impl Engine {
     /// [`ChatService::attach`](crate::service::ChatService::attach).
     ///
     /// # Errors
-    /// [`CommandError`]; the session was not attached. `Fenced`: the login has ended since it was
-    /// granted, for example because the device has logged in again.
+    /// [`CommandError`]; no session stays attached, but `outbox` may contain pushes. `Fenced`: the
+    /// login has ended since it was granted, for example because the device has logged in again.
     pub(crate) async fn attach(
         &self,
         caller: Caller,
@@ -249,7 +251,8 @@ impl Engine {
     /// polled.
     ///
     /// # Cancel safety
-    /// Dropping the future loses the outcome. Reads may stop; started changes continue.
+    /// Dropping the future loses the outcome. A command that only reads may stop; a change that has
+    /// started continues.
     pub(crate) fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
         self.parts.commands.execute(caller, command)
     }
@@ -271,11 +274,12 @@ impl Engine {
     /// Starts a session of `user` in this process, without credentials: for a bot or a desktop
     /// application, which keeps the session for as long as it runs and receives events.
     ///
-    /// It counts as a login of `device`: it ends an older session of that device, it makes the user
-    /// online, and a new device counts towards the user's
-    /// [`max_devices`](EngineConfig::max_devices), so that another device may be revoked, as
-    /// [`SessionPolicy`] says. So do not start a session for each request of an application; use
-    /// [`acting_as`](Self::acting_as).
+    /// It counts as a login of `device`: it ends an older session of that device, and makes the user
+    /// online. If the user has [`max_devices`](EngineConfig::max_devices) devices already, a new
+    /// device evicts another one, or is refused, as [`SessionPolicy`] says. Devices that are logged
+    /// out are evicted first, and connected devices last; among equals, the one that logged in or
+    /// resumed its session least recently. So do not start a session for each request of an
+    /// application; use [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: the user does not exist. Other codes as for a login: for

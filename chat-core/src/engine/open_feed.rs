@@ -5,7 +5,8 @@ use super::feed::{Feed, FeedError, FeedOptions};
 
 impl Engine {
     /// Opens a feed, which hands out every event of all conversations, or of the conversations of
-    /// one user. A feed has no device, no session and no presence.
+    /// one user, from its [start](FeedOptions::start) on. A feed has no device, no session and no
+    /// presence.
     ///
     /// The feed continues where the feed of that name stopped, on this or on another node: its
     /// cursors are in the store. Within a conversation, events come in the order of their `Seq` and

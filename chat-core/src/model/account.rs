@@ -40,7 +40,8 @@ pub struct Account {
     /// Time when the account was created.
     pub created: Timestamp,
     /// Identifier by which the application knows the user, in any form (`auth0|…`, a UUID, an
-    /// e-mail address); unique, compared byte by byte. Absent if the application gave none.
+    /// e-mail address); unique, compared byte by byte. Absent if the application gave none. In a
+    /// deleted account, a digest of the identifier while it is reserved, otherwise absent.
     pub subject: Option<String>,
     /// Time of deletion; absent if the account is not deleted. A deleted account is disabled. Of
     /// its personal data, it keeps at most its name and a digest of its subject, so that no other

@@ -102,7 +102,7 @@ codes! {
         /// answer. The command may or may not have taken effect; retry with the same client message
         /// id.
         TryAgain = 501,
-        /// The server is overloaded. The command had no effect.
+        /// The server is overloaded, or its store has no space left. The command had no effect.
         Busy = 502,
         /// The node is shutting down. The command had no effect; use another node.
         ShuttingDown = 503,
@@ -166,7 +166,8 @@ codes! {
         Timeout = 5,
         /// The peer read too slowly.
         SlowConsumer = 6,
-        /// There are too many connections, or the client sent too much before it logged in.
+        /// There are too many sessions from the client's source, or the client sent too many packets
+        /// before it logged in.
         Overloaded = 7,
         /// The user logged out.
         LoggedOut = 8,

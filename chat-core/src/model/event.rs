@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::{ClientMessageId, ConversationId, DeviceId, EventId, JoinPolicy, Member, Role, Seq, Timestamp, UserId};
 
-/// One entry of a conversation's log, as it is stored and delivered. Its body stays encoded (the
-/// `body` fields of `chat.v1.Event`), so that a message is encoded once for all its readers.
-/// [`body()`](Self::body()) decodes it.
+/// One entry of a conversation's log, as it is stored and delivered. Its body stays encoded, as one
+/// field of the oneof `body` of `chat.v1.Event`, so that a message is encoded once for all its
+/// readers. [`body()`](Self::body()) decodes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {

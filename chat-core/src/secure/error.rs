@@ -136,7 +136,7 @@ pub enum OpenError {
     #[error("the close record is malformed")]
     MalformedClose,
     /// The peer changed its key after fewer than 1024 records and less than 10 s under that key.
-    #[error("the peer changes its key too often")]
+    #[error("the peer changed its key too soon")]
     RekeyTooSoon,
     /// The peer sent more than 2^24 records under one key.
     #[error("the peer does not change its key")]

@@ -223,7 +223,7 @@ impl Wire {
         self.written
     }
 
-    /// Returns the number of bytes added to the output so far, written ones included.
+    /// Returns the number of bytes added to the output since the handshake, written ones included.
     pub(super) fn bytes_added(&self) -> u64 {
         self.written.saturating_add(to_u64(self.output.len()))
     }

@@ -1,6 +1,6 @@
 //! Test for RUSTSEC-2023-0071: in every release of the crate `rsa`, the timing of private-key
-//! operations leaks information about the key. The chat engine signs rarely, and never on behalf of
-//! a peer; this test checks that it never decrypts.
+//! operations leaks information about the key. With this crate, the server signs rarely, and never
+//! on behalf of a peer; this test checks that it never decrypts.
 
 use std::{
     fs,

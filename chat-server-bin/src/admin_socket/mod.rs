@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! → {"version":1,"json":false,"operator":null,"sudo_user":null,"command":"user_show","user":"bob"}
-//! ← {"row":"id 1"}
+//! ← {"row":"id 1\nname bob\ndisplay name bob\nstate active\npassword set\ncreated …"}
 //! ← "done"
 //! ```
 

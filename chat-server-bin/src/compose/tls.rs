@@ -89,7 +89,7 @@ fn warn_if_invalid(acceptor: &TlsAcceptor, certificate_file: &Path) {
     if !acceptor.is_certificate_valid_now() {
         tracing::warn!(
             file = %certificate_file.display(),
-            "the TLS certificate has expired, or is not valid yet: clients that have not pinned its key refuse it"
+            "the TLS certificate has expired, or is not valid yet: clients refuse it, unless they trust it by its key alone"
         );
     }
 }

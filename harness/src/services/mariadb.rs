@@ -143,7 +143,8 @@ impl Administrator {
     ///
     /// # Errors
     /// The database does not answer, there is no conversation, or another lock on the row is not
-    /// released within a minute.
+    /// released within `innodb_lock_wait_timeout`, which is 50 s unless it was changed, or within a
+    /// minute.
     pub fn lock_busiest_conversation(self, time: Duration) -> io::Result<RowLock> {
         let busiest = self.sql("SELECT id FROM chat.conversation ORDER BY last_seq DESC LIMIT 1")?;
         let id: i64 = match busiest.trim() {

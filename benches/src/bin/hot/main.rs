@@ -151,6 +151,9 @@ fn count_events(cluster: &Cluster, group: ConversationId) -> Result<u64> {
     let numbers: Vec<u64> = numbers.collect::<std::result::Result<_, _>>()?;
     match numbers[..] {
         [count, 1, last] if count == last => Ok(count),
-        _ => Err(format!("the log has gaps; its number of events, first position and last position are {log}").into()),
+        _ => Err(format!(
+            "the log has gaps or does not begin with position 1; its number of events, first position and last position are {log}"
+        )
+        .into()),
     }
 }

@@ -20,7 +20,8 @@ pub(super) fn invite(state: &mut State, user: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes a member; `ban` also bans the user from the group.
+/// Removes a member, an invitation or a request to join. With `ban`, bans a user, who need not be a
+/// member, and removes a member.
 pub(super) fn kick(state: &mut State, user: &str, ban: bool) -> Result<(), Failure> {
     let command = Command::KickMember {
         group: current_group(state)?.0,

@@ -34,7 +34,7 @@ usages! {
     "/reply" "SEQ TEXT" Nothing "reply to message #SEQ",
     "/me" "TEXT" Nothing "send what you do: \"/me waves\" appears as \"alice: * alice waves\"",
     "/edit" "[SEQ] TEXT" Nothing "change your message #SEQ, or your last one",
-    "/recall" "[SEQ]" Nothing "recall your message #SEQ, or your last one",
+    "/recall" "[SEQ]" Nothing "recall message #SEQ, or your last one; admins also those of others",
     "/react" "[SEQ] EMOJI" Nothing "react to message #SEQ, or to the last one",
     "/create" "NAME" Nothing "create a group and open it",
     "/join" "GROUP" Groups "join a group and open it, or ask to join it",

@@ -28,8 +28,8 @@ impl AttemptHistory {
     }
 
     /// Counts an attempt, and begins a wait if there are now at least
-    /// [`account_attempts`](ThrottleOptions::account_attempts). Clears a history that has expired
-    /// first.
+    /// [`account_attempts`](ThrottleOptions::account_attempts). Before that, clears the history if
+    /// it has expired.
     pub(super) fn add(&mut self, now: Instant, options: &ThrottleOptions) {
         if self.expires_at.is_some_and(|at| at <= now) {
             self.clear();

@@ -176,10 +176,11 @@ impl ConversationState {
 }
 
 /// Updates the unread counts. Unread messages are those of other users after the read mark. A
-/// message of the user moves the read mark too, and so does a message that the user has read on
-/// another device. The recall of an unread message reduces the count, unless the counts that the
-/// server reported may already leave that message out. Whether a recalled message mentioned the
-/// user is no longer known, so the number of mentions is only kept from exceeding that of messages.
+/// message of the user moves the read mark too, and so does a message up to which the read mark was
+/// moved elsewhere (`early.read_seq`). The recall of an unread message reduces the count, unless
+/// the counts that the server reported may already leave that message out. Whether a recalled
+/// message mentioned the user is no longer known, so the number of mentions is only kept from
+/// exceeding that of messages.
 fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody, early: &EarlyMarks) {
     let message = match body {
         EventBody::Message(message) => message,

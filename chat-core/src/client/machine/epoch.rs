@@ -1,5 +1,5 @@
-//! The server's store epoch, which changes when a backup is restored. Decides which waiting
-//! messages and commands may still be sent under the new epoch.
+//! The server's store epoch, which changes if the store may have lost events, as after the restore
+//! of a backup. Decides which waiting messages and commands may still be sent under the new epoch.
 
 use crate::client::{ClientError, ClientEvent, SendOutcome, ids};
 use crate::model::{ConversationId, ConversationRef, StoreEpoch};

@@ -1,4 +1,5 @@
-//! Receipts and read marks that arrive before the events to which they refer.
+//! Receipts and read marks that may arrive before the events to which they refer, and the last event
+//! that was known when the server reported unread counts.
 
 use crate::model::{Seq, UserId};
 
@@ -31,16 +32,17 @@ impl Receipt {
 /// Receipts and the read mark that pushes have reported for one conversation and that may be past
 /// its last known event, because they may arrive before the event to which they refer. Each takes
 /// effect with its event, so that the application gets no receipt or read mark past the end of the
-/// log that it knows.
+/// log that it knows. [`counts_reported_at`](Self::counts_reported_at) prevents that a recall
+/// reduces unread counts from which the server has left the message out already.
 #[derive(Debug)]
 pub(super) struct EarlyMarks {
     receipts: Vec<Receipt>,
-    /// Highest position up to which the user has read on another device. It may be past the last
-    /// known event.
+    /// Highest position to which the read mark was moved elsewhere: on another device, or by an
+    /// application or operator. It may be past the last known event.
     pub(super) read_seq: Seq,
-    /// Last known event when the server last pushed unread counts, which it does after another
-    /// device of the user has read messages. Those counts may already leave out messages up to this
-    /// position that were recalled.
+    /// Last known event when the server last pushed unread counts, which it does after the read
+    /// mark was moved elsewhere. Those counts may already leave out messages up to this position
+    /// that were recalled.
     pub(super) counts_reported_at: Seq,
 }
 

@@ -129,8 +129,8 @@ impl Machine {
             // After these errors, a registration may have taken effect.
             let is_unknown = matches!(failure.code(), Some(ReplyCode::TryAgain | ReplyCode::Internal));
             self.register_interrupted |= is_unknown && matches!(purpose, RequestPurpose::Register);
-            // Without a delay, the refusal says nothing about other servers, so the next one of the
-            // list is tried at once.
+            // Without a delay, the refusal says nothing about other servers, so the machine asks
+            // for no minimum delay before the next attempt.
             let after = Duration::from_millis(u64::from(failure.retry_after_ms));
             let after = Some(after).filter(|after| !after.is_zero());
             return self.reconnect(ClientError::Refused(failure), after);

@@ -120,8 +120,8 @@ impl Machine {
         self.deliver(now, me, id, out);
     }
 
-    /// Updates the read mark and the unread counts after another session of the user marked
-    /// events as read, and informs the application.
+    /// Updates the read mark and the unread counts after the read mark was moved elsewhere (on
+    /// another device, or by an application or operator), and informs the application.
     fn read_elsewhere(&mut self, now: Instant, id: ConversationId, read_seq: Seq, unread: u32, unread_mentions: u32) {
         let known = self.conversations.entry(id);
         known.early.read_seq = known.early.read_seq.max(read_seq);

@@ -235,8 +235,9 @@ pub struct Welcome {
     /// nothing arrives for 2.5 times as long.
     #[prost(uint32, tag = "6")]
     pub heartbeat_ms: u32,
-    /// Store epoch, which changes when a backup is restored. If it differs from the last one that the
-    /// client received, the client's copy of the server's data is void.
+    /// Store epoch, which changes if the store may have lost events, as after the restore of a backup.
+    /// If it differs from the last one that the client received, the client's copy of the server's
+    /// data is void.
     #[prost(bytes = "bytes", tag = "7")]
     pub store_epoch: ::prost::bytes::Bytes,
 }

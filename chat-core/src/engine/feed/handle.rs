@@ -24,10 +24,10 @@ impl Feed {
     /// Waits for the next event and hands it out. Returns `None` once the engine shuts down, or if
     /// the task of the feed panicked.
     ///
-    /// Events of one conversation are handed out in the order of their `Seq`, and no event of the
-    /// feed's scope is left out. If this node loses a lease and claims it again, the events after
-    /// the cursor are handed out again. While the store is unavailable, or other nodes hold all
-    /// leases of the feed, this waits.
+    /// Events of one conversation are handed out in the order of their `Seq`. From the feed's
+    /// [start](crate::engine::FeedOptions::start) on, no event of its scope is left out. If this
+    /// node loses a lease and claims it again, the events after the cursor are handed out again.
+    /// While the store is unavailable, or other nodes hold all leases of the feed, this waits.
     ///
     /// # Cancel safety
     /// Safe: an event that was not returned is returned by the next call.

@@ -1,4 +1,4 @@
-//! Tests of an application that acts for a user without a session.
+//! Tests of an application that, without a session of its own, acts for a user.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,8 +63,8 @@ impl Presence for CountingPresence {
     }
 }
 
-/// Sends `count` numbered messages as a user without a session, up to 128 of them at the same time.
-/// Returns the sequence number of the first one.
+/// Sends `count` numbered messages for a user, whose sessions it does not use, up to 128 of them at
+/// the same time. Returns the sequence number of the first one.
 async fn send_numbers(acting: &ActingAs, group: ConversationId, count: usize) -> Seq {
     let mut sends = Vec::with_capacity(128);
     let mut seqs = Vec::with_capacity(count);

@@ -71,12 +71,12 @@ async fn batch_is_retried_while_other_transactions_use_its_keys() {
 }
 
 #[tokio::test]
-async fn send_to_a_full_store_is_answered_try_again() {
+async fn send_to_a_full_store_is_answered_busy_because_nothing_was_written() {
     let (_engine, store, alice) = engine_on_faulty_store(config()).await;
     store.fail_full();
     let draft = draft("x");
     let refused = alice.send(direct(&alice), draft.clone()).await;
-    assert_eq!(error_code(refused), ReplyCode::TryAgain);
+    assert_eq!(error_code(refused), ReplyCode::Busy);
     alice.send(direct(&alice), draft).await.unwrap();
 }
 

@@ -31,7 +31,8 @@ impl NodeAdvertiser {
     /// Joins the cluster.
     ///
     /// # Errors
-    /// [`Discovery::join`] failed.
+    /// [`Discovery::join`] failed. That of a backend which adds the node later, such as the Redis
+    /// one, does not fail.
     pub(in crate::engine) async fn join(discovery: Arc<dyn Discovery>, me: NodeInfo) -> Result<Self, ClusterError> {
         let nodes = discovery.join(me.clone()).await?;
         Ok(Self {

@@ -26,8 +26,8 @@ struct Waiting {
     /// Start of the time in which the peer has to read the output up to `mark`: the time at which
     /// output started to wait, or at which the peer had read the output up to the previous mark.
     since: Instant,
-    /// Number of bytes that had been added to the output at `since`, counted from the start of the
-    /// connection.
+    /// Number of bytes that had been added to the output at `since`, counted from the end of the
+    /// handshake.
     mark: u64,
 }
 
@@ -37,7 +37,7 @@ impl StallDetector {
     }
 
     /// Records that output waits. `bytes_added` is the number of bytes added to the output since
-    /// the start of the connection. Has no effect if output waits already.
+    /// the end of the handshake. Has no effect if output waits already.
     pub(super) fn begin(&mut self, bytes_added: u64) {
         if self.waiting.is_none() {
             let now = now();

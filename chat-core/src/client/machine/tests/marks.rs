@@ -94,7 +94,7 @@ fn read_marks_past_the_end_take_effect_with_their_event() {
     });
     assert_eq!(read_state(&mut script), (2, 0));
     script.event(3);
-    assert_eq!(read_state(&mut script), (3, 0), "it was read on another device");
+    assert_eq!(read_state(&mut script), (3, 0), "the read mark was moved elsewhere");
     script.event(4);
     assert_eq!(read_state(&mut script), (3, 1));
 }

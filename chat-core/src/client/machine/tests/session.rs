@@ -121,12 +121,12 @@ fn wrong_password_is_not_retried() {
 }
 
 #[test]
-fn busy_server_is_retried() {
+fn busy_server_causes_a_reconnection() {
     let mut script = Script::new(config());
     script.machine.connected(script.now);
     let resume = script.take(is_resume);
     script.refuse(resume, ReplyCode::Busy);
-    // Without a delay of the server, the next server of the list is tried at once.
+    // The server gave no delay, so the machine asks the driver for no minimum delay.
     assert_eq!(reconnect_delay(&mut script), Some(None));
     assert!(ended(&mut script).is_none());
 }
@@ -304,7 +304,11 @@ fn unread_counts_follow_messages_and_read_marks() {
         script.outcome(request, Outcome::Done);
     };
     read(&mut script, 3);
-    assert_eq!(unread(&mut script), (1, 3));
+    assert_eq!(
+        unread(&mut script),
+        (1, 3),
+        "the count is bounded by the events after the mark, the recall at 4 included"
+    );
     script.event(5);
     script.push(recall(6, 2));
     assert_eq!(unread(&mut script), (2, 3), "the message was read before its recall");
@@ -321,7 +325,7 @@ fn unread_counts_follow_messages_and_read_marks() {
         "the server may have counted the recall already"
     );
     read(&mut script, 9);
-    assert_eq!(unread(&mut script), (0, 7));
+    assert_eq!(unread(&mut script), (0, 7), "the mark stops at the last known event");
     script.push(Push::Event(event_of(8, ME, None)));
     assert_eq!(unread(&mut script), (0, 8), "sending moves the read mark");
 }

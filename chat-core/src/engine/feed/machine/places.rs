@@ -83,9 +83,9 @@ impl Places {
         removed.map(|(_, place)| place.unacknowledged()).sum()
     }
 
-    /// Marks events of a shard as unread, in each conversation from the `Seq` in `first` on.
-    /// Returns the number of these events. The results of running reads of the shard will be
-    /// ignored.
+    /// Forgets the events of a shard that were read from the log and not handed out, so that they
+    /// are read again; `first` has the first of them in each conversation. Returns their number.
+    /// The results of running reads of the shard will be ignored.
     pub(super) fn rewind(&mut self, shard: FeedShard, first: &HashMap<ConversationId, Seq>) -> usize {
         let places = self.by_conversation.iter_mut();
         let of_shard = places.filter(|(conversation, _)| FeedShard::of(**conversation) == shard);

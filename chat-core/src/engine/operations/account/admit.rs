@@ -243,10 +243,10 @@ impl Admit {
         })
     }
 
-    /// Deletes the devices that were used least recently, also from `others`, if a new device would
-    /// exceed the maximum number of devices: first those that are logged out, last those that are
-    /// connected, and of each of these groups first the one that logged in or resumed the longest
-    /// time ago. Returns the deleted devices.
+    /// Deletes devices, also from `others`, if a new device would exceed the maximum number of
+    /// devices: first those that are logged out, last those that are connected, and of each of
+    /// these groups first the one that logged in or resumed the longest time ago. Returns the
+    /// deleted devices.
     async fn evict_oldest_devices(
         &self,
         tx: &mut dyn Transaction,
