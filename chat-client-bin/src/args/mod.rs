@@ -165,8 +165,7 @@ pub(crate) enum Command {
     },
     /// Change the text of your message: edit (USER | --group NAME) SEQ TEXT
     Edit(Modify),
-    /// Recall your message, or as an admin or owner that of another member: recall (USER | --group
-    /// NAME) SEQ
+    /// Recall your message, or as admin or owner one of others: recall (USER | --group NAME) SEQ
     Recall(Modify),
     /// React to a message: react (USER | --group NAME) SEQ EMOJI
     React {

@@ -117,8 +117,8 @@ pub struct EngineConfig {
     /// Rate at which hooks decide about one user's commands that join a group, change the profile
     /// of a group or of the user, or accept a friend request by
     /// [`AnswerFriend`](crate::model::Command::AnswerFriend). These also count against
-    /// [`change_rate`](Self::change_rate). Commands that the hooks refuse count too. Default 120 per
-    /// minute.
+    /// [`change_rate`](Self::change_rate). Commands that the hooks refuse count too. Default 120
+    /// per minute.
     pub hook_command_rate: Rate,
     /// Maximum number of observations queued for the observing hooks; further ones are dropped and
     /// counted. Default 4 096.

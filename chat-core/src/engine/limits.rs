@@ -150,8 +150,8 @@ pub(crate) struct UserLimits {
     pub(crate) friend_requests: Arc<UserLimit>,
     pub(crate) invitations: Arc<UserLimit>,
     pub(crate) direct_conversations: Arc<UserLimit>,
-    /// Limit on the changes of profiles, joins and accepted friend requests that hooks decide about;
-    /// see [`EngineConfig::hook_command_rate`]. They are also charged to `changes`.
+    /// Limit on the changes of profiles, joins and accepted friend requests that hooks decide
+    /// about; see [`EngineConfig::hook_command_rate`]. They are also charged to `changes`.
     pub(crate) hook_commands: Arc<UserLimit>,
     /// Limit on changes of contacts, groups, memberships and the own profile; see
     /// [`EngineConfig::change_rate`].

@@ -274,12 +274,12 @@ impl Engine {
     /// Starts a session of `user` in this process, without credentials: for a bot or a desktop
     /// application, which keeps the session for as long as it runs and receives events.
     ///
-    /// It counts as a login of `device`: it ends an older session of that device, and makes the user
-    /// online. If the user has [`max_devices`](EngineConfig::max_devices) devices already, a new
-    /// device evicts another one, or is refused, as [`SessionPolicy`] says. Devices that are logged
-    /// out are evicted first, and connected devices last; among equals, the one that logged in or
-    /// resumed its session least recently. So do not start a session for each request of an
-    /// application; use [`acting_as`](Self::acting_as).
+    /// It counts as a login of `device`: it ends an older session of that device, and makes the
+    /// user online. If the user has [`max_devices`](EngineConfig::max_devices) devices already, a
+    /// new device evicts another one, or is refused, as [`SessionPolicy`] says. Devices that are
+    /// logged out are evicted first, and connected devices last; among equal ones, the one that
+    /// logged in or resumed its session least recently is evicted first. So do not start a session
+    /// for each request of an application; use [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: the user does not exist. Other codes as for a login: for

@@ -166,8 +166,8 @@ codes! {
         Timeout = 5,
         /// The peer read too slowly.
         SlowConsumer = 6,
-        /// There are too many sessions from the client's source, or the client sent too many packets
-        /// before it logged in.
+        /// There are too many sessions from the client's source, or the client sent too many
+        /// packets before it logged in.
         Overloaded = 7,
         /// The user logged out.
         LoggedOut = 8,

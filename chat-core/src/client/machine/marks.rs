@@ -1,5 +1,5 @@
-//! Receipts and read marks that may arrive before the events to which they refer, and the last event
-//! that was known when the server reported unread counts.
+//! Receipts and read marks that may arrive before the events to which they refer, and the last
+//! event that was known when the server reported unread counts.
 
 use crate::model::{Seq, UserId};
 
@@ -32,8 +32,8 @@ impl Receipt {
 /// Receipts and the read mark that pushes have reported for one conversation and that may be past
 /// its last known event, because they may arrive before the event to which they refer. Each takes
 /// effect with its event, so that the application gets no receipt or read mark past the end of the
-/// log that it knows. [`counts_reported_at`](Self::counts_reported_at) prevents that a recall
-/// reduces unread counts from which the server has left the message out already.
+/// log that it knows. [`counts_reported_at`](Self::counts_reported_at) keeps a recall from
+/// reducing unread counts from which the server has left the message out already.
 #[derive(Debug)]
 pub(super) struct EarlyMarks {
     receipts: Vec<Receipt>,

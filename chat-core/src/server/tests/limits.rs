@@ -95,8 +95,8 @@ async fn version_mismatch_is_reported_without_a_penalty(link: EngineLink) {
     assert_eq!(server.shared.connection_gate.stats().penalties, 0);
 }
 
-/// By default, two packets that are too large reach the sum of penalties from which the gate rejects
-/// connections of their source; one does not.
+/// By default, two packets that are too large reach the sum of penalties from which the gate
+/// rejects connections of their source; one does not.
 async fn packet_beyond_the_limit_is_one_offence(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.connection_limits.exempt_loopback = false;
