@@ -27,7 +27,8 @@ async fn answer(bot: Client, mut events: Events) -> Result<(), AnyError> {
             bot.send_text(delivery.conversation.id, &text).await?;
         }
         // Moves the bot's cursor, which its directory stores, past the event: the bot does not
-        // receive the event again.
+        // receive the event again, unless it crashes before the cursor is saved (at most 100 ms
+        // later).
         received.done();
     }
     Ok(())

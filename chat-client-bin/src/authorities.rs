@@ -10,8 +10,9 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::failure::Failure;
 
-/// Returns the authorities in the file that `--ca` names, or else those of the platform, for which
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name other places. Returns `None` if the platform has none.
+/// Returns the authorities in the file that `--ca` names. Without a file, returns those in the
+/// places that `SSL_CERT_FILE` and `SSL_CERT_DIR` name or, if neither is set, those of the
+/// platform; `None` if the platform has none.
 ///
 /// # Errors
 /// The file cannot be read or used, or one of these variables is set and no certificate in the
@@ -56,7 +57,7 @@ fn from_platform() -> Result<RootCertStore, Failure> {
         .iter()
         .any(|name| std::env::var_os(name).is_some());
     let mut roots = RootCertStore::empty();
-    // A platform's collection may contain certificates that this library does not understand.
+    // A platform's collection may contain certificates that rustls does not understand.
     roots.add_parsable_certificates(loaded.certs);
     if has_variable && roots.is_empty() {
         let problem = loaded

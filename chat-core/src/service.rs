@@ -82,10 +82,9 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// started continues.
     fn execute(&self, caller: Caller, command: Command) -> CommandFuture;
 
-    /// Charges `command` against the rate of the caller's user, which all sessions of the user on
-    /// this node share. Returns how long the server should stop reading from the session's
-    /// connection; zero if the rate is not exceeded, or if the command is of a kind without such a
-    /// rate.
+    /// If `command` sends a draft, charges it against the message rate of the caller's user, which
+    /// all sessions of the user on this node share. Returns how long the server should stop reading
+    /// from the session's connection; zero if the rate is not exceeded, and for other commands.
     fn pace(&self, caller: Caller, command: &Command) -> Duration;
 
     /// Returns whether this node can serve new sessions, and whether other nodes can.

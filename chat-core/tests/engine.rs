@@ -142,7 +142,8 @@ async fn register(engine: &Engine, name: &str) -> UserId {
     engine.register(Source::Local, registration).await.unwrap().id
 }
 
-/// Returns a reference to the caller's direct conversation with the user of `session`.
+/// Returns the reference by which another user denotes the direct conversation with the user of
+/// `session`.
 fn direct(session: &impl Session) -> ConversationRef {
     ConversationRef::Direct(UserRef::Id(session.caller().user))
 }

@@ -269,7 +269,8 @@ async fn node_without_database_acknowledges_no_message() {
         );
         sent_count += 2;
     }
-    // The last event of the log is a message, so the subquery returns the kind of messages.
+    // The group is the newest conversation, and its last event is a message, so the subquery
+    // returns the kind of messages.
     let stored = cluster.database.sql(
         "SELECT COUNT(*), COUNT(DISTINCT sender_id, client_message_id) FROM chat.event WHERE kind = \
          (SELECT kind FROM chat.event ORDER BY conversation_id DESC, seq DESC LIMIT 1)",

@@ -276,8 +276,8 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
         if let [user] = users {
-            // The append of a single message looks up one member. This case is frequent, so it
-            // uses a prepared statement.
+            // The append of a single message without mentions looks up only its sender. This case
+            // is frequent, so it uses a prepared statement.
             return rows::all(self.rows(&member_sql(), (int(id.0), int(user.0))).await?, sql::member);
         }
         let mut found = Vec::new();

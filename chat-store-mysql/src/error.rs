@@ -87,7 +87,8 @@ pub enum OpenError {
         /// Number of the migration.
         version: u32,
     },
-    /// Nodes use the database, so it cannot get a new epoch: they would keep the old one.
+    /// Nodes use the database, so it cannot get a new epoch: they would keep the old one, and
+    /// reject all requests from their next heartbeat on.
     #[error(
         "{nodes} of the nodes that use the database were alive within the last {} s; stop all nodes, wait that long, \
          and try again",
@@ -135,13 +136,13 @@ fn is_denied(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(Error::Server(server)) if DENIED_ERRORS.contains(&server.code))
 }
 
-/// Error number of a duplicate key. None of the numbers in the constants of this
-/// file means something else in MySQL or in MariaDB; some exist in one of them only.
+/// Error number of a duplicate key. No number in the constants of this file has different meanings
+/// in MySQL and MariaDB; some exist in one of them only.
 pub(crate) const DUPLICATE: u16 = 1062;
 
 /// Error numbers of conflicts with another transaction: deadlock, lock wait timeout, changed
 /// record. The store rolls the transaction back and runs it again. After a lock wait timeout, the
-/// server by default undoes only the statement, so a commit would store the other statements.
+/// server by default undoes only the statement, so a commit would store what the others wrote.
 const CONFLICT_ERRORS: [u16; 3] = [1213, 1205, 1020];
 
 /// Error numbers that occur if the schema differs from that of this program, or if a statement is

@@ -21,8 +21,9 @@ impl MysqlStore {
     /// the rows of nodes that have been silent for more than [`MAX_AGE_MS`]. Uses a connection for
     /// reads, because units of work that wait for a lock may occupy all connections for writes.
     ///
-    /// If the database has got a new epoch since the store was opened, as between the opening and
-    /// the first heartbeat of a node, rejects this and all later requests.
+    /// If the database has got a new epoch since the store was opened, rejects this and all later
+    /// requests. That can happen before the node's first heartbeat, or after a long time without
+    /// heartbeats: see [`require_no_node`].
     pub(crate) async fn record_heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let connections = &self.connections;
         let work = async {

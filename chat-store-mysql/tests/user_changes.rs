@@ -65,7 +65,7 @@ async fn ended_logins_are_noticed_in_time_among_ten_thousand_users() {
     let url = server.url("chat");
     let (here, there) = (engine(&url).await, engine(&url).await);
     let mut sessions = sessions(&here, &there).await;
-    // By then, the node has read the changes made by the creation of the users.
+    // After this pause, the node `here` has read the changes that the creation of users made.
     tokio::time::sleep(Duration::from_secs(30)).await;
 
     let operator = there.operator(OperatorName::new("carol").unwrap());

@@ -43,9 +43,9 @@ impl DirectoryLock {
     }
 
     /// Keeps stores from opening in `directory` until the lock is dropped. Fails with
-    /// [`OpenError::InUse`] if one is open. Creates no file: if the file of the lock is missing,
-    /// because no store was ever open in the directory, returns `None` and keeps no store from
-    /// opening.
+    /// [`OpenError::InUse`] if one is open, or a restoration runs. Creates no file: if the file of
+    /// the lock is missing, because no store was ever open in the directory, returns `None` and
+    /// keeps no store from opening.
     pub(crate) fn hold_off(directory: &Path) -> Result<Option<Self>, OpenError> {
         let path = directory.join(LOCK_FILE);
         let opened = private::without_links(File::options().read(true)).open(&path);
@@ -64,7 +64,7 @@ impl DirectoryLock {
 }
 
 /// Lock on the directory itself, which backups share and a restoration has alone. Without it, a
-/// backup would open the restored database while the write-ahead log of the former database is
+/// backup could open the restored database while the write-ahead log of the former database is
 /// still beside it. On a file system without locks of directories, this lock has no effect.
 #[derive(Debug)]
 pub(crate) struct CopyLock(#[allow(dead_code, reason = "closing the directory frees the lock")] File);

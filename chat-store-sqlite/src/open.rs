@@ -75,8 +75,8 @@ pub(crate) struct Opened {
     pub(crate) readers: Vec<Connection>,
 }
 
-/// Opens `directory`, and creates missing files unless the options exclude that. If a copy was put
-/// in the place of the database of a killed server, the copy gets a new epoch. Blocks.
+/// Opens `directory`, and creates missing files unless the options exclude that. If the database is
+/// another one than that which was opened here last, it gets a new epoch. Blocks.
 pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenError> {
     open_if(directory, options, |_| Ok(()))
 }

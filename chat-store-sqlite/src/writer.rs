@@ -72,7 +72,7 @@ struct WriterThread {
     conn: Connection,
     queue: Arc<Queue<Waiting>>,
     max_jobs_per_commit: usize,
-    /// True while the write-ahead log may contain text that was erased.
+    /// True while the write-ahead log may contain text that this thread has erased.
     log_needs_clearing: bool,
 }
 

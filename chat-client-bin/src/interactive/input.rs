@@ -19,7 +19,7 @@ use super::screen::Screen;
 use super::suspension;
 use super::typing::SharedEditorStatus;
 
-/// Maximum time for which the end of the input waits for the line editor to set its mode.
+/// Maximum time for which dropping an [`Input`] waits for the line editor to set its mode.
 const EDITOR_START_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A line of the input, or another event of the input.
@@ -167,8 +167,8 @@ impl Input {
         self.editor_mode.set_again()
     }
 
-    /// Waits for the next event. Returns `None` if the reading thread has ended. Once an event
-    /// answers a prompt, [`prompt`](Self::prompt) sends the next one.
+    /// Waits for the next event. Returns `None` if the reading thread has ended. Once this has
+    /// returned the answer to a prompt, [`prompt`](Self::prompt) sends the next prompt.
     ///
     /// # Cancel safety
     /// No event is lost.
@@ -178,7 +178,8 @@ impl Input {
         event
     }
 
-    /// Notes whether `event`, the next one, or `None` at the end, is the answer to the prompt.
+    /// Records that no answer is awaited any more, if `event` is the answer to the prompt, or is
+    /// `None` because the reading thread has ended.
     fn note(&self, event: Option<&InputEvent>) {
         if !matches!(event, Some(InputEvent::Typing | InputEvent::MembersWanted)) {
             self.awaits_answer.set(false);
@@ -187,8 +188,9 @@ impl Input {
 }
 
 impl Drop for Input {
-    /// Waits until the line editor does not change the mode of the terminal any more, unless Ctrl-Z
-    /// suspends it, so that the guard, which is dropped next, restores the mode.
+    /// Waits, for at most [`EDITOR_START_TIMEOUT`], until the line editor has set the mode in which
+    /// it reads, or has noticed that it may not read. After that, it changes the mode only if
+    /// Ctrl-Z suspends it, so the guard, which is dropped next, restores the mode.
     fn drop(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             self.note(Some(&event));
@@ -202,7 +204,7 @@ impl Drop for Input {
 /// Reads one line for each prompt without the line editor, until the application ends. Does not
 /// print the prompts.
 fn read_plain(events: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Prompt>) {
-    // No mode has to be restored, so this thread can be suspended at any time.
+    // No mode has to be restored, so this thread can take the signal of Ctrl-Z at any time.
     let _ = suspension().thread_unblock(); // a valid set of signals
     let is_script = !io::stdin().is_terminal();
     let mut input = Lines::of(io::stdin().lock());

@@ -42,8 +42,8 @@ use app::App;
 /// Runs until the user quits, the input ends, the session ends, or a signal arrives.
 pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
     block_suspension();
-    // The line editor may still change the mode when the application ends, if it is being
-    // suspended.
+    // Restores the mode of the terminal at the end. If Ctrl-Z suspends the client while `App` ends,
+    // the line editor may change the mode after `App` has restored it.
     let _guard = TerminalGuard::new();
     let mut session = Session::connect(global, LoginMode::Automatic, Receive::FromCursor, output).await?;
     let Some(mut events) = session.client.events() else {
@@ -68,10 +68,11 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     result
 }
 
-/// Lets only the thread that reads the terminal be suspended by Ctrl-Z. The line editor restores
-/// the mode of the terminal, is stopped, and prints the prompt again. If another thread took the
-/// signal, the editor could continue for a moment, and leave its mode to the shell. Threads that
-/// are started later inherit the setting.
+/// Lets only the thread that reads the terminal take the signal of Ctrl-Z, which stops the process.
+/// On Ctrl-Z, the line editor restores the mode of the terminal, sends the signal, and once the
+/// process continues, sets its own mode and prints the prompt again. If another thread took the
+/// signal, the editor could set its own mode before the process stops, and the shell would get this
+/// mode. Threads that are started later inherit the setting.
 fn block_suspension() {
     if input::is_at_terminal() {
         let _ = suspension().thread_block(); // fails only for an invalid set of signals

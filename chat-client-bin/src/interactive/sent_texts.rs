@@ -70,8 +70,9 @@ impl SentTexts {
 }
 
 impl SentText {
-    /// Returns whether the text was sent to this conversation. Its reference differs if it was
-    /// addressed by name then and by id now; its label differs if it was renamed.
+    /// Returns whether the text was sent to this conversation. The two references differ if the
+    /// conversation was addressed by name then and by id now; the two labels differ if it was
+    /// renamed since.
     fn is_to(&self, reference: &ConversationRef, label: &str) -> bool {
         self.reference == *reference || self.label == label
     }

@@ -151,6 +151,7 @@ fn error_for_the_certificate_of_an_authority_names_the_next_step() {
         errors.contains("it is the certificate of an authority (CA:TRUE)"),
         "{errors}"
     );
+    // The TLS library prints this error as `Other(…)`; the client says it in words.
     assert!(
         errors.contains("leave out --ca") && !errors.contains("Other"),
         "{errors}"

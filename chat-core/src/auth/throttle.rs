@@ -32,8 +32,8 @@ pub struct ThrottleOptions {
     pub max_account_wait: Duration,
     /// Rate of attempts by unknown devices and of registrations from one source; an attempt with
     /// the right password does not count. Also the rate of wrong session tokens, and that of wrong
-    /// device tokens, from one source or by one device that has logged in or resumed from that
-    /// source before. Default 20 per minute.
+    /// device tokens, from one source or by one device that has logged in or resumed from the same
+    /// address before. Default 20 per minute.
     pub login_rate_per_source: Rate,
     /// Rate of attempts by unknown devices and of registrations on the node. The limit leaves cores
     /// for the sessions. Default 30 per second.
@@ -43,9 +43,9 @@ pub struct ThrottleOptions {
     pub known_device_rate: Rate,
     /// Rate of registrations from one source. Default 3 per hour.
     pub registration_rate_per_source: Rate,
-    /// Exempts attempts and registrations from this machine from the limits per source, because
-    /// local programs have other ways to disturb the server. Set it to false behind a proxy on the
-    /// same machine that hides the addresses of clients. Default true.
+    /// Exempts attempts, registrations and wrong tokens from this machine from the limits per
+    /// source, because local programs have other ways to disturb the server. Set it to false behind
+    /// a proxy on the same machine that hides the addresses of clients. Default true.
     pub exempt_loopback: bool,
     /// Maximum number of entries in each table: accounts, names of accounts, devices, sources of
     /// attempts, sources of registrations, and sources and known devices of wrong tokens. An entry
@@ -136,7 +136,7 @@ pub enum ThrottleLimit {
     /// Limit on attempts on the account by unknown devices.
     Account,
     /// Limit on attempts by this known device, or on wrong tokens of a device that has logged in or
-    /// resumed from the source before.
+    /// resumed from the same address or IPv6 /64 network before.
     Device,
     /// Limit on attempts and registrations, or on wrong tokens, from the source; or a penalty of
     /// the source for failed logins.

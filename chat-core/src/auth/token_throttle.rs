@@ -12,7 +12,7 @@ use crate::sync::Mutex;
 /// Time after which the throttle may forget that a device has logged in or resumed.
 const KNOWN_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A request to resume a session, or to log in with a device token.
+/// A request to resume a session or to log in.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenAttempt {
     source: Source,

@@ -13,9 +13,9 @@ use crate::sync::Mutex;
 /// Maximum number of messages that wait for one subscriber. If another envelope arrives, a
 /// [`BusMessage::Gap`] replaces the waiting messages, and the envelope follows it.
 const MAX_QUEUED: usize = 4096;
-/// Maximum total size of the envelopes that wait for one subscriber, in bytes, which bounds the
-/// memory that a subscriber uses. One envelope that is larger may wait alone. If another envelope
-/// would exceed the maximum, it follows a [`BusMessage::Gap`], as with [`MAX_QUEUED`].
+/// Maximum total size of the envelopes that wait for one subscriber, in bytes. If another envelope
+/// would exceed it, a [`BusMessage::Gap`] replaces the waiting messages, and the envelope follows
+/// it, even if that envelope alone is larger than the maximum.
 const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
 /// A bus between engines of one process. Clones are handles to the same bus. It loses no envelope,

@@ -6,7 +6,8 @@ use crate::model::{Appended, ClientMessageId, Command, ConversationId, Conversat
 use super::{Client, ClientError, SendOutcome, message_id};
 
 /// Messages go through the outbox: [`send`](Commands::send) and the calls that are built on it put
-/// a message there and wait for its outcome. Use [`Client::enqueue`] to send without waiting.
+/// a message there and wait for its outcome. Use [`Client::enqueue`] to send without waiting for
+/// the outcome.
 impl Commands for Client {
     type Error = ClientError;
 

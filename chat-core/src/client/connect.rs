@@ -84,8 +84,8 @@ impl ConnectError {
     }
 }
 
-/// Connects to `endpoint`. A key or certificate by which the server proves its identity for the
-/// first time is recorded before anything but the handshake is sent to it.
+/// Connects to `endpoint`. Before anything but the handshake is sent to the server, [`record`]
+/// records how it has proved its identity.
 pub(super) async fn connect(
     endpoint: Endpoint,
     options: Arc<ClientOptions>,
@@ -131,8 +131,9 @@ async fn open(
     Ok((policy, secured))
 }
 
-/// Records the key or certificate by which the server has proved its identity for the first time. A
-/// key that was accepted because it is pinned for another server is not recorded.
+/// Pins the key by which the server has proved its identity for the first time, or records that the
+/// server has a certificate of a trusted authority. A key that was accepted because it is pinned
+/// for another server is not pinned for this one.
 async fn record(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -170,10 +171,11 @@ async fn pin_given_key(endpoint: &Endpoint, store: &dyn ClientStore, key: &Finge
     pinned.map_err(|error| ConnectError::permanent(ClientError::Trust(error.to_string())))
 }
 
-/// A stream whose handshake is complete.
+/// A stream that is ready for requests: its handshake is complete, or its scheme has none
+/// (`plain://`).
 struct Secured {
     stream: Box<dyn Transport>,
-    /// Keys of SC1. `None` in the other schemes.
+    /// Channel that encrypts SC1. `None` in the other schemes.
     channel: Option<Channel>,
     proof: Proof,
 }
@@ -324,8 +326,8 @@ async fn secure(
 }
 
 async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transport>) -> Result<Secured, ConnectError> {
-    // A server with several keys chooses one by this name. The handshake has room for 64 bytes; a
-    // longer name is left out.
+    // A server with several keys could choose one by this name. The handshake has room for 64
+    // bytes; a longer name is left out.
     let name = endpoint.address.host_without_zone();
     let name = if name.len() <= 64 { name } else { "" };
     let is_first_contact = matches!(policy, PinPolicy::FirstContact);

@@ -132,15 +132,17 @@ fn describe(failure: &Failure) -> String {
 fn describe_close(code: CloseCode) -> &'static str {
     match code {
         CloseCode::Replaced => "a newer login replaced it",
-        CloseCode::Revoked => "this device was revoked, the password was changed, or the login expired",
+        CloseCode::Revoked => {
+            "this device was revoked, the password was changed, an operator ended the sessions, or the login expired"
+        }
         CloseCode::LoggedOut => "logged out",
-        CloseCode::AccountDisabled => "the account is disabled",
+        CloseCode::AccountDisabled => "the account was disabled or deleted",
         CloseCode::GoingAway => "the server asked this program to connect again",
         CloseCode::ProtocolError => "the server reports that this program violated the protocol",
-        CloseCode::Timeout => "the server received nothing for too long",
+        CloseCode::Timeout => "the server received nothing for too long, or no login in time",
         CloseCode::SlowConsumer => "this program read too slowly",
         CloseCode::Overloaded => {
-            "the server has too many sessions from this address or network, or got too many packets before the login"
+            "too many sessions from this address or network, or this program sent too many packets before login"
         }
         CloseCode::Internal => "the server had an internal error, which it logged",
         CloseCode::PacketTooLarge => "this program sent a packet larger than the server accepts",

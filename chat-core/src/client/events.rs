@@ -16,8 +16,9 @@ use super::{
     shared::{Acknowledgement, Shared},
 };
 
-/// Stream of a client's events, in order. While it is not read, events are queued; when the queue
-/// is full, the client reads no further logs from the server, and drops best-effort events.
+/// Stream of a client's events, in order. While it is not read, events are queued. Once many are
+/// queued, the client requests no further logs from the server; while the queue is full, it also
+/// drops best-effort events.
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::Receiver<ClientEvent>,

@@ -238,7 +238,7 @@ impl Client {
     }
 
     /// Takes the stream of events. Returns `None` after the first call. While the stream is not
-    /// read, the client stops reading logs from the server as soon as its queue of events is full.
+    /// read, the client requests no further logs from the server once many events are queued.
     #[must_use]
     pub fn events(&self) -> Option<Events> {
         self.inner.events.lock().take().map(Events::taken)

@@ -2,10 +2,10 @@
 //!
 //! After an operator has restored a backup, the server does not know which ids and numbers it has
 //! assigned since the backup was made. It assigns them a second time, to other users, conversations
-//! and messages. Therefore its `store_epoch` changes. A request that contains an id or number is
-//! sent only under the `store_epoch` under which the application made it. Names keep their meaning.
-//! The text of a search may be sent under any epoch, even if it is an id: a search changes nothing,
-//! and its text usually comes from a person, who sees what it found.
+//! and messages. The restore therefore has to give the store a new `store_epoch`. A request that
+//! contains an id or number is sent only under the `store_epoch` under which the application made
+//! it. Names keep their meaning. The text of a search may be sent under any epoch, even if it is an
+//! id: a search changes nothing, and its text usually comes from a person, who sees what it found.
 
 use crate::model::{
     Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, DraftContent, GroupName, PageFrom,

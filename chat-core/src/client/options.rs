@@ -61,12 +61,15 @@ pub struct ClientOptions {
     /// change. Other servers, such as those with self-signed certificates, are treated by their
     /// key, as with `sc1://`; but a server that an authority has vouched for once is refused
     /// without such a certificate. If `pins` is not empty, or the store has pinned a key of the
-    /// server, only these keys are accepted, whatever the certificate. Default: `None`, so that
-    /// only keys count.
+    /// server, only these keys are accepted, whatever the certificate. The same holds for the
+    /// pinned keys of other servers, if `trust` is [`Trust::AcceptFirst`], no authority has vouched
+    /// for the server yet and `require_authority` is false. Default: `None`, so that only keys
+    /// count.
     #[cfg(feature = "tls")]
     pub authorities: Option<Arc<crate::transport::tls::RootCertStore>>,
-    /// Refuses `tls://` servers for whom no authority of `authorities` vouches, unless their key is
-    /// pinned already. Without `authorities`, that is every such server. Default: false.
+    /// Refuses `tls://` servers for which no authority of `authorities` vouches, unless `pins`
+    /// contains their key, or the store has pinned it already. Without `authorities`, that is every
+    /// such server. Default: false.
     #[cfg(feature = "tls")]
     pub require_authority: bool,
 }

@@ -1,9 +1,10 @@
 //! Hand-written decoder of `SendMessage`, which is the most frequent request, and whose text the
 //! generated decoder would copy twice.
 //!
-//! It decodes only the usual form: a request id, then a message without mentions whose fields are
-//! in the order of their tags. All other packets, such as those with repeated or unknown fields or
-//! invalid UTF-8, are left to the generated code, which decides whether they are well-formed.
+//! It decodes only the usual form: a request id other than 0, then a message whose fields are in
+//! the order of their tags and do not include `mentions`. All other packets, such as those with
+//! repeated or unknown fields or invalid UTF-8, are left to the generated code, which decides
+//! whether they are well-formed.
 
 use prost::Message as _;
 use prost::encoding::{WireType, decode_key, decode_varint};

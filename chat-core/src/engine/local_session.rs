@@ -38,7 +38,8 @@ impl Commands for LocalSession {
     }
 }
 
-/// Maximum size of the pushes that are drained from the outbox at once, in bytes.
+/// Maximum size of the pushes that are drained from the outbox at once, in bytes. A larger single
+/// push is still drained.
 const DRAIN_BYTES: usize = 64 * 1024;
 
 impl LocalSession {

@@ -4,15 +4,15 @@ use super::Engine;
 use super::feed::{Feed, FeedError, FeedOptions};
 
 impl Engine {
-    /// Opens a feed, which hands out every event of all conversations, or of the conversations of
-    /// one user, from its [start](FeedOptions::start) on. A feed has no device, no session and no
+    /// Opens a feed, which hands out every event of all conversations, or every event that one user
+    /// may read, from its [start](FeedOptions::start) on. A feed has no device, no session and no
     /// presence.
     ///
     /// The feed continues where the feed of that name stopped, on this or on another node: its
-    /// cursors are in the store. Within a conversation, events come in the order of their `Seq` and
-    /// without gaps. Each event is handed out once, and again only if the store had not recorded
-    /// its [acknowledgement](super::FeedItem::done) when the feed was closed, or when the node
-    /// crashed or lost its lease.
+    /// cursors are in the store. Within a conversation, events come in the order of their `Seq`,
+    /// and none is left out. Each event is handed out once, and again only if the store had not
+    /// recorded its [acknowledgement](super::FeedItem::done) when the feed was closed, or when the
+    /// node crashed or lost its lease.
     ///
     /// Several nodes may open the same feed. The conversations are divided into 16 shards, and the
     /// nodes share these. When a node closes the feed, other nodes take over its shards. After a
@@ -22,10 +22,10 @@ impl Engine {
     /// up.
     ///
     /// An event is handed out at once if the node that committed it holds the lease of its shard,
-    /// and otherwise within about a second, because it is announced on the bus or, without a bus,
-    /// found by polling the store. About every 30 s
-    /// ([`sweep_interval`](super::RouterConfig::sweep_interval)), or less often in a large store, a
-    /// scan of the store finds events that were never announced. A slow consumer delays only
+    /// and otherwise within about a second, because it is announced on the bus. Without a bus, the
+    /// node scans the store about every second if other nodes use it. In any case, a scan about
+    /// every 30 s ([`sweep_interval`](super::RouterConfig::sweep_interval)) finds events that were
+    /// never announced. In a large store, scans are less frequent. A slow consumer delays only
     /// itself: at most [`max_in_flight`](FeedOptions::max_in_flight) events are in memory. While
     /// the store is down, the feed waits.
     ///

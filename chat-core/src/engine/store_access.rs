@@ -187,7 +187,7 @@ impl StoreAccess {
         });
         self.writes.record(scope, error);
         match error {
-            // The transaction may have been committed nevertheless, or will be a little later.
+            // The transaction may have been committed nevertheless, or may be a little later.
             Some(StoreError::Unavailable(_)) => drop(intents),
             Some(_) => intents.forget(),
             None => {
@@ -220,8 +220,9 @@ impl StoreAccess {
         })
     }
 
-    /// Writes to the store without a unit of work, within the deadline. If the breaker of writes
-    /// does not admit the call, returns `None` and does not poll `write`.
+    /// Runs a write that appends no events, within the deadline. Does not retry it, and does not
+    /// log its error. If the breaker of writes does not admit the call, returns `None` and does not
+    /// poll `write`.
     pub(super) async fn write<T>(
         &self,
         scope: Scope,

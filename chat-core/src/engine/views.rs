@@ -206,7 +206,7 @@ fn placeholder_snapshot(group: ConversationId) -> GroupSnapshot {
 }
 
 /// Returns a group as its members and the users who search for it see it, or `None` if the
-/// conversation is not a group.
+/// conversation has no group profile.
 pub(super) fn group_info(row: &Conversation) -> Option<GroupInfo> {
     Some(GroupInfo {
         id: row.id,

@@ -103,7 +103,7 @@ pub struct Conversation {
     pub deleted: bool,
 }
 
-/// A group as it was when a member left it.
+/// A group as it was when a member left it or was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSnapshot {
     /// Profile of the group.
@@ -173,8 +173,8 @@ pub struct Member {
     pub until_seq: Option<Seq>,
     /// Time until which the user may not send; 0 or a past time if the user is not muted.
     pub muted_until: Timestamp,
-    /// Last event that a device of the user has acknowledged; at least the position before
-    /// `first_seq`.
+    /// Last event that a device of the user has acknowledged since the user last joined; at least
+    /// the position before `first_seq`.
     pub delivered_seq: Seq,
     /// Last event that the user has read on any device, or last message that the user has sent, if
     /// that is later; at least the `MemberJoined` event by which the user joined a group.

@@ -160,8 +160,9 @@ impl ConversationFeed {
         }
     }
 
-    /// Pushes a run of consecutive events to every subscriber. Each recipient costs one reference
-    /// count per event, and one lock and at most one wake-up per run.
+    /// Pushes a run of consecutive events to the subscribers, to each from its first readable event
+    /// on. Each recipient costs one reference count per event, and one lock and at most one wake-up
+    /// per run.
     fn fan_out(&mut self, run: &[Event], now: Instant) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
             return;

@@ -1,11 +1,12 @@
-//! A request to compare everything on this node with the store.
+//! A request for a sweep, which compares the conversations and users of this node with the store.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// Request for a sweep, made when the node may have missed announcements and does not know which.
-/// Requests made before the worker takes one of them count as one. Clones share the request.
+/// Request for a [sweep](super::workers::sweep), made when the node may lack events or changes that
+/// are in the store, and does not know which. Requests made before the worker of sweeps takes one
+/// of them count as one. Clones share the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SweepRequest {
     requested: Arc<Notify>,

@@ -219,8 +219,8 @@ fn serving(
 
 /// Reads the PROXY header of a connection from a load balancer in a separate task, then serves the
 /// client named in it, or the load balancer itself if the header names none. Closes the connection
-/// if its source is not a trusted proxy, no valid header arrives in time, the server is full, or
-/// the connection gate refuses the client.
+/// if its source is not a trusted proxy, no valid header arrives in time or before the server
+/// drains, the server is full, or the connection gate refuses the client.
 fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let proxy = source_of(stream.peer());
     let is_trusted = |ip| shared.config.trusted_proxies.iter().any(|network| network.contains(ip));

@@ -118,8 +118,8 @@ pub trait Store:
     /// transaction may still run to its end in the background.
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError>;
 
-    /// Returns the store epoch, an id that changes if the store may have lost events, as after a
-    /// restore of a backup.
+    /// Returns the store epoch, a random id. A new one means that the store may have lost events,
+    /// as after the restore of a backup.
     async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
 
     /// Returns the key with which the nodes that use this store authenticate what they tell each

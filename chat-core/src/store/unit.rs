@@ -69,7 +69,7 @@ impl<S: Store + ?Sized> StoreExt for S {}
 type Slot<U> = Arc<Mutex<Option<Result<<U as TypedUnit>::Output, <U as TypedUnit>::Rejection>>>>;
 
 /// Unit that executes a typed unit and puts its output or rejection into a slot that the caller can
-/// read. If the store failed, the slot stays empty.
+/// read. After a run that ends with an error of the store, the slot is empty.
 struct SlotUnit<U: TypedUnit> {
     unit: U,
     slot: Slot<U>,

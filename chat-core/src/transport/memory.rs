@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pipe_reports_a_dropped_listener_or_connector() {
+    async fn connector_and_listener_report_that_the_other_was_dropped() {
         let (connector, gone) = listener(1);
         drop(gone);
         let refused = connector.connect().await.unwrap_err();

@@ -128,7 +128,7 @@ impl Node {
     }
 
     /// Returns the options of a client that logs in on this node with the password of the user, and
-    /// pins the first server key that it receives.
+    /// pins the first key of each server.
     pub(crate) fn options(&self, name: &str) -> ClientOptions {
         let mut options = ClientOptions::new([self.address()], password(name, PASSWORD));
         options.trust = Trust::AcceptNew;

@@ -80,7 +80,7 @@ fn server_reacts_to_invalid_hellos_as_documented() {
         ),
         ("255 profiles", changed(|h| h[6] = 255), E::ProfileCount(255)),
         (
-            "more profiles than bytes",
+            "count of 8 before one profile",
             hello(b"SC1\0\x08\0\x01\0"),
             E::LengthMismatch,
         ),

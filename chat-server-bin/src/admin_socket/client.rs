@@ -92,8 +92,8 @@ fn check_peer(stream: &UnixStream, directory: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Unavailable(format!(
-        "the user with the id {peer}, who may not administer this server, listens on {}; check who can write to the data \
-         directory",
+        "the user with the id {peer} listens on {}, and this command trusts only root, the user who runs the command, \
+         and, if that is root, the owner of the data directory; check who can write to the data directory",
         socket.display()
     )))
 }

@@ -16,7 +16,7 @@ use crate::{files, telemetry};
 /// Maximum number of users that a message may mention, by the protocol.
 const MAX_MENTIONS: u32 = 50;
 
-/// A configuration without problems, with its URLs and networks parsed.
+/// A configuration without problems. Some of its values are also kept in parsed form.
 #[derive(Debug, Clone)]
 pub(crate) struct CheckedConfig {
     pub(crate) settings: Settings,
@@ -347,8 +347,8 @@ fn check_connection(connection: &ConnectionSection, origins: &Origins, problems:
     }
 }
 
-/// The idle time of a device counts from its last login. A device that stays connected logs in
-/// again only when its connection has reached the maximum age, so the timeout must be longer than
+/// The idle time of a device counts from its last login or resume. A device that stays connected
+/// resumes only when its connection has reached the maximum age, so the timeout must be longer than
 /// that.
 fn check_session_idle_timeout(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
     let (key, age_key) = ("accounts.session_idle_timeout", "connection.max_connection_age");

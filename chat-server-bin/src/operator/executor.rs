@@ -17,7 +17,7 @@ use crate::config::CheckedConfig;
 use crate::failure::Failure;
 
 /// Executor of the commands of one operator: the server that runs on the data directory, or this
-/// process if none runs there.
+/// process if it finds none there.
 pub(super) enum Executor {
     Server {
         client: AdminClient,
@@ -83,9 +83,9 @@ impl Executor {
         }
     }
 
-    /// Announces the committed changes to the running nodes, including the changes of a command
-    /// that failed halfway, and closes the engine and the store. If a running server executes the
-    /// commands, only closes the connection to it.
+    /// Announces the committed changes on the bus, if one is configured, including the changes of a
+    /// command that failed halfway, and closes the engine and the store. If a running server
+    /// executes the commands, only closes the connection to it.
     pub(super) async fn close(self) {
         if let Self::Process { store, target, .. } = self {
             target.announce().await;

@@ -46,8 +46,9 @@ async fn print_sessions(sessions: &[SessionListing], printer: &mut Printer) -> R
 }
 
 /// Prints the numbers of rows in the store, and the load and the state of this server if one runs:
-/// as one JSON object, or as text with one value per line. The numbers of rows are `null` if the
-/// store does not answer a running server; without a server the command then fails.
+/// as one JSON object, or as text with one value, or one node of the cluster, per line. The numbers
+/// of rows are `null` if the store does not answer a running server; without a server the command
+/// then fails.
 pub(super) async fn stats(context: &CommandContext<'_>, printer: &mut Printer) -> Result<(), Failure> {
     let target = context.target;
     let rows = match context.operator.store_stats().await {
@@ -136,7 +137,7 @@ fn line(name: &str, value: &Value) -> String {
             format!("{name} {}", fields.collect::<Vec<_>>().join(" "))
         }
         Value::Array(values) if values.iter().all(Value::is_string) => {
-            // Addresses of a node, which are escaped because another node announced them.
+            // Addresses of a node, which are escaped because they may come from another node.
             let values: Vec<_> = values.iter().filter_map(Value::as_str).map(escape_for_log).collect();
             format!(
                 "{name} {}",

@@ -149,8 +149,8 @@ async fn find(context: &CommandContext<'_>, user: &str) -> Result<AccountInfo, F
     Ok(found.account)
 }
 
-/// Returns the account as JSON with the field `changed`, which is false if the account was already
-/// in the wanted state.
+/// Returns the account as JSON with the field `changed`, which is false if the account already had
+/// the wanted name, or was already disabled, enabled or deleted.
 fn with_change(account: &AccountInfo, is_changed: bool) -> Value {
     let mut object = json!(account);
     if let Value::Object(fields) = &mut object {

@@ -1,5 +1,6 @@
-//! Formats each log event as one line of text or JSON. Control and bidirectional characters are
-//! escaped, and values are truncated to 256 bytes, because some values come from peers.
+//! Formats each log event as one line of text or JSON. Control characters and those that control
+//! the direction of text are escaped, and values are truncated to 256 bytes, because some values
+//! come from peers.
 
 use std::fmt::{self, Write as _};
 
@@ -96,6 +97,7 @@ struct Fields {
 enum Value {
     /// An integer or boolean, written without quotes.
     Bare(String),
+    /// Any other value: a string in JSON; in a text line, in quotes where they are needed.
     Text(String),
 }
 

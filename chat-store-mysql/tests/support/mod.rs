@@ -34,8 +34,8 @@ pub(crate) fn status_sum(server: &MariaDb, variables: &[&str]) -> u64 {
     sum.trim().parse::<f64>().unwrap() as u64
 }
 
-/// Returns the number of rows that statements have read from tables and indexes since the server
-/// started.
+/// Returns how often statements have read a row of a table or an index since the server started.
+/// Does not count reads of the first or the last row of an index.
 #[allow(dead_code)] // not every test program uses it
 pub(crate) fn rows_read(server: &MariaDb) -> u64 {
     let variables = [

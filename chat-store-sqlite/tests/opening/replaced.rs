@@ -1,4 +1,5 @@
-//! Tests of databases that were put in the place of another one, whose write-ahead log remained.
+//! Tests of opening a database that was put in the place of another one, with or without the
+//! write-ahead log of the other; and of logs that belong to their database.
 
 use super::*;
 
@@ -52,11 +53,11 @@ async fn log_of_a_killed_server_is_replayed() {
     assert_eq!(unused_logs(copy.path()), Vec::<String>::new());
 }
 
-/// In the first round, the log is short. In the second, it became so long that it was moved into
-/// the database and started anew.
+/// After one append, the log is short. After 40, it became so long that it was moved into the
+/// database and started anew.
 #[tokio::test]
 async fn log_of_a_replaced_database_is_set_aside() {
-    for rounds in [1, 40] {
+    for appends in [1, 40] {
         let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let store = open(live.path()).await;
         let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
@@ -66,7 +67,7 @@ async fn log_of_a_replaced_database_is_set_aside() {
         let backup = copy.path().join("backup.db");
         store.backup_to(&backup).await.unwrap();
         let backed_up = store.events(world.group, Seq(1), Seq(u64::MAX), 9999).await.unwrap();
-        for _ in 0..rounds {
+        for _ in 0..appends {
             append(&*store, world.group, world.alice, messages(50, 9000))
                 .await
                 .unwrap();
@@ -82,7 +83,7 @@ async fn log_of_a_replaced_database_is_set_aside() {
             ),
             "{refused:?}"
         );
-        assert_eq!(event_count(copy.path()).await, backed_up.len(), "{rounds}");
+        assert_eq!(event_count(copy.path()).await, backed_up.len(), "{appends}");
         assert_eq!(unused_logs(copy.path()).len(), 1);
         assert_eq!(event_count(copy.path()).await, backed_up.len(), "a second start");
     }
@@ -125,8 +126,8 @@ async fn copy_gets_its_new_epoch_even_if_the_first_opening_fails() {
     World::new(Arc::clone(&store) as Arc<dyn Store>).await;
     copy_files(&FILES, live.path(), copy.path());
     std::fs::rename(&cold, copy.path().join(DATABASE_FILE)).unwrap();
-    // The copy becomes one of an earlier release. It is changed in a directory of its own, because
-    // opening it here would replay the log.
+    // The copy gets an older schema: it lacks a migration. It is changed in a directory of its own,
+    // because opening it here would replay the log.
     let elsewhere = tempfile::tempdir().unwrap();
     copy_files(&FILES[..1], copy.path(), elsewhere.path());
     raw(elsewhere.path())

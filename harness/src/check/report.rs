@@ -39,7 +39,10 @@ impl Rule {
         ),
         (Self::C4, "each log is numbered from 1 to its end without holes"),
         (Self::C5, "all sources and clients see the same event at a position"),
-        (Self::C6, "no position is delivered twice in one run"),
+        (
+            Self::C6,
+            "no position is delivered twice in one run, unless a reset or a rewind was reported before",
+        ),
         (Self::C7, "positions are delivered to a device in order, without holes"),
         (
             Self::C8,
@@ -150,7 +153,7 @@ impl Report {
         has_any && (!rule.needs_logs() || !self.sources.is_empty())
     }
 
-    /// Returns the rules that could not be checked, because the history has no records for them.
+    /// Returns the rules for which [`could_check`](Self::could_check) returns `false`.
     #[must_use]
     pub fn unchecked(&self) -> Vec<Rule> {
         let rules = Rule::ALL.iter().map(|(rule, _)| *rule);
@@ -202,8 +205,8 @@ impl Report {
     }
 
     /// Returns the number of violations of the order: events that are out of order or differ
-    /// between observers, positions that are missing in a log or in deliveries, or clients that
-    /// reported a rewind, or a reset without a new store epoch.
+    /// between observers, times that go back within a log, positions that are missing in a log or
+    /// in deliveries, or clients that reported a rewind, or a reset without a new store epoch.
     #[must_use]
     pub fn reordered(&self) -> u64 {
         self.sum(&[Rule::C4, Rule::C5, Rule::C7, Rule::C9, Rule::C10, Rule::C15])

@@ -1,5 +1,6 @@
 //! [`ClusterCommand`]: a command to a cluster, parsed from a line. A lasting effect ends after the
-//! time that its command gives, or, without a time, when another command ends it.
+//! time that its command gives, or, without a time, when another command ends it. Only connections
+//! that a link has forgotten stay forgotten.
 
 mod disk;
 mod executor;

@@ -196,8 +196,8 @@ fn read_event(line: &str) -> Option<EventRecord> {
     let message = next()?.to_lowercase();
     let body = unhex(next()?)?;
     let decoded = body::decode(kind, &body.into()).ok()?;
-    // The ids of this event are placeholders. The record gets those of the row, which are in
-    // hexadecimal already.
+    // This event has a placeholder as its id, and no client message id. The record gets both ids
+    // from the row, which has them in hexadecimal.
     let event_row = Event::new(
         ConversationId(conversation),
         Seq(seq),

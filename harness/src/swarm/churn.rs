@@ -10,7 +10,8 @@ use chat_core::commands::Commands;
 use chat_core::model::{Command, ConversationId, ConversationRef, Note, UserRef};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-/// Minimum time between the starts of two changes of memberships.
+/// Minimum time between the starts of two changes of memberships, until `stop` is set; then between
+/// two attempts of a user to join again.
 const CHANGE_INTERVAL: Duration = Duration::from_millis(200);
 /// Maximum time to wait for the answer to a change. After that time the next change is made; the
 /// log shows whether the change without an answer happened.

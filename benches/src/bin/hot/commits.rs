@@ -1,4 +1,4 @@
-//! Throughput of engines and their database, without a network and without receivers.
+//! Throughput of engines and their database, without connections of clients and without receivers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::{Result, draft};
 /// most 352 messages an engine, which the queue of the conversation (512 drafts) can hold.
 const WINDOW: usize = 16;
 
-/// Lets all members send for `time`, each from the moment at which its session was created, and
-/// returns the number of acknowledged messages per second. The members are distributed over
-/// `engine_count` engines in this process, which write to the database at `url`, at most
-/// `max_batch` messages in a transaction.
+/// Creates sessions of all members, one after the other. Each member sends from then on, and all
+/// stop `time` after the first session was requested. Returns the number of acknowledged messages
+/// per second. The members are distributed over `engine_count` engines in this process, which write
+/// to the database at `url`, at most `max_batch` messages in a transaction.
 pub(crate) async fn rate(
     url: &str,
     engine_count: usize,

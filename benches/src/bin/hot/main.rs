@@ -4,8 +4,8 @@
 //! Prints the rate of one sender that waits for each acknowledgement, the rates of acknowledgements
 //! and of deliveries while all senders have 32 messages in flight each, the latency of
 //! acknowledgements while messages are sent at half that rate of acknowledgements, and the rate of
-//! engines without a network and without receivers, with one message in each transaction and with
-//! batches.
+//! engines without connections of clients and without receivers, with one message in each
+//! transaction and with batches.
 //! Finally checks that the log of the group has no gap, and prints the number of its events.
 
 mod commits;

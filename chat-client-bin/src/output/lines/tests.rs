@@ -89,7 +89,7 @@ fn conversation_line_has_unread_counts() {
 }
 
 #[test]
-fn foreign_text_cannot_forge_rows_or_columns() {
+fn foreign_text_has_no_line_breaks_and_no_runs_of_spaces() {
     let hostile = "hi\nbob                       7 friend\r\n\tx\u{2028}\u{1b}[2J";
     let mut user = UserInfo::new(UserId(3), hostile);
     user.display_name = hostile.replace("hi", "Hi");

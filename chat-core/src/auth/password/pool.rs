@@ -47,8 +47,9 @@ impl Default for PasswordPoolOptions {
 pub enum PasswordCheck {
     /// The password matches the stored hash.
     Right {
-        /// True if the stored hash has a lower cost than the pool's. Then the caller should
-        /// [`hash`](PasswordHasherPool::hash) the password again and store the result.
+        /// True if a parameter of the stored hash's cost is below that of the pool's. Then the
+        /// caller should [`hash`](PasswordHasherPool::hash) the password again and store the
+        /// result.
         needs_rehash: bool,
     },
     /// The password does not match, or there is no stored hash: the user does not exist, or has no

@@ -7,7 +7,7 @@ use crate::client::{ClientError, ClientOptions, Endpoint};
 
 /// Returns the error for a certificate that was refused. The error is temporary if the certificate
 /// has expired or is not valid yet: the server may get another one, or the clock of this machine
-/// may be corrected. Otherwise the server is forbidden.
+/// may be corrected. Otherwise the error says that the client must not use this server.
 pub(super) fn refused(endpoint: &Endpoint, options: &ClientOptions, problem: &Problem) -> ConnectError {
     let is_outside_validity = matches!(
         problem,

@@ -9,8 +9,8 @@ use super::{Action, Machine, outbox::Outgoing};
 impl Machine {
     /// Enters the store epoch of a login. If another one was known before, its cursors and
     /// conversations are deleted, and the application gets [`ClientEvent::StoreReplaced`]. Messages
-    /// and commands with ids of that epoch continue with names instead of ids if that is possible,
-    /// and otherwise end with [`ClientError::StoreReplaced`].
+    /// and commands with ids of another epoch continue with names instead of ids if that is
+    /// possible, and otherwise end with [`ClientError::StoreReplaced`].
     pub(super) fn enter_epoch(&mut self, epoch: StoreEpoch) {
         let known = self.config.store_epoch.replace(epoch);
         if known.is_some_and(|known| known != epoch) {

@@ -110,8 +110,8 @@ pub struct Machine {
     registration_refusal: Option<Failure>,
     /// True once a login has succeeded.
     has_logged_in: bool,
-    /// True if a registration was sent whose outcome is unknown, because the connection broke or
-    /// the server said so.
+    /// True once a registration was sent and its reply did not show the outcome, because the
+    /// connection broke or the server said so. Stays true when the outcome becomes known.
     register_interrupted: bool,
     requests: Requests,
     /// Commands that wait for a session, with their ids.

@@ -233,8 +233,8 @@ impl Machine {
     }
 }
 
-/// Returns whether a refused request was a login whose password is right: the account of the
-/// credentials exists.
+/// Returns whether a refused request was a login whose password is right, which shows that the
+/// account of the credentials exists.
 fn proves_password(purpose: &RequestPurpose, failure: &Failure) -> bool {
     let is_login = matches!(purpose, RequestPurpose::Login);
     let code = failure.code();

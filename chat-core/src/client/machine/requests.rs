@@ -13,9 +13,10 @@ use crate::model::{
 
 use super::{Action, Machine, Phase};
 
-/// Maximum time that a request waits for its reply. Then the client reconnects. A server executes
-/// a request in at most about 5 s; the rest is for the network, and for requests that the server
-/// reads late because many are under way.
+/// Maximum time that a request waits for its reply. Then the client reconnects. By default, a
+/// server waits at most 5 s for one answer of its store. The rest is for requests that take several
+/// steps, such as logins, for the network, and for requests that the server reads late because many
+/// are under way.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Number of internal server errors for one message after which its outcome is unknown.
 const MAX_INTERNAL_ERRORS: u32 = 3;
@@ -251,8 +252,8 @@ impl Machine {
     fn finish(&mut self, command_id: u64, result: Result<Answer, Failure>) {
         let result = match result {
             Ok(Answer::Outcome(outcome)) => Ok(outcome),
-            // An answer of this kind, which belongs to a registration, contains a user like
-            // `Outcome::User`.
+            // A server gives this answer to a registration. It contains a user, so as the answer to
+            // a command it is accepted like `Outcome::User`.
             Ok(Answer::Registered(user)) => Ok(Outcome::User(user)),
             Ok(other) => Err(ClientError::Protocol(format!(
                 "the server answered a command with {}",
@@ -274,9 +275,9 @@ impl Machine {
         }
     }
 
-    /// Handles the refusal of a message. After a temporary refusal, the message may or may not be
-    /// stored, so it is sent again under the same id. After a final one, or after
-    /// [`MAX_INTERNAL_ERRORS`], it gets its outcome.
+    /// Handles the refusal of a message. After a temporary refusal, or one because the session has
+    /// ended, the message may or may not be stored, so it is sent again under the same id. After
+    /// any other refusal, or after [`MAX_INTERNAL_ERRORS`], it gets its outcome.
     fn send_refused(&mut self, now: Instant, id: ClientMessageId, failure: Failure) {
         let internal_errors = match failure.code() {
             Some(ReplyCode::Internal) => self

@@ -3,7 +3,7 @@
 //! A cursor usually contains the identity of the event at its position: its id and time. If the log
 //! ends at the cursor, and the time of its last event, if known, is that of the identity, it counts
 //! as the same log, and nothing is read. If the log is longer or the times differ, the client reads
-//! from the event at the cursor on, so that the first page contains both that event and new events.
+//! from the event at the cursor on, so that the first page contains that event and any new ones.
 //! If another event is at the cursor, or the log ends before the cursor, the server's operator
 //! restored a backup, after which the log may have continued differently. Events that were
 //! delivered may then no longer exist, and the log is delivered again from the last position that

@@ -176,7 +176,8 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     /// Replaces all groups. The new groups may be lost in a power failure.
     async fn save_groups(&self, groups: &KnownGroups) -> Result<(), ClientStoreError>;
 
-    /// Adds messages to the outbox.
+    /// Adds messages to the outbox. If the process is killed before this returns, some of them may
+    /// be in the outbox.
     ///
     /// # Errors
     /// The messages could not be stored. This process treats none of them as queued, but after a
@@ -192,13 +193,13 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError>;
 
     /// Records that a server has proved itself by a certificate of a trusted authority, so that it
-    /// is refused without one from now on.
+    /// is refused without one from now on. `host` is `name:port`.
     ///
     /// # Errors
     /// The proof cannot be recorded. The client must send nothing to the server.
     async fn record_authority(&self, host: &str) -> Result<(), ClientStoreError>;
 
-    /// Pins the key of a server. Does nothing if the key is pinned already.
+    /// Pins the key of a server. Does nothing if the key is pinned already. `host` is `name:port`.
     ///
     /// # Errors
     /// Another key is pinned, the server has proved itself by a certificate before, or the key

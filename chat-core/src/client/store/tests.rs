@@ -266,7 +266,8 @@ async fn garbled_messages_whose_queueing_was_not_confirmed_are_dropped() {
     store.queue(&entries[1..]).await.unwrap();
     drop(store);
     let whole = fs::read(&path).unwrap();
-    // A power failure interrupted the write of both messages: the disk wrote the second page first.
+    // A power failure interrupted the write of both messages: the disk had written the end of the
+    // file, but not the beginning of the first of them.
     let mut garbled = whole[..whole.len() - DURABLE_RECORD_BYTES].to_vec();
     garbled[first_end..first_end + 20].fill(0);
     fs::write(&path, garbled).unwrap();

@@ -642,7 +642,7 @@ pub struct ListConversations {
     /// 1 to 500; 0: 200.
     #[prost(uint32, tag = "2")]
     pub limit: u32,
-    /// Also conversations that have ended, and whose last event this device has acknowledged.
+    /// Also conversations that are not active and whose last event this device has acknowledged.
     #[prost(bool, tag = "3")]
     pub ended: bool,
     /// Groups with their descriptions.
@@ -968,7 +968,8 @@ pub struct Event {
     pub edited_seq: u64,
     #[prost(string, tag = "8")]
     pub edited_text: ::prost::alloc::string::String,
-    /// In history: Seq of the recall of this message, which erased its text; 0 if it was not recalled.
+    /// Seq of the recall of this message, which erased its text; 0 if the message was not recalled
+    /// before the server read the event.
     #[prost(uint64, tag = "9")]
     pub recalled_seq: u64,
     #[prost(oneof = "event::Body", tags = "16, 17, 18, 19, 30, 31, 32, 33, 34, 35, 36, 37, 38, 50, 51, 52, 53, 54, 55, 56, 57, 58")]

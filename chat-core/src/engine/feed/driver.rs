@@ -19,7 +19,7 @@ use crate::time;
 
 /// Executor of the work that the machine requests. After an error or a panic, the machine waits
 /// before it requests the work again. [`StoreAccess`](crate::engine::store_access::StoreAccess)
-/// logs the errors of reads, and [`Leases`] those of writes that the store answers.
+/// logs the errors of reads, and [`Leases`] those of writes that the circuit breaker admitted.
 #[derive(Clone, Debug)]
 pub(super) struct Io {
     pub(super) reader: Arc<FeedReader>,

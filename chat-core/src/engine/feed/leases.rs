@@ -23,8 +23,8 @@ use crate::sync::Mutex;
 use crate::time::now;
 
 /// Returns the name of a feed's registry, a second feed without cursors. Each node that runs the
-/// feed holds the lease of one shard (slot) of the registry, so that the other nodes also see a
-/// node that has no shard of the feed yet.
+/// feed holds the lease of one shard (slot) of the registry, if one is free, so that the other
+/// nodes also see a node that has no shard of the feed yet.
 fn registry(feed: &str) -> String {
     format!("{feed}\u{1}nodes")
 }
@@ -39,7 +39,7 @@ pub(super) struct Leases {
     pub(super) ttl: Duration,
     /// Lease in the registry by which this node is registered; `None` if it is not registered.
     pub(super) registration: Mutex<Option<FeedLease>>,
-    /// True if the last write that the store answered has failed.
+    /// True if the last write that the circuit breaker admitted has failed.
     pub(super) is_failing: AtomicBool,
 }
 
@@ -139,8 +139,9 @@ impl Leases {
         self.write_logged(self.access.store().run(ReleaseLeases(leases))).await
     }
 
-    /// Writes to the store. Logs only the first of consecutive errors, because the feed repeats a
-    /// write that failed until it succeeds. A write that the circuit breaker refuses is not logged.
+    /// Writes to the store. Logs only the first of consecutive errors, because an open feed writes
+    /// again and again while the store fails. A write that the circuit breaker refuses is not
+    /// logged.
     async fn write_logged<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
         let result = self.access.write(Scope::NoSharedRows, work).await;
         // While the circuit breaker of writes is open, nothing is written; the breaker has logged

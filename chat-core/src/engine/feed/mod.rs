@@ -1,5 +1,6 @@
-//! Event feeds: every event of all conversations, or of one user's conversations, from the start of
-//! the feed on, for programs such as a bot, a webhook, push notifications or a search index.
+//! Event feeds: every event of all conversations, or every event that one user may read, from the
+//! start of the feed on, for programs such as a bot, a webhook, push notifications or a search
+//! index.
 //!
 //! ```text
 //! Feed / FeedItem ──► machine ◄──► driver ──► reader (reads)   ──► store

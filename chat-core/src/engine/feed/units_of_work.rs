@@ -49,8 +49,8 @@ impl LeaseChange {
 #[derive(Clone, Debug)]
 pub(super) struct Round {
     pub(super) feed: String,
-    /// Name of a second feed, without cursors, of which each node of the feed leases one shard: its
-    /// slot. These leases show which nodes have the feed open.
+    /// Name of a second feed, without cursors, of which each node of the feed leases one shard, its
+    /// slot, if one is free. These leases show which nodes share the feed.
     pub(super) registry: String,
     pub(super) node: NodeId,
     pub(super) ttl: Duration,

@@ -217,8 +217,9 @@ impl StrangerPolicy {
     }
 }
 
-/// Checks that a user with this relation to a peer has a permission. `accepts_strangers` is true if
-/// the direct-message policy of the peer allows messages from this user without a friendship.
+/// Checks that a user with this relation to a peer has a permission. `accepts_strangers` matters
+/// only if the user is a stranger: it is true if the direct-message policy of the peer allows
+/// messages from this user without a friendship.
 pub(crate) fn check_direct(
     permission: DirectPermission,
     relation: Relation,

@@ -133,7 +133,7 @@ async fn attach_refuses_a_replaced_session() {
 }
 
 /// The retry of a stored draft is answered as a duplicate even though the session that sent it has
-/// ended. Otherwise the client would send the draft again with a new id.
+/// ended. Otherwise a client that lost the first answer could not tell whether the draft is stored.
 #[tokio::test]
 async fn retry_of_a_replaced_session_finds_its_message() {
     let engine = engine().await;

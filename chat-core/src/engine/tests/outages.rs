@@ -223,8 +223,8 @@ async fn possibly_stored_draft_is_never_answered_busy() {
     assert_eq!(history(&alice, direct(&alice)).await.last_seq, Seq(2));
 }
 
-/// Reads and sends continue while the store rejects marks, as with a full disk or a read-only
-/// table.
+/// Reads and sends continue while the store rejects marks only, for example because the tables of
+/// the marks are read-only.
 #[tokio::test(start_paused = true)]
 async fn reads_and_sends_continue_while_marks_cannot_be_written() {
     let mut config = config();
@@ -408,8 +408,7 @@ async fn node_with_a_wrong_clock_refuses_logins_and_registrations() {
     engine.login(Source::Local, login(user, device)).await.unwrap();
 }
 
-/// Whatever the engine reads for the creation of a group, it reads before the one deadline of the
-/// request.
+/// All reads and writes for the creation of a group share the one deadline of the request.
 #[tokio::test(start_paused = true)]
 async fn group_creation_is_answered_in_time_during_an_outage() {
     let (_engine, store, alice) = engine_on_faulty_store(config()).await;

@@ -19,8 +19,8 @@ use crate::model::*;
 use crate::router::{Outbox, OutboxLimits};
 use crate::store::MemoryStore;
 
-/// Authenticator of an application whose tokens have the form `name hint/subject`, or `#id` for the
-/// user of an existing account.
+/// Authenticator of an application whose tokens have the form `HINT/SUBJECT` (hint for the name of
+/// the account, external subject), or `#ID` for the user of an existing account.
 #[derive(Debug, Default)]
 struct Tokens {
     /// Time at which each login expires; `None` if logins do not expire.

@@ -77,7 +77,7 @@ async fn catch_up_retries_failed_reads_and_pages_with_a_gap() {
         .await
         .unwrap();
     let group = memberships.iter().find(|view| view.conversation.id == world.group);
-    let joined = registry.follow(
+    let followed = registry.follow(
         &[session],
         group.unwrap(),
         ClientKnowledge::LogReaches(Seq::ZERO),
@@ -86,7 +86,10 @@ async fn catch_up_retries_failed_reads_and_pages_with_a_gap() {
             is_final: true,
         },
     );
-    assert!(matches!(joined, FollowResult::FollowingNewFeed { .. }), "{joined:?}");
+    assert!(
+        matches!(followed, FollowResult::FollowingNewFeed { .. }),
+        "{followed:?}"
+    );
 
     let new_events = vec![NewEvent::message("a"), NewEvent::message("b"), NewEvent::message("c")];
     let events = append(&*world.store, world.group, world.alice, new_events)

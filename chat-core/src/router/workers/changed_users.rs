@@ -19,7 +19,8 @@ const MAX_USERS_PER_QUERY: usize = 500;
 /// Request to read the recent changes of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ReadChanges {
-    /// Announcements may have been lost. If the changes are not known, all users are read again.
+    /// Announcements may have been lost. If not all changes are known, the logins and memberships
+    /// of all users of this node are read again.
     Requested,
     /// It is time for a regular read, which only compares logins: some logins may have changed
     /// without any announcement.
@@ -27,9 +28,9 @@ pub(crate) enum ReadChanges {
 }
 
 /// Worker that reads the recent changes of users when it is asked to: because announcements may
-/// have been lost, or because a regular check is due. The cost of a read grows with the number of
-/// changes, not with the number of users of the node, so that a node without a bus can read every
-/// second.
+/// have been lost, or because a regular check is due. While the event log knows the changes, the
+/// cost of a read grows with their number, not with the number of users of the node, so that a node
+/// without a bus can read every second.
 ///
 /// It compares the logins of the changed users itself, many in one query, so that it closes their
 /// sessions soon even if 10,000 users change at once.
@@ -77,7 +78,7 @@ impl FindChangedUsers {
         let changes = self.log.changed_users().await?;
         match &changes {
             Some(changes) => {
-                let changed = self.unknown(changes);
+                let changed = self.newly_changed(changes);
                 self.close_invalid(&changed).await?;
                 self.changed.add_all(changed);
                 let mut known = self.known.lock();
@@ -107,8 +108,8 @@ impl FindChangedUsers {
         self.close_invalid(&here.collect::<Vec<_>>()).await
     }
 
-    /// Returns the users of this node whose change the last requested read did not return.
-    fn unknown(&self, changes: &[UserChange]) -> Vec<UserId> {
+    /// Returns the users of this node whose change is not in [`Known::changes`].
+    fn newly_changed(&self, changes: &[UserChange]) -> Vec<UserId> {
         let known = &self.known.lock().changes;
         let is_unknown = |change: &&UserChange| {
             known.get(&change.user) != Some(&change.number) && self.check.registry.has_user(change.user)

@@ -9,8 +9,10 @@
 //! Several lines for one host allow each of their keys. A line with the word `authority` in place
 //! of a key says that the host has proved itself by a certificate of a trusted authority (TLS
 //! only). From then on, the host is refused without such a certificate, unless a key is pinned for
-//! it too. A line that cannot be parsed makes the whole file unusable: if it were skipped, a server
-//! with a damaged pin would look like an unknown server.
+//! it too. Keys that the application gives to a client (`ClientOptions::pins`) take precedence: the
+//! client then accepts these keys only, whatever the file says. A line that cannot be parsed makes
+//! the whole file unusable: if it were skipped, a server with a damaged pin would look like an
+//! unknown server.
 
 mod file;
 mod spelling;
@@ -38,7 +40,8 @@ const AUTHORITY: &str = "authority";
 
 /// Policy of a client for servers without a pinned key. Whatever the policy, a server with pinned
 /// keys must present one of them, and any other server that has proved itself by a certificate of a
-/// trusted authority must do so again.
+/// trusted authority must do so again. The policy does not matter if the application gives the
+/// client the keys to accept (`ClientOptions::pins`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Trust {

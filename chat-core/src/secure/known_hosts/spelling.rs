@@ -1,4 +1,5 @@
-//! Spellings of one host: the rules for unencrypted connections must not depend on the spelling.
+//! Spellings of one host. The rules for unencrypted connections, and for hosts that have proved
+//! themselves by a certificate, must not depend on the spelling.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -5,8 +5,8 @@
 //! establish (handshake) ──► serve_guest ────► run (session) ──► end (close code)
 //!         └─ failed: closed      └─ timeout, error, limit ────────▲
 //! ```
-//! Each stage passes input to its state machine, performs the actions that the machine returns,
-//! gathers the output into few records, and [waits](poll) for the next event.
+//! The stages of the guest and of the session pass input to their state machines, perform the
+//! actions that the machines return, gather the output, and [wait](poll) for the next event.
 
 mod guest;
 mod poll;

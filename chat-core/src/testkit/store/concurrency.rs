@@ -340,7 +340,7 @@ pub async fn concurrent_cursors_end_at_the_greatest(store: Arc<dyn Store>) {
     for task in 1..=MANY {
         let (store, group, bob) = (Arc::clone(&world.store), world.group, world.bob);
         tasks.spawn(async move {
-            // Takes each number of `1..=MANY` once, but not in ascending order.
+            // The tasks together take each number of `1..=MANY` once, not in ascending order.
             let seq = Seq((task * 37) % MANY + 1);
             store.advance_cursors(&[(bob, device_id(1), group, seq)]).await.unwrap();
             store.advance_reads(&[(bob, group, seq)]).await.unwrap();

@@ -165,7 +165,7 @@ fn encodings() -> Vec<Row> {
     ]
 }
 
-/// Returns replies with an RSA key that is malformed, not allowed, or not pinned.
+/// Returns replies with a key that is malformed, not allowed, or not pinned.
 fn keys() -> Vec<Row> {
     let keyed = |name, expected, change| without_pin(credential(name, expected, change));
     vec![

@@ -7,12 +7,13 @@
 //! names     names of users                                      replaced as a whole
 //! groups    names of the user's groups                          replaced as a whole
 //! outbox    messages without an outcome    appended durably; compacted when most are settled
-//! ``` On Unix, only their owner may read the files. "Replaced as a whole": written to a temporary
-//! file that is renamed over the old one. "Durable": on disk before the call returns. A power
-//! failure may tear cursors, names and groups: only a part of the new text is then on disk. Torn
-//! cursors are detected and not used: the server's cursors replace them, and events may be
-//! delivered again. Of torn names, the whole lines are used, and the other names are requested
-//! again. Torn groups are detected and not used; the next login reports them.
+//! ```
+//! On Unix, only their owner may read the files. "Replaced as a whole": written to a temporary file
+//! that is renamed over the old one. "Durable": on disk before the call returns. A power failure
+//! may tear cursors, names and groups: only a part of the new text is then on disk. Torn cursors
+//! are detected and not used: the server's cursors replace them, and events may be delivered again.
+//! Of torn names, the whole lines are used, and the other names are requested again. Torn groups
+//! are detected and not used; the next login reports them.
 
 mod account;
 mod disk;

@@ -10,7 +10,7 @@ use crate::model::Seq;
 ///
 /// ```text
 ///   cursor ≤ done ≤ head ≤ known_last
-///     │       │      │        └ last event that the log is known to have
+///     │       │      │        └ last event to read, as far as the feed knows
 ///     │       │      └ last event that was read from the log
 ///     │       └ last event that is acknowledged together with all earlier events
 ///     └ the feed's cursor in the store
@@ -52,7 +52,7 @@ impl Place {
         self.head < self.known_last && self.reading.is_none() && self.outstanding.len() < max_outstanding
     }
 
-    /// Returns whether all events of the log that the feed knows of were read.
+    /// Returns whether the feed knows of no further event to read.
     pub(super) fn is_at_end(&self) -> bool {
         self.head >= self.known_last
     }

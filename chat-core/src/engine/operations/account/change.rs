@@ -10,8 +10,8 @@ use crate::engine::operations::fence::{fence, lock_user};
 use crate::model::{Caller, ProfileChanges, Timestamp, UserInfo};
 use crate::store::Transaction;
 
-/// Replaces the password and the tokens of the caller's device, ends all other sessions of the
-/// user, and revokes the tokens of their devices.
+/// Replaces the password, ends the logins of the user's other devices, and revokes their tokens.
+/// Replaces the tokens of the caller's device if it has a session token.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct ChangePassword {
     pub(in crate::engine) caller: Caller,

@@ -1,5 +1,5 @@
-//! Unit of work that appends a batch of drafts to one conversation. It stores every draft of a
-//! user. Other units of work store system messages and the events of other commands.
+//! Unit of work that appends a batch of drafts to one conversation. No other unit of work stores
+//! drafts; others store system messages and the events of other commands.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -198,9 +198,10 @@ impl AppendBatch {
         decisions
     }
 
-    /// Returns the relation of each sender to the peer, and whether the peer accepts messages from
-    /// the sender as a stranger. Empty if the conversation is not direct. Locks the contacts of
-    /// both users, which come before the conversation in the order of locks.
+    /// Returns the relation of each sender to the peer, and for a stranger, whether the peer
+    /// accepts messages from the sender; for other relations, the flag means nothing. Empty if the
+    /// conversation is not direct. Locks the contacts of the two users, which come before the
+    /// conversation in the order of locks, unless the user writes to their own notes.
     async fn relations(&self, tx: &mut dyn Transaction) -> Result<HashMap<UserId, (Relation, bool)>, StoreError> {
         let ConversationKind::Direct { low, high } = self.kind else {
             return Ok(HashMap::new());

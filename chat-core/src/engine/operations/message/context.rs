@@ -23,8 +23,8 @@ pub(super) struct BatchContext {
     targets: HashMap<Seq, Event>,
     /// True if a draft refers to an event that is not stored yet, and that this batch may append.
     refers_to_new: bool,
-    /// Relation of each sender to the peer of a direct conversation, and whether the peer accepts
-    /// messages from the sender as a stranger.
+    /// Relation of each sender to the peer of a direct conversation, and for a stranger, whether
+    /// the peer accepts messages from the sender.
     relations: HashMap<UserId, (Relation, bool)>,
     limits: MessageLimits,
     now: Timestamp,

@@ -92,7 +92,7 @@ pub(in crate::engine) fn no_account(user: impl Into<UserRef>) -> CommandError {
     CommandError::new(ReplyCode::NotFound, format!("user {user} does not exist"))
 }
 
-/// Returns the error for an action that needs an account which is deleted.
+/// Returns the error for an action that fails because the account is deleted.
 fn account_deleted(user: UserId) -> CommandError {
     CommandError::new(ReplyCode::NotFound, format!("the account of user #{user} is deleted"))
 }

@@ -65,7 +65,7 @@ async fn operator_who_acts_for_a_user_is_recorded() {
 }
 
 #[tokio::test]
-async fn reads_of_private_content_are_recorded_and_searches_are_not() {
+async fn reads_of_private_data_are_recorded_and_other_reads_are_not() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     let operator = operator(&engine);

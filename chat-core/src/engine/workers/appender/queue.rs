@@ -92,8 +92,9 @@ impl AppendQueue {
         }
     }
 
-    /// Queues a change of a conversation, like [`submit_draft`](Self::submit_draft) for a
-    /// draft. If there is a `check`, the change runs only after the check has passed.
+    /// Queues a change of a conversation, as [`submit_draft`](Self::submit_draft) does for a draft,
+    /// except that the place of a change that does not fit is not recorded. If there is a `check`,
+    /// the change runs only after the check has passed.
     pub(in crate::engine) fn submit_change(
         &self,
         caller: Caller,
@@ -191,8 +192,9 @@ impl AppendQueue {
         }
     }
 
-    /// Waits until an entry has arrived since the last call; [`take`](Self::take) may have taken it
-    /// already. Cancel safe: an arrival is reported to the next call.
+    /// Waits until an entry has arrived in the empty queue since the last call;
+    /// [`take`](Self::take) may have taken it already. Cancel safe: an arrival is reported to the
+    /// next call.
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;
     }

@@ -22,7 +22,7 @@ use crate::sync::Mutex;
 /// A store that wraps another [`Store`] and injects the faults that a test requests.
 ///
 /// Each method `fail_…` adds a fault to a queue. Each unit of work takes the first fault out of the
-/// queue, and its commit has this fault. It commits normally if the queue is empty.
+/// queue, and fails as that method describes. It commits normally if the queue is empty.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn Store>,

@@ -152,9 +152,10 @@ impl Model {
         FeedLease::new("feed".into(), shard, node, term, Timestamp(0))
     }
 
-    /// Returns one page with all positions. Unlike the store, includes conversations in which the
-    /// feed is not behind, and counts every conversation as examined, as if the feed's user were a
-    /// member of all of them.
+    /// Returns one page with the positions in the given conversations, or in all conversations of
+    /// the requested shards. Unlike the store, includes conversations in which the feed is not
+    /// behind, and counts these conversations as examined, as if the feed's user were a member of
+    /// them.
     fn look_up(&self, look_up: &LookUp) -> Positions {
         let ids: Vec<_> = match look_up {
             LookUp::Conversations(ids) => ids.clone(),
