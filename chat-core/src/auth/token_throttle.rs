@@ -25,9 +25,10 @@ pub struct TokenAttempt {
 /// wrong one costs reads of the store. The caller charges wrong tokens, and device tokens of logins
 /// that it refuses as throttled.
 ///
-/// A device that has logged in or resumed from an address has a limit of its own there, so that the
-/// wrong tokens of other clients behind that address do not lock the device out. Time is an
-/// argument, and memory is bounded by [`ThrottleOptions::max_table_entries`].
+/// A device that has logged in or resumed from an IPv4 address or IPv6 /64 network has a limit of
+/// its own there, so that the wrong tokens of other clients behind that address do not lock the
+/// device out. Time is an argument, and memory is bounded by
+/// [`ThrottleOptions::max_table_entries`].
 #[derive(Debug)]
 pub struct TokenThrottle {
     rate: Rate,
@@ -39,11 +40,11 @@ pub struct TokenThrottle {
 struct State {
     /// Wrong tokens of unknown devices.
     sources: SourceTable,
-    /// Devices that have logged in or resumed, by the hash of address, user and device.
+    /// Devices that have logged in or resumed, by the hash of source, user and device.
     known: Table<u64, KnownDevice>,
 }
 
-/// A device that has logged in or resumed from one address, with the charges of its wrong tokens.
+/// A device that has logged in or resumed from one source, with the charges of its wrong tokens.
 #[derive(Debug, Clone, Copy, Default)]
 struct KnownDevice {
     /// Time from which the throttle may forget the device.
