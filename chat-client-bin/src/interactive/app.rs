@@ -30,7 +30,7 @@ use super::reactions::Reactions;
 use super::read_receipts::ReadReceipts;
 use super::script::Script;
 use super::sent_texts::SentTexts;
-use super::state::State;
+use super::state::{State, UnconfirmedCommand};
 use super::typing::{self, Typists};
 use password::PasswordChange;
 
@@ -233,6 +233,7 @@ impl App {
             }
             Some(InputEvent::InvalidLine { number, problem }) => {
                 self.set_script_line(number);
+                self.state.withdraw_unconfirmed();
                 self.state.show_error(&problem.to_string());
                 self.set_script_line(None);
             }
@@ -321,7 +322,12 @@ impl App {
 
     fn handle_line(&mut self, line: &str) {
         let line = parse(line);
-        let may_confirm = matches!(line, Line::Empty | Line::Action(Action::Leave(_) | Action::Transfer(_)));
+        let may_confirm = match (&line, self.state.asked_command()) {
+            (Line::Empty, _) => true,
+            (Line::Action(Action::Leave(_)), Some(UnconfirmedCommand::Leave(_))) => true,
+            (Line::Action(Action::Transfer(_)), Some(UnconfirmedCommand::Transfer(..))) => true,
+            _ => false,
+        };
         if !may_confirm {
             self.state.withdraw_unconfirmed();
         }

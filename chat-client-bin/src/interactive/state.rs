@@ -88,6 +88,8 @@ pub(super) enum JobResult {
     },
     /// The user was asked to confirm a command, by typing it again.
     Unconfirmed(UnconfirmedCommand),
+    /// The user has given a group to another owner, by this command.
+    Transferred(UnconfirmedCommand),
     /// The user has left a group.
     Left(ConversationId),
     /// A message was stored.
@@ -215,12 +217,37 @@ impl State {
         }
     }
 
-    /// Removes the command that the user was asked to confirm, and returns it. Returns `None` if
-    /// there is none, or a user at the line editor cannot have read the question yet.
-    pub(super) fn take_unconfirmed(&mut self) -> Option<UnconfirmedCommand> {
-        let request = self.confirmation_request.take()?;
+    /// Returns the command that the user was asked to confirm. Returns `None` if there is none, or a
+    /// user at the line editor cannot have read the question yet.
+    pub(super) fn unconfirmed(&self) -> Option<UnconfirmedCommand> {
+        let request = self.confirmation_request.as_ref()?;
         let is_answer = !self.has_line_editor() || request.can_be_answered(Instant::now());
-        is_answer.then_some(request.command)
+        is_answer.then(|| request.command.clone())
+    }
+
+    /// Returns the command that the user was asked to confirm, if there is one.
+    pub(super) fn asked_command(&self) -> Option<&UnconfirmedCommand> {
+        self.confirmation_request.as_ref().map(|request| &request.command)
+    }
+
+    /// Records that the user is asked to confirm `command`. Withdraws another command that the user
+    /// was asked to confirm.
+    pub(super) fn ask_to_confirm(&mut self, command: UnconfirmedCommand) {
+        self.end_confirmation(&command);
+        self.confirmation_request = Some(ConfirmationRequest {
+            command,
+            line: self.script.as_ref().and_then(Script::line),
+            asked: Instant::now(),
+        });
+    }
+
+    /// Ends the confirmation of `command`, which has taken effect or has to be confirmed again.
+    /// Withdraws another command that the user was asked to confirm.
+    pub(super) fn end_confirmation(&mut self, command: &UnconfirmedCommand) {
+        match &self.confirmation_request {
+            Some(request) if request.command == *command => self.confirmation_request = None,
+            _ => self.withdraw_unconfirmed(),
+        }
     }
 
     /// Withdraws the command that the user was asked to confirm, because another line follows, or

@@ -216,12 +216,24 @@ fn last_member_confirms_that_leaving_deletes_the_group() {
     client.until_error("line 4: the group was not left");
     client.type_line("/leave");
     client.until("leaving deletes #club");
+    // So does the same command for another group.
+    alice.ok(&["group", "create", "society"]);
+    client.type_line("/leave society");
+    client.until_error("line 6: the group was not left");
+    client.until("leaving deletes #society");
+    client.type_line("/leave");
+    client.until_error("line 7: the group was not left");
+    client.until("leaving deletes #club");
     client.type_line("/leave");
     client.until("you left #club");
     client.type_line("is anybody here?");
     client.until_error("no conversation is open");
     assert_eq!(client.finish().0, Some(1));
-    assert!(alice.json(&["group", "list"]).is_empty());
+    let groups = alice.json(&["group", "list"]);
+    assert_eq!(
+        groups.iter().map(|group| &group["group"]).collect::<Vec<_>>(),
+        ["society"]
+    );
 }
 
 #[test]

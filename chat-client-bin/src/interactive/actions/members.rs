@@ -93,7 +93,7 @@ pub(super) fn set_role(state: &mut State, user: &str, role: Role) -> Result<(), 
 pub(super) fn transfer(state: &mut State, user: &str) -> Result<(), Failure> {
     let (group, label) = current_group(state)?;
     let (user, name) = (user_ref(user)?, user.to_owned());
-    let unconfirmed = state.take_unconfirmed();
+    let unconfirmed = state.unconfirmed();
     let job = JobContext::of(state);
     state.spawn(async move {
         let info = job.client.conversation(group).await?;
@@ -107,7 +107,7 @@ pub(super) fn transfer(state: &mut State, user: &str) -> Result<(), Failure> {
         job.client.execute(Command::TransferOwnership { group, user }).await?;
         let text = format!("-- {name} is the owner of {label} now");
         job.screen.line(job.style.dim(&single_line(&text)));
-        Ok(JobResult::Done)
+        Ok(JobResult::Transferred(command))
     });
     Ok(())
 }

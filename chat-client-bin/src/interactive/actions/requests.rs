@@ -24,7 +24,7 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
         }
         None => current_group(state)?,
     };
-    let unconfirmed = state.take_unconfirmed();
+    let unconfirmed = state.unconfirmed();
     let job = JobContext::of(state);
     state.spawn_leaving(async move {
         let leaver = Leaver::of(&job.client, &group).await?;

@@ -7,7 +7,7 @@ use chat_core::model::ConversationId;
 use crate::interactive::actions;
 use crate::interactive::mentions::MemberList;
 use crate::interactive::script::Script;
-use crate::interactive::state::{ConfirmationRequest, EndedJob, JobResult, Shown};
+use crate::interactive::state::{EndedJob, JobResult, Shown, UnconfirmedCommand};
 
 use super::App;
 
@@ -40,15 +40,10 @@ impl App {
     fn apply(&mut self, result: JobResult) {
         match result {
             JobResult::Done => {}
-            JobResult::Unconfirmed(command) => {
-                let line = self.state.script.as_ref().and_then(Script::line);
-                self.state.confirmation_request = Some(ConfirmationRequest {
-                    command,
-                    line,
-                    asked: Instant::now(),
-                });
-            }
+            JobResult::Unconfirmed(command) => self.state.ask_to_confirm(command),
+            JobResult::Transferred(command) => self.state.end_confirmation(&command),
             JobResult::Left(group) => {
+                self.state.end_confirmation(&UnconfirmedCommand::Leave(group));
                 self.state.conversations.close_current_if(group);
             }
             JobResult::CanEnter { reference, name, label } => {
