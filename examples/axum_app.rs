@@ -171,6 +171,7 @@ async fn chat_client(address: SocketAddr, token: &str) -> Result<Client, AnyErro
         token: Secret::new(token),
         fresh: false,
     };
+    // `WebSocketDial` connects to `address`; "app" is only a name of the server.
     let endpoint = Endpoint::new(ServerAddress::parse("app", Scheme::Plain)?, WebSocketDial(address));
     let options = ClientOptions::new([endpoint], credentials);
     Ok(Client::connect(options, ClientMemoryStore::default()).await?)

@@ -1,4 +1,5 @@
-//! Benchmark of the codec: the cost of decoding a message, acknowledging it and encoding its event.
+//! Benchmark of the codec: the cost of decoding a message, and of encoding the reply to it and its
+//! event.
 
 use std::hint::black_box;
 

@@ -14,10 +14,8 @@ use chat_core::testkit::store::{new_account, transact};
 /// Creates `size` accounts and a group of them. Returns the group and its members.
 ///
 /// # Errors
-/// The store fails.
-///
-/// # Panics
-/// If the store has a group from an earlier call with the same `size`.
+/// The store fails, or it has a group from an earlier call with the same `size`
+/// ([`StoreError::Defect`]).
 pub async fn create(store: &dyn Store, size: usize) -> Result<(ConversationId, Vec<UserId>), StoreError> {
     transact(store, move |tx| {
         Box::pin(async move {

@@ -118,7 +118,7 @@ struct RedisTopics {
 
 impl RedisTopics {
     /// Converts the result of a request. Returns [`BusError::Closed`] whatever the result if the
-    /// subscriber has ended: a success has no effect then, and an error is a consequence.
+    /// subscriber has ended: then a success has no effect, and an error is due to the end.
     fn map_result(&self, result: Result<(), RedisError>) -> Result<(), BusError> {
         if self.handle.is_closed() {
             return Err(BusError::Closed);

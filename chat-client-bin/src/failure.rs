@@ -3,13 +3,13 @@
 //! | code | kind | meaning |
 //! |---|---|---|
 //! | 1 | `refused`, `failed` | the server refused the command, or the command failed |
-//! | 2 | `usage` | the command line, or a name or text on it, is wrong |
+//! | 2 | `usage` | the command line, or a name or text on it, is wrong; a password file or variable is unusable, or a new password is too short or too long |
 //! | 69 | `unreachable` | no server can be reached; nothing was done |
 //! | 74 | `storage`, `output` | the profile cannot be read or written, or the output cannot be written |
 //! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the next run sends the message; `unknown`: the command may or may not have taken effect |
 //! | 76 | `wrong_key`, `protocol` | unexpected key, unencrypted connection not allowed, unsupported version, or a violation of the protocol |
-//! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere, account disabled, too many devices, profile of another user |
-//! | 129, 130, 143 | `stopped` | ended by SIGHUP, SIGINT or SIGTERM at a prompt or in the interactive client |
+//! | 77 | `auth` | not logged in, wrong password, no password given, two typed passwords that differ, revoked, logged in elsewhere, account disabled, too many devices, profile of another user |
+//! | 129, 130, 143 | `stopped` | ended by SIGHUP, SIGINT or SIGTERM in the interactive client, at a password prompt, or in a command that has prompted for a password |
 //! | 141 | | the reader of the output has closed the pipe; no message is printed, as for a process killed by SIGPIPE |
 
 use std::fmt;
@@ -28,7 +28,8 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     /// Reply code, if the server refused a request, or the client did in its place.
     pub(crate) code: Option<u32>,
-    /// Number of the last input line that was taken, if further lines were not.
+    /// Number of the last input line that was taken (stored, kept in the outbox, or reported as
+    /// refused), if the lines after it were not.
     pub(crate) last_line: Option<u64>,
 }
 
@@ -119,7 +120,8 @@ impl Failure {
         self
     }
 
-    /// Adds the number of the last input line that was taken: the lines after it were not.
+    /// Adds the number of the last input line that was taken, as in
+    /// [`last_line`](Self::last_line).
     pub(crate) fn with_last_line_taken(mut self, number: u64) -> Self {
         self.text
             .push_str(&format!("; line {number} is the last line that was taken"));

@@ -11,7 +11,7 @@ use crate::secrets;
 #[derive(Debug)]
 pub(crate) enum LoginMode {
     /// The stored session if there is one, otherwise the password, for which the user is asked only
-    /// at a terminal.
+    /// at a terminal. A given password is also used if the server refuses the stored session.
     Automatic,
     /// The stored session only.
     Stored,

@@ -46,7 +46,7 @@ enum Requirement {
     FriendRequest,
     /// The message is in the conversation.
     Message(Seq),
-    /// The group can be joined.
+    /// The user of this client can see the group.
     Group(ConversationRef),
     /// The user of this client is invited to the group.
     Invitation(ConversationRef),
@@ -245,7 +245,8 @@ pub(crate) fn no_user(client: &Client, user: &UserRef) -> String {
     }
 }
 
-/// Says that the user can see no such conversation.
+/// Says that the user can see no such conversation. Of a direct conversation, says that there is no
+/// such user.
 pub(crate) fn no_conversation(client: &Client, conversation: &ConversationRef) -> String {
     let text = match conversation {
         ConversationRef::Direct(user) => return no_user(client, user),

@@ -1,12 +1,13 @@
-//! [`Clock`], the port (an interface that the application may implement) to the wall clock, for
-//! displayed and stored times. Durations are measured with `Instant`.
+//! [`Clock`], the port (an interface that the application may implement) to the wall clock.
+//! Durations are measured with `Instant`.
 
 use std::fmt::Debug;
 
 use crate::model::Timestamp;
 use crate::time::wall_clock;
 
-/// Source of the wall-clock time.
+/// Source of the wall-clock time of a node. The engine stores and shows times of this clock only if
+/// the store has no clock; see [`EngineBuilder::clock`](crate::engine::EngineBuilder::clock).
 pub trait Clock: Debug + Send + Sync + 'static {
     /// Returns the current time. It may step back; the engine still gives the events of a
     /// conversation growing times.

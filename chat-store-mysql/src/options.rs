@@ -52,8 +52,8 @@ impl Default for Options {
 /// Maximum idle times of connections.
 struct IdleTimeouts {
     /// Time without use after which the next check of the pool closes a connection. The checks are
-    /// this time apart, so a connection is closed within twice this time: before the server ends
-    /// its session, and before a firewall drops it.
+    /// this time apart, so a connection is closed within twice this time, which must not exceed
+    /// `session_s`, and before a firewall drops it.
     unused: Duration,
     /// Time in seconds after which the server ends an idle session and releases its locks, for
     /// example the session of a frozen node.
@@ -76,7 +76,7 @@ const LOCK_WAIT_TIMEOUT_S: u32 = 3;
 /// locked, so that a frozen node releases its locks.
 const IDLE_TRANSACTION_TIMEOUT_S: u32 = 3;
 /// Maximum number of prepared statements kept for each connection. This crate has fewer, not
-/// counting the statements for feeds whose text contains ids of conversations.
+/// counting statements that concern feeds and have ids of conversations in their text.
 const MAX_STATEMENTS: usize = 128;
 
 /// Returns the options of the driver. Reads the file of CA certificates, if there is one.

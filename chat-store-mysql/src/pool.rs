@@ -1,4 +1,4 @@
-//! [`Pool`]: the driver's pool of connections, replaced as a whole when one of them is found dead.
+//! [`Pool`]: the driver's pool of connections, replaced as a whole if one of them gives no answer.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A firewall or a router that restarts forgets connections without an error: a request on such a
 /// connection is lost, and its caller waits until the deadline. If each dead connection of a pool
 /// were detected by a failing request, dozens of requests would fail one after the other.
-/// Therefore, when one connection is found dead, the driver's pool is replaced, and with it all
-/// connections that no request is using.
+/// Therefore, when one connection does not answer a ping, the driver's pool is replaced, and with
+/// it all connections that no request is using.
 #[derive(Debug)]
 pub(crate) struct Pool {
     options: Opts,
@@ -66,8 +66,9 @@ impl Pool {
     }
 
     /// Returns a connection. Pings it first, unless the database answered in the last
-    /// [`TRUST_PERIOD`]. If it is dead, replaces the driver's pool and tries again, without a
-    /// limit; the caller limits the whole request.
+    /// [`TRUST_PERIOD`]. If the ping gets no answer, or no connection opens in time, replaces the
+    /// driver's pool and tries again, without a limit; the caller limits the whole request. Fails
+    /// if the database refuses the connection or has closed it.
     pub(crate) async fn connection(&self) -> Result<Conn, StoreError> {
         loop {
             let (pool, generation, is_trusted) = {

@@ -38,7 +38,7 @@ async fn page_of_memberships_reads_few_rows_of_other_pages() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow; scripts/test-slow runs it"]
-async fn user_of_twenty_thousand_conversations_logs_in_within_half_of_the_deadline() {
+async fn user_of_twenty_thousand_conversations_logs_in_within_half_of_the_request_timeout() {
     let (_server, url) = server(&[]);
     let store = MysqlStore::open(&url, Options::default()).await.unwrap();
     assert_fast_logins_with_many_conversations(Arc::new(store)).await;

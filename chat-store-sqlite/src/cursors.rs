@@ -1,4 +1,5 @@
-//! Cursors of devices and read marks of users. These writes share the commits of the writer thread.
+//! Cursors of devices and read marks of users. The writer thread commits these writes together with
+//! the units of work that wait at the same time.
 
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, DeviceId, Seq, UserId};

@@ -22,7 +22,7 @@ const MAX_LINE_BYTES: u64 = 4096;
 /// Maximum number of lines that wait to be handled.
 const MAX_QUEUED_LINES: usize = 16;
 /// Maximum time for a client of the socket to send its line. Also the maximum time for
-/// [`Console::close`] to wait for the last answer.
+/// [`Console::close`] to wait for the client that is being served.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answer to a line: text to print, or an error.
@@ -99,8 +99,8 @@ impl Console {
         }
     }
 
-    /// Stops accepting lines, and waits until the answer that was given last has been written to
-    /// the client of the socket, for at most 10 s.
+    /// Stops accepting lines. If a client of the socket is being served, waits until it has its
+    /// answer or has disconnected, for at most 10 s.
     pub async fn close(mut self) {
         self.lines.close();
         if let Some((_, listener_task)) = &mut self.socket {

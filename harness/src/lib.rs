@@ -9,9 +9,9 @@
 //!   └── history (one line per observation) ──► check ──► report
 //! ```
 //!
-//! The check relies only on what clients sent and received, and on the logs as each node and
-//! the database return them at the end. Nodes, databases, buses and balancers end with the process
-//! that started them, however that process ends.
+//! The check relies only on what clients sent and received, and on the logs and memberships that
+//! the nodes and the database return at the end. Nodes, databases, buses and balancers end with the
+//! process that started them, however that process ends.
 
 mod binary;
 pub mod check;

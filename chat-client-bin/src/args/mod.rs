@@ -59,7 +59,7 @@ pub(crate) struct Global {
     )]
     pub(crate) server: Vec<String>,
     /// Directory of devices, sessions, known servers and outboxes [default:
-    /// $XDG_DATA_HOME/chat-client]
+    /// $XDG_DATA_HOME/chat-client, or ~/.local/share/chat-client without that variable]
     #[arg(long, global = true, value_name = "DIR", env = "CHAT_PROFILE")]
     pub(crate) profile: Option<PathBuf>,
     /// User name or id to log in as [default: the last user of this profile]

@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
     }
 }
 
-/// Returns the manual page: of the program, then of each command.
+/// Returns the manual page: a description of the program, then a section for each command.
 fn manual() -> Result<Vec<u8>, Failure> {
     let command = Args::command();
     let man = clap_mangen::Man::new(command.clone());
@@ -92,8 +92,8 @@ fn describe_subcommands(command: &clap::Command, name: &str, page: &mut Vec<u8>)
     Ok(())
 }
 
-/// Connects, and runs a command of [`run_in`]. A timeout of a command that changes something on the
-/// server becomes the failure of an unknown outcome.
+/// Connects, and runs a command of [`run_in`]. The failure of a command that changes something on
+/// the server says if the outcome is unknown; see [`Failure::with_unknown_outcome`].
 async fn in_session(global: &Global, command: Command, output: &mut Output) -> Result<(), Failure> {
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let is_read_only = reads_only(&command);

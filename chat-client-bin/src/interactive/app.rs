@@ -322,12 +322,15 @@ impl App {
 
     fn handle_line(&mut self, line: &str) {
         let line = parse(line);
-        let may_confirm = match (&line, self.state.asked_command()) {
-            (Line::Empty, _) => true,
-            (Line::Action(Action::Leave(_)), Some(UnconfirmedCommand::Leave(_))) => true,
-            (Line::Action(Action::Transfer(_)), Some(UnconfirmedCommand::Transfer(..))) => true,
-            _ => false,
-        };
+        let may_confirm = matches!(
+            (&line, self.state.asked_command()),
+            (Line::Empty, _)
+                | (Line::Action(Action::Leave(_)), Some(UnconfirmedCommand::Leave(_)))
+                | (
+                    Line::Action(Action::Transfer(_)),
+                    Some(UnconfirmedCommand::Transfer(..))
+                )
+        );
         if !may_confirm {
             self.state.withdraw_unconfirmed();
         }

@@ -37,20 +37,21 @@ struct Members {
     rest_after: Option<UserId>,
 }
 
-/// Members of the groups that were looked up, by name.
+/// The known members of the groups whose members were read.
 #[derive(Debug, Default)]
 pub(super) struct GroupMembers {
     groups: BTreeMap<ConversationId, Members>,
 }
 
 impl GroupMembers {
-    /// Replaces the members of a group by the first ones of a list.
+    /// Replaces the known members of a group by `list`, the first page of its members.
     pub(super) fn set(&mut self, group: ConversationId, list: &MemberList) {
         self.groups.insert(group, Members::default());
         self.extend(group, list);
     }
 
-    /// Adds the next members of a list to those of a group.
+    /// Adds `list`, the members after [`rest_after`](Self::rest_after), to the known members of a
+    /// group.
     pub(super) fn extend(&mut self, group: ConversationId, list: &MemberList) {
         let members = self.groups.entry(group).or_default();
         for user in &list.users {

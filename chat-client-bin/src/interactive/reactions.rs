@@ -9,9 +9,9 @@ const MAX_MESSAGES: usize = 2000;
 
 type Key = (ConversationId, Seq);
 
-/// Reactions to the messages that were received or printed in this run. All reactions to these
-/// messages are known, because they come later in the log than the messages; those to other
-/// messages are not.
+/// Reactions to the messages that were received or printed in this run. They come later in the log
+/// than the messages, so all of them are known, except one that arrives while its message is being
+/// printed from the log. Reactions to other messages are unknown.
 #[derive(Debug, Default)]
 pub(super) struct Reactions {
     messages: BTreeMap<Key, BTreeMap<String, BTreeSet<UserId>>>,

@@ -26,10 +26,11 @@ use super::script::Script;
 use super::sent_texts::SentTexts;
 use super::typing::Typists;
 
-/// Maximum time for which no input line is read while a conversation is opened or left.
+/// Maximum time for which a job that looks up, creates, joins or leaves a conversation holds the
+/// input.
 const ENTER_OR_LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Minimum time from a question to its answer at a terminal. A line that arrives sooner was typed
-/// before the question.
+/// Minimum time from a question to its answer in the line editor. A line that arrives sooner was
+/// typed before the question.
 const MIN_ANSWER_TIME: Duration = Duration::from_millis(300);
 
 /// A command that takes effect only when it is typed again.
@@ -90,7 +91,7 @@ pub(super) enum JobResult {
     Unconfirmed(UnconfirmedCommand),
     /// The user has given a group to another owner, by this command.
     Transferred(UnconfirmedCommand),
-    /// The user has left a group.
+    /// The user has left a group, or was no member of it.
     Left(ConversationId),
     /// A message was stored.
     Stored {
@@ -118,6 +119,7 @@ impl JobResult {
             | Self::FurtherMembers { .. }
             | Self::Stored { .. }
             | Self::Unconfirmed(_)
+            | Self::Transferred(_)
             | Self::Left(_)
             | Self::Done => Self::Done,
             Self::CannotEnter(failure) => Self::CannotEnter(failure),
@@ -160,8 +162,9 @@ impl ConfirmationRequest {
 /// State of the interactive client.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Client that refuses ids from before the last restored backup that this program has noticed.
-    /// It is replaced when the event about a restored backup arrives.
+    /// Client that refuses requests with ids once the server was restored from a backup. It is
+    /// replaced when the event about the restored backup arrives, because the state then forgets
+    /// the earlier ids.
     pub(super) client: CommandClient,
     /// Number of times that the server was restored from a backup since the start.
     pub(super) restore_count: u64,
@@ -169,7 +172,7 @@ pub(super) struct State {
     pub(super) style: Style,
     pub(super) conversations: Conversations,
     pub(super) sent_texts: SentTexts,
-    /// Command that the next line executes if it repeats the command.
+    /// Question whether a command shall take effect, which waits for its answer.
     pub(super) confirmation_request: Option<ConfirmationRequest>,
     /// Names that Tab completes in the line editor.
     pub(super) known: KnownNames,
@@ -201,7 +204,7 @@ impl State {
         self.own_messages.is_some()
     }
 
-    /// Records the id of the conversation with this label, which was known by name only.
+    /// Records the id of the conversation with this label, if it was known by name only.
     pub(super) fn set_id(&mut self, label: &str, id: ConversationId) {
         self.conversations.set_id(label, id);
         self.sent_texts.set_id(label, id);
@@ -217,8 +220,8 @@ impl State {
         }
     }
 
-    /// Returns the command that the user was asked to confirm. Returns `None` if there is none, or a
-    /// user at the line editor cannot have read the question yet.
+    /// Returns the command that the user was asked to confirm. Returns `None` if there is none, or
+    /// a user at the line editor cannot have read the question yet.
     pub(super) fn unconfirmed(&self) -> Option<UnconfirmedCommand> {
         let request = self.confirmation_request.as_ref()?;
         let is_answer = !self.has_line_editor() || request.can_be_answered(Instant::now());

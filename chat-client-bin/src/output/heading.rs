@@ -20,13 +20,13 @@ impl Row for UserLine {
 
 impl Row for ContactLine {
     fn heading() -> String {
-        of_users("state")
+        of_users("display name, state")
     }
 }
 
 impl Row for MemberLine {
     fn heading() -> String {
-        of_users("role")
+        of_users("display name, role")
     }
 }
 

@@ -148,7 +148,7 @@ pub(crate) struct ContactLine {
     state: &'static str,
     /// True if the user has blocked the contact.
     blocked: bool,
-    /// Text of the friend request.
+    /// Text of the open friend request; empty if there is none.
     note: String,
     /// Time at which the state changed last or, if it never did, the contact was blocked.
     since_ms: i64,
@@ -294,7 +294,7 @@ pub(crate) struct MemberLine {
     user: UserLine,
     role: &'static str,
     state: &'static str,
-    /// Time until which the member is muted. It is 0 or has passed if the member is not muted.
+    /// Time until which the member is muted; 0 if the member is not muted.
     muted_until_ms: i64,
     delivered_seq: u64,
     read_seq: u64,

@@ -84,7 +84,8 @@ fn logout_whose_reply_was_lost_is_repeated() {
     }
 }
 
-/// A shell script repeats a logout that failed with exit code 75, until it succeeds.
+/// A script may repeat a logout that failed with exit code 75. The repetition must not fail because
+/// the first logout has ended the session.
 #[test]
 fn logout_of_a_session_that_has_ended_succeeds() {
     let directory = tempfile::tempdir().unwrap();

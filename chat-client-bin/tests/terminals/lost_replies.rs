@@ -20,9 +20,9 @@ use super::support::{TestDevice, eventually};
 /// Id of a device that a command revokes.
 const DEVICE: &str = "0123456789abcdef0123456789abcdef";
 
-/// Returns `true` for a registration, and for a command other than those that the client also sends
-/// by itself while it runs another command.
-fn is_change(kind: &RequestKind) -> bool {
+/// Returns `true` for a request that the user asked for: a registration, or a command other than
+/// those that the client also sends by itself while it runs another command.
+fn is_from_user(kind: &RequestKind) -> bool {
     match kind {
         RequestKind::Register(_) => true,
         RequestKind::Command(command) => !matches!(
@@ -64,13 +64,14 @@ fn succeed(kind: &RequestKind) -> Reply {
     })
 }
 
-/// Starts a server that closes the connection when it receives one of the first `lost` changes.
-/// Returns a device that uses it, and the number of changes that the server has received.
+/// Starts a server that closes the connection when it receives one of the first `lost` requests of
+/// the [user](is_from_user). Returns a device that uses it, and the number of these requests that
+/// the server has received.
 fn lossy_server(directory: &Path, lost: usize) -> (TestDevice, Arc<AtomicUsize>) {
     let received = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&received);
     let device = serve(directory, move |kind| {
-        if is_change(kind) && count.fetch_add(1, Ordering::SeqCst) < lost {
+        if is_from_user(kind) && count.fetch_add(1, Ordering::SeqCst) < lost {
             return None;
         }
         succeed(kind)
@@ -188,7 +189,7 @@ fn command_received_by_a_server_that_then_goes_away_has_an_unknown_outcome() {
                 let mut is_gone = false;
                 while !is_gone {
                     handle(listener.accept().unwrap().0, |kind| {
-                        is_gone = is_change(kind);
+                        is_gone = is_from_user(kind);
                         if is_gone { None } else { succeed(kind) }
                     });
                 }
@@ -225,7 +226,7 @@ fn command_that_the_server_cannot_confirm_has_an_unknown_outcome() {
     for code in [ReplyCode::TryAgain, ReplyCode::Internal] {
         let directory = tempfile::tempdir().unwrap();
         let alice = serve(directory.path(), move |kind| {
-            if is_change(kind) {
+            if is_from_user(kind) {
                 return Some(Err(Failure::new(code, "the store did not answer")));
             }
             succeed(kind)

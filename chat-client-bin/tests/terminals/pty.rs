@@ -405,7 +405,7 @@ fn list_on_a_terminal_names_its_columns() {
     let server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
     let mut list = Terminal::run(alice.command(&["friend", "list"]));
-    list.until("id state\r\nbob ");
+    list.until("id display name, state\r\nbob ");
     assert_eq!(list.exit_code(), Some(0));
     assert!(
         alice.ok(&["friend", "list"]).starts_with("bob "),

@@ -95,7 +95,7 @@ fn owner_confirms_that_the_group_gets_another_owner() {
         client.type_line(&format!("/transfer {user}"));
         client.until(&format!("{user} becomes the owner of #club; type the command again"));
     }
-    // Another command in between withdraws the first `/transfer`.
+    // Another command withdraws the last `/transfer`, so that the next one does not confirm it.
     client.type_line("/list");
     client.type_line("/transfer bob");
     client.until("type the command again");

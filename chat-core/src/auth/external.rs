@@ -59,10 +59,11 @@ impl fmt::Debug for Subject {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
-    /// Preferred unique name. Of an e-mail address, only the part before the `@` is used.
-    /// Characters that names cannot contain are replaced by a `-` or, at the ends, removed. If the
-    /// name is taken or reserved, digits are added to at most 15 of its characters. Without a
-    /// usable hint, the name is `user-` and digits, which do not reveal the subject.
+    /// Preferred unique name. Of an e-mail address, only the part before the `@` is used, and only
+    /// as many characters as a name can have. Letters become lower case. Each sequence of
+    /// characters other than letters and digits becomes one `-`, `_` or `.`, or is removed at the
+    /// ends. If the name is taken or reserved, digits are added to at most 15 of its characters.
+    /// Without a usable hint, the name is `user-` and digits, which do not reveal the subject.
     pub name_hint: Option<String>,
     /// Display name of the account. Default: its unique name.
     pub display_name: Option<DisplayName>,

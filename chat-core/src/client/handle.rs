@@ -275,8 +275,8 @@ impl Client {
     /// message is addressed by the id of the conversation, so that it arrives there even if the
     /// conversation is renamed first. If the operator of the server restores a backup before the
     /// message is sent, the message goes to the conversation that has the name then; a message
-    /// whose conversation has no known name, or that refers to message numbers or ids of users, is
-    /// rejected with [`ClientError::StoreReplaced`].
+    /// whose conversation has no known name or was renamed meanwhile, or that refers to message
+    /// numbers or ids of users, is rejected with [`ClientError::StoreReplaced`].
     ///
     /// # Errors
     /// The message is not in the outbox: the outbox is full or cannot be written, every server
@@ -342,7 +342,8 @@ impl Client {
     /// [`Received::done`](super::Received::done).
     ///
     /// Pass [`Delivery::cursor`](super::Delivery::cursor). With a plain [`Seq`](crate::model::Seq),
-    /// a later run cannot notice that the server restored a backup.
+    /// a later run may not notice that the log continued differently after the server was restored
+    /// from a copy whose store epoch was kept.
     pub fn acknowledge(&self, conversation: ConversationId, cursor: impl Into<Cursor>) {
         let shared = &self.inner.shared;
         // The number of resets shows whether the acknowledgement is from before a later reset.

@@ -11,10 +11,11 @@
 //!   the server's operator restored a backup.
 //! - By default, it delivers after a restart everything that the application has not acknowledged.
 //! - A message is durable in the outbox before it is sent, and is sent until the server stores or
-//!   refuses it, its deadline passes, or the server repeatedly has an internal error. After the
-//!   server is restored from a backup, a message is rejected if it contains message numbers or ids
-//!   of users, or if the client does not know the name of its conversation. A message is stored
-//!   once or not at all; with the default options, messages of one conversation keep their order.
+//!   refuses it, its deadline passes, or the server repeatedly has an internal error. If the server
+//!   is restored from a backup while a message waits, the message is rejected if it contains
+//!   message numbers or ids of users, or if its conversation has no known name or was renamed
+//!   meanwhile. A message is stored once or not at all; with the default options, messages of one
+//!   conversation keep their order.
 //!
 //! ```no_run
 //! use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, FileStore};

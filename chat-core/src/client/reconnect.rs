@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_delay_is_at_least_the_delay_of_the_server() {
+    fn delay_is_at_least_the_one_that_the_server_asked_for() {
         let mut backoff = Backoff::default();
         let asked = Duration::from_secs(7);
         assert_eq!(backoff.failed(Instant::now(), Some(asked), 0), asked);

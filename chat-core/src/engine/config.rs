@@ -77,7 +77,8 @@ pub struct EngineConfig {
     /// users accept that delay, and requests to a stuck conversation must not wait longer.
     pub request_timeout: Duration,
     /// Number of consecutive store failures after which requests are refused without asking the
-    /// store. Repeated failures of writes to one conversation or one user count once. Default 5.
+    /// store. Repeated failures of writes to one conversation or one user count once, and so do
+    /// those of writes of acknowledgements and read marks. Default 5.
     pub breaker_threshold: u32,
     /// Interval between the requests that probe whether a failing store has recovered. Default 1 s.
     pub breaker_probe_interval: Duration,
@@ -89,7 +90,8 @@ pub struct EngineConfig {
     /// Maximum number of drafts in one transaction. Default 128: a larger batch gains little and
     /// delays the drafts behind it.
     pub max_batch_drafts: usize,
-    /// Maximum size of the message bodies in one transaction, in bytes. Default 256 KiB.
+    /// Maximum size of the message bodies in one transaction, in bytes. A larger body is written
+    /// alone. Default 256 KiB.
     pub max_batch_bytes: usize,
     /// Maximum number of drafts and group changes queued for one conversation; one more is refused
     /// as busy. Default 512.
@@ -153,13 +155,13 @@ pub struct EngineConfig {
     pub invitation_rate: Rate,
     /// Rate at which one user may start direct conversations. Default 100 per hour.
     pub direct_conversation_rate: Rate,
-    /// Rate at which one user may change contacts, groups, memberships and the own profile, over
-    /// all sessions on this node. Commands that are refused or change nothing count too, unless the
-    /// user is told to try again. Messages, new groups, friend requests and invitations do not
-    /// count, because they have rates of their own. A second limit with the same rate applies to
-    /// attempts to create groups, request friends and invite users, because the charges to the
-    /// rates of these commands are refunded if they fail. It also applies to repetitions of changes
-    /// by a user who exceeds the first limit. Default 60 per minute with a burst of 200.
+    /// Rate at which one user may change contacts, groups, memberships and the user's own profile,
+    /// over all sessions on this node. Commands that are refused or change nothing count too,
+    /// unless the user is told to try again. Messages, new groups, friend requests and invitations
+    /// do not count, because they have rates of their own. A second limit with the same rate
+    /// applies to attempts to create groups, request friends and invite users, because the charges
+    /// to the rates of these commands are refunded if they fail. It also applies to repetitions of
+    /// changes by a user who exceeds the first limit. Default 60 per minute with a burst of 200.
     pub change_rate: Rate,
     /// Time for which the inbox of a user announces a friend request, a request to join a group or
     /// an invitation only once if the same user repeats it. A repeated request takes effect
@@ -176,8 +178,8 @@ pub struct EngineConfig {
     /// pages are delayed. Default 200 a minute with a burst of 1 000: a device that was offline for
     /// long reads a page of each conversation.
     pub page_rate: Rate,
-    /// Rate of the rows that queries read for one user over all sessions on this node, and without
-    /// one. A query counts as 5 rows, and as one more for each row that it reads: a user, a
+    /// Rate of the rows that queries read for one user on this node, in all sessions and outside of
+    /// sessions. A query counts as 5 rows, and as one more for each row that it reads: a user, a
     /// contact, a group, a member or a device; a conversation counts as 4, and each name in a
     /// request for users as 6. The login of a session counts as a query of all conversations of the
     /// user: 4 rows for each that it lists, and one for each of the others. A page of history
@@ -204,11 +206,11 @@ pub struct EngineConfig {
     /// further waiting, and the maximum number of marks written in one transaction. Default 512.
     pub max_mark_batch: usize,
     /// Maximum number of queued marks, about 200 bytes each; marks accumulate while the store is
-    /// unavailable. A further mark is refused as busy; the next mark of the same conversation
-    /// replaces it. Default 65 536.
+    /// unavailable. One more is refused as busy, unless it can be merged with a queued one. The
+    /// next mark of the same conversation replaces a refused one. Default 65 536.
     pub max_queued_marks: usize,
-    /// Maximum number of marks queued for one user; a further mark is refused as busy. A device
-    /// that reconnects acknowledges in every conversation, so the default is 4 096.
+    /// Maximum number of marks queued for one user; one more is refused as above. A device that
+    /// reconnects acknowledges in every conversation, so the default is 4 096.
     pub max_queued_marks_per_user: usize,
     /// Maximum number of members of a group whose members receive receipts of delivery and reading.
     /// Default 200: the number of receipts grows with the square of the number of members.

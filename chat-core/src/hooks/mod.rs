@@ -61,9 +61,12 @@ impl<T> Verdict<T> {
 
 /// The application's own rules. Every method has a default that changes nothing.
 ///
-/// A hook that decides about a draft or about a change of a group runs while the later drafts and
-/// group changes of the same session wait, so it should answer quickly. Other sessions do not wait
-/// for it. Deciding hooks are not asked about actions of an
+/// A hook that decides about a draft, a change of a group, joining a group or inviting to it runs
+/// while later drafts of the same sender, and its later changes of groups and members, wait. So it
+/// should answer quickly. A sender is a device of a user, or the application or the operators who
+/// act for one user. Other senders do not wait for the hook.
+///
+/// Deciding hooks are not asked about actions of an
 /// [operator](crate::engine::Engine::operator), except about commands that the operator executes
 /// for a user.
 #[async_trait]

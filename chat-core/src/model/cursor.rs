@@ -8,7 +8,8 @@ pub struct Cursor {
     /// Last processed event.
     pub seq: Seq,
     /// Identity of the event at `seq`, by which a client notices that the server was restored from
-    /// a backup and the log continued differently. If it is `None`, the client cannot notice this.
+    /// a backup and the log continued differently. If it is `None`, the client notices this only if
+    /// the log ends before `seq` or the restored store has a new epoch.
     pub identity: Option<EventIdentity>,
 }
 

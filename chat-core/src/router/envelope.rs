@@ -1,5 +1,5 @@
-//! Encoding and decoding of the envelopes that nodes send each other. All decoded data is
-//! untrusted.
+//! Encoding and decoding of the envelopes that nodes, and programs that only announce commits, send
+//! to nodes. All decoded data is untrusted.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -160,7 +160,8 @@ impl EnvelopeCodec {
     }
 
     /// Decodes an envelope. Returns `None` if it is damaged, of another version, or from a node on
-    /// another store, or if it contains a notice that is not allowed or an unknown close code.
+    /// another store, or if its content is a notice that is not allowed, or a
+    /// [`SessionsChanged`](Content::SessionsChanged) with an unknown close code.
     pub(crate) fn decode(&self, bytes: Bytes) -> Option<ReceivedEnvelope> {
         use proto::envelope::Content as WireContent;
         let envelope = proto::Envelope::decode(bytes).ok()?;
@@ -190,8 +191,9 @@ impl EnvelopeCodec {
 
 /// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] doorbells, joins or changed
 /// sessions counts as overflowed, and all of these are ignored. Changed sessions with a close code
-/// that this version does not know are left out, and the heartbeat counts as overflowed too, so
-/// that a sweep finds the sessions that have ended.
+/// that this version does not know are left out, and the heartbeat counts as overflowed too. A
+/// [sweep](super::workers::sweep), which compares everything with the store, then finds the
+/// sessions that have ended.
 fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
     let lists = [
         heartbeat.doorbells.len(),

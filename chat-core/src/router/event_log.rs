@@ -14,12 +14,14 @@ use crate::model::{ConversationId, Device, DeviceId, Event, NodeId, Seq, Session
 use crate::store::{Heartbeat, MembershipView, Store, StoreError, UserChange};
 
 /// Source of everything that the router reads: memberships, logs, logins and the list of other
-/// nodes. [`StoreEventLog`] implements it over a [`Store`]; a node without a database could
-/// implement it over the network.
+/// nodes. The engine's feeds read their events from it too. [`StoreEventLog`] implements it over a
+/// [`Store`]; a node without a database could implement it over the network.
 ///
-/// The router reads when a session starts, when other nodes announce changes, and when
+/// The router reads when a session starts or follows another conversation, when other nodes
+/// announce changes, when the outcome of a commit is unknown, and at intervals, because
 /// announcements may have been lost. It does not read to deliver events that this node commits, if
 /// they are passed to [`Router::committed`](super::Router::committed) in order.
+///
 /// Every method but `events_after`, which may read a page in several steps, returns one consistent
 /// snapshot of committed data. Calls are independent of each other: a slow call must not delay the
 /// others.

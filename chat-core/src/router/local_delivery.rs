@@ -118,9 +118,9 @@ impl LocalDelivery {
         }
     }
 
-    /// Handles a feed that is new on this node: the node subscribes to the conversation's topic (if
-    /// it has a bus) and then compares the feed with the log, because it missed the earlier
-    /// announcements.
+    /// Handles a [`ConversationFeed`](super::conversation_feed::ConversationFeed) that is new on
+    /// this node: the node subscribes to the conversation's topic (if it has a bus) and then
+    /// compares the feed with the log, because it missed the earlier announcements.
     pub(crate) fn feed_created(&self, conversation: ConversationId) {
         match &self.topics {
             Some(topics) => topics.recheck(Topic::Conversation(conversation)),

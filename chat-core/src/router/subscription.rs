@@ -51,7 +51,8 @@ impl SubscriptionGuard {
         let _ = self.session.start.set((source, time));
     }
 
-    /// Sets the session's presence. A worker then publishes the presence of its device.
+    /// Sets the session's presence. A worker then publishes the presence of its device, if it has
+    /// one.
     pub fn set_presence(&self, state: PresenceState) {
         self.session.set_presence(state);
         self.delivery.publish_presence(&self.session);

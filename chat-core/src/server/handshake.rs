@@ -45,8 +45,8 @@ impl Protocol {
             Self::Plain => Ok(Wire::new(stream, Protection::Stream, MAX_GUEST_PACKET_BYTES)),
             #[cfg(feature = "tls")]
             Self::Tls(acceptor) => {
-                // TLS cannot answer "busy" before the key agreement, which is the expensive part,
-                // so the connection is closed.
+                // TLS cannot answer "busy" before the key agreement and the signature, which are
+                // the expensive part, so the connection is closed.
                 shared
                     .admit_handshake(now())
                     .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"))?;

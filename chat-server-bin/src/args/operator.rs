@@ -206,7 +206,8 @@ pub(crate) struct PasswordArgs {
     pub(crate) password_file: Option<PathBuf>,
 }
 
-// Each of these functions checks an argument, which is sent to the server as it was given.
+// Each of these functions checks an argument and returns it as it was given. The process that
+// executes the command, which may be a server, parses it again.
 
 fn user(text: &str) -> Result<String, String> {
     parse_user(text).map(|_| text.to_owned())

@@ -28,8 +28,8 @@ use clap::Parser;
 use crate::fault::Fault;
 use crate::store::FaultyStore;
 
-/// Chat server with one deliberate fault. It has the options of `chat-server` that the harness
-/// needs, and ignores other environment variables of `chat-server`.
+/// Chat server with one deliberate fault. It accepts the options that the harness passes to
+/// `chat-server`, and ignores environment variables of `chat-server` that are not listed below.
 #[derive(Debug, Parser)]
 struct Options {
     /// Address to listen on, as `sc1://ADDRESS:PORT`.

@@ -16,9 +16,9 @@ use chat_core::store::{
 use crate::fault::Fault;
 use crate::store::State;
 
-/// [`Fault::TimeBack`], [`Fault::AckOtherEvent`] and [`Fault::StoredTwice`] falsify every
-/// `MESSAGE_PERIOD`th message before it is stored. For `StoredTwice`, only messages at the end of
-/// an insertion count.
+/// [`Fault::TimeBack`] and [`Fault::AckOtherEvent`] falsify every `MESSAGE_PERIOD`th message before
+/// it is stored. [`Fault::StoredTwice`] adds a copy of every `MESSAGE_PERIOD`th message that is the
+/// last event of an insertion.
 const MESSAGE_PERIOD: u32 = 50;
 /// Milliseconds that [`Fault::TimeBack`] subtracts from the time of a message.
 const TIME_BACK_MS: i64 = 60_000;

@@ -42,7 +42,7 @@ struct Cli {
     /// time
     #[arg(long)]
     wire: bool,
-    /// Number of users; with --wire, each user has one connection
+    /// Number of users, each with one connection
     #[arg(long, default_value = "8", value_name = "N")]
     users: NonZeroUsize,
     /// Messages per second that each user sends
@@ -90,9 +90,9 @@ The server must allow the registrations, logins and messages of all users from o
 CHAT_ACCOUNTS__LOGIN_RATE=100000/1s, CHAT_LIMITS__MESSAGE_RATE_PER_CONNECTION=100000/1s and
 CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE=100000.
 
-Exit codes: 0 every client received every event; 1 a client did not, the service failed, it acknowledged less
-than a quarter of the messages, or the history cannot be written; 2 wrong usage. histcheck checks which events
-they received.";
+Exit codes: 0 every user, apart from those of --takeovers, received every event; 1 one did not, the service failed,
+it acknowledged less than a quarter of the messages, or the history cannot be written; 2 wrong usage. histcheck
+checks which events they received.";
 
 fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -118,8 +118,8 @@ async fn main() -> ExitCode {
 /// users outside a group and of replaced sessions, so the share may be well below 1.
 const MIN_ACKED_SHARE: f64 = 0.25;
 
-/// Runs the swarm. Returns whether all users received all events and enough messages were
-/// acknowledged.
+/// Runs the swarm. Returns whether all users, apart from those of `--takeovers`, received all
+/// events, and enough messages were acknowledged.
 async fn run(cli: &Cli) -> io::Result<bool> {
     let options = options(cli);
     if !cli.wire && options.has_isolated_users() {
@@ -169,7 +169,7 @@ struct RunResult {
     /// Time that users then took to receive all events, or the maximum time. With the library, it
     /// begins after the final logs were read.
     catch_up_time: Duration,
-    /// Number of users who did not receive all events.
+    /// Number of users who did not receive all events. Users of `--takeovers` do not count.
     incomplete_users: usize,
 }
 

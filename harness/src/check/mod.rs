@@ -12,7 +12,7 @@
 //! | C7 | positions are delivered to a device in order, without holes |
 //! | C8 | at the end, every position that a device may read has been delivered to it |
 //! | C9 | messages of one run to one conversation are in the order of sending |
-//! | C10 | a message sent after an acknowledgement follows the acknowledged one |
+//! | C10 | a message sent after an acknowledgement of another one in its conversation follows that one |
 //! | C11 | all acknowledgements of one message are the same |
 //! | C12 | senders were members at the positions of their messages; events are delivered only to users who may read them |
 //! | C13 | messages that a session sends after another session of its device has replaced it are not acknowledged |

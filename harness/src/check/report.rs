@@ -54,7 +54,7 @@ impl Rule {
         ),
         (
             Self::C10,
-            "a message sent after an acknowledgement follows the acknowledged one",
+            "a message sent after an acknowledgement of another one in its conversation follows that one",
         ),
         (Self::C11, "all acknowledgements of one message are the same"),
         (

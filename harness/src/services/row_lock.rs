@@ -7,8 +7,9 @@ use std::thread;
 
 use super::client;
 
-/// Lock on a row of the database, which a client program holds. The lock ends when its time is
-/// over, or when the database ends. Dropping the handle does not end it.
+/// Lock on a row of the database, which a client program holds. The lock ends when the statements
+/// of the client have ended their transaction, or when the database ends. Dropping the handle does
+/// not end it.
 #[derive(Debug)]
 pub struct RowLock {
     /// The client program that holds the lock.

@@ -98,8 +98,9 @@ impl SwarmClient {
         })
     }
 
-    /// Records the events that the client delivers, its notices of skipped or void events, and its
-    /// logins, until the client is closed. Keeps `received_up_to` current.
+    /// Records the events that the client delivers, its logins, and its notices of skipped events,
+    /// replaced stores and rewound logs, until the client is closed. Keeps `received_up_to`
+    /// current.
     pub(super) fn record_deliveries(
         &self,
         history: Arc<Writer>,

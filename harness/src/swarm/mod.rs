@@ -232,8 +232,9 @@ impl Swarm {
         }
     }
 
-    /// Stops sending, and waits until every message has its outcome and removed users have joined
-    /// again. Returns how long that took.
+    /// Stops sending, and waits until the messages of all clients of the library have outcomes,
+    /// removed users have joined again, and the sessions that replaced each other have ended.
+    /// Returns how long that took.
     ///
     /// # Errors
     /// That takes longer than `timeout`, a removed user cannot join again, or the history cannot be
@@ -242,7 +243,6 @@ impl Swarm {
         self.stop.store(true, Ordering::Relaxed);
         let started = Instant::now();
         let ending = async {
-            // Each task ends after its last outcome.
             while let Some(ended) = self.senders.join_next().await {
                 ended.map_err(io::Error::other)??;
             }
@@ -263,7 +263,7 @@ impl Swarm {
     /// to its members.
     ///
     /// # Errors
-    /// A server does not answer, or refuses a login.
+    /// A server does not answer, or refuses a request.
     pub async fn heads(&self) -> io::Result<HashMap<u64, u64>> {
         let mut heads = HashMap::new();
         for (number, client) in self.clients.iter().enumerate() {

@@ -69,8 +69,9 @@ async fn swarm_through_the_library_passes_the_check() {
     let (code, printed) = swarm(&service.addresses(), &history, options).await;
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("acknowledged   "), "{printed}");
-    // Messages of removed users were refused, and sessions were replaced, each by a new run. The
-    // users and the first messages of the three pairs have only nine runs.
+    // Messages of removed users were refused, and sessions were replaced. Each new session is a
+    // run. Without replaced sessions, there would be ten runs: of the six users, of the first
+    // messages of the three pairs, and of the first session of the additional user.
     assert!(
         count(&history, |observation| matches!(
             observation,

@@ -1,7 +1,5 @@
 //! Applies the results of jobs to the state.
 
-use std::time::Instant;
-
 use chat_core::model::ConversationId;
 
 use crate::interactive::actions;

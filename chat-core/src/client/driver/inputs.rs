@@ -46,9 +46,10 @@ impl Driver {
         }
     }
 
-    /// Addresses a message: by the id of its conversation if that is known, with the name of the
-    /// conversation and the [store epoch](ids) that the id belongs to. Refuses a message with ids
-    /// of an earlier store epoch, and returns `None`.
+    /// Addresses a message by the id of its conversation, or by the given reference if the id is
+    /// not known. Adds the name of the conversation, if that is known, and the [store epoch](ids)
+    /// that the id belongs to. Refuses a message with ids of an earlier store epoch, and returns
+    /// `None`.
     fn address(&self, mut request: QueueRequest) -> Option<QueueRequest> {
         let entry = &mut request.entry;
         let has_ids = ids::is_by_id(&entry.conversation) || ids::has_ids(&entry.content);

@@ -19,9 +19,9 @@ pub(super) fn to_search_users(search: proto::SearchUsers) -> Result<Command, Inv
     })
 }
 
-/// Decodes a search query, without white space at its ends. A query that is a valid name is
-/// converted to its canonical form. Any other query, such as the beginning of a name, is converted
-/// to lower case.
+/// Decodes a search query, without white space at its ends. `canonical` converts a query that is a
+/// valid name to the form in which names are searched, and fails for any other query, such as
+/// `alice-`, which is then converted to lower case.
 pub(super) fn to_query<E>(
     query: &str,
     canonical: impl Fn(&str) -> Result<String, E>,

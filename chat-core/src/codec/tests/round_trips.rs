@@ -41,8 +41,8 @@ fn every_sample_push_round_trips() {
     }
 }
 
-/// An event that was read from the store may have been edited before it is pushed. Its edit is
-/// pushed as an event of its own, so that the push must not look like a message edited to nothing.
+/// A message may have been edited before its event is pushed. The edit is pushed as an event of its
+/// own, so the push of the message must not state an edit, not even one with an empty text.
 #[test]
 fn push_of_an_edited_message_contains_the_original_text_only() {
     let page = samples::page();
@@ -84,7 +84,7 @@ fn every_sample_request_round_trips() {
     }
 }
 
-/// A client that knows no pages of contacts sends the command without fields.
+/// A client that does not request pages sends the command without fields.
 #[test]
 fn list_of_contacts_without_fields_asks_for_the_longest_first_page() {
     let command = proto::client_packet::Command::ListContacts(proto::ListContacts::default());

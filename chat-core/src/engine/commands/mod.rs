@@ -184,8 +184,9 @@ impl Dispatcher {
         }
     }
 
-    /// Executes a command of a caller without a connection. The engine itself delays the caller's
-    /// sends to the user's rate, because no server does.
+    /// Executes a command of a caller without a connection. If the user exceeds the message rate,
+    /// the engine itself delays the answer to a draft, or refuses the draft, because no server
+    /// slows the caller down.
     pub(super) fn execute_paced(&self, caller: Caller, command: Command) -> CommandFuture {
         match command {
             Command::Send { conversation, draft } if !self.lifecycle.is_draining() => {

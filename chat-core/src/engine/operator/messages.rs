@@ -11,10 +11,10 @@ use crate::model::{
 };
 
 impl Operator {
-    /// Recalls a message of any user and any age: erases its text, and appends a recall event whose
-    /// sender is [`UserId::SYSTEM`](crate::model::UserId::SYSTEM).
+    /// Recalls a message of any user and any age: erases its text and the texts of its edits, and
+    /// appends a recall event whose sender is [`UserId::SYSTEM`](crate::model::UserId::SYSTEM).
     ///
-    /// In a deleted group, to whose log no event can be appended, the text is erased without an
+    /// In a deleted group, to whose log no event can be appended, the texts are erased without an
     /// event.
     ///
     /// # Errors
@@ -76,8 +76,8 @@ impl Operator {
     }
 
     /// Posts a message to a conversation. If the conversation was not found, the group or account
-    /// may have been renamed or deleted since an earlier call, so looks for the message among those
-    /// posted before, and fails with `NotFound` only if the message is not found either.
+    /// may have been renamed or deleted since an earlier call. This method then looks for the
+    /// message among those posted before, and fails with `NotFound` only if it is not found either.
     async fn post(
         &self,
         conversation: Result<ConversationId, CommandError>,

@@ -1,4 +1,5 @@
-//! Tests of nodes whose clock differs from the clock of the store.
+//! Tests of clocks: of nodes whose clock differs from that of the store, of a node on a store
+//! without a clock, and of a mute that ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

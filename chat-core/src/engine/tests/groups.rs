@@ -365,7 +365,7 @@ async fn group_limits_are_enforced() {
 }
 
 #[tokio::test]
-async fn members_are_listed_in_pages_and_banned_users_to_the_owner_only() {
+async fn members_are_listed_in_pages_and_banned_users_not_to_plain_members() {
     let engine = engine().await;
     let olga = new_user(&engine, "olga").await;
     let group = create_group(&olga, "crowd").await;

@@ -195,7 +195,8 @@ async fn deleted_inviter_is_not_notified() {
     assert_eq!(fixture.state().await, Some(MemberState::Left));
 }
 
-/// Of two invitations of one user that two nodes handle at the same time, only one is announced.
+/// If two members invite the same user, and two nodes handle the invitations at the same time, only
+/// one is announced.
 #[tokio::test]
 async fn simultaneous_invitations_are_announced_once() {
     let fixture = Fixture::build(JoinPolicy::Invite).await;

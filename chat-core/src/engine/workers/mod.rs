@@ -1,6 +1,6 @@
-//! Workers: tasks that run until the engine drains. Each owns only the parts that it uses. The
-//! module also contains the queues through which commands submit work to the workers, and parts
-//! that workers and commands share.
+//! Workers: tasks that run until the engine drains; some of them then finish the queued work. Each
+//! owns only the parts that it uses. The module also contains the queues through which commands
+//! submit work to the workers, and parts that workers and commands share.
 
 mod advertise;
 mod appender;

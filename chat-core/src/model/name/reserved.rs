@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 use super::canonical::Skeleton;
 
 /// Names that only an operator can assign to users and groups. People could take them for the
-/// server, one of its operators, a role or a mention, and programs for a missing name or another
-/// value that is no name. Names that look like a reserved name (see [`Skeleton`]) are reserved too.
+/// server, one of its operators, a role, a mention or a word for themselves, and programs for a
+/// missing name or another value that is no name. Names that look like a reserved name (see
+/// [`Skeleton`]) are reserved too.
 pub(super) const RESERVED_NAMES: &[&str] = &[
     // the server, its programs, its operators, their addresses and roles
     "admin",
@@ -38,7 +39,7 @@ pub(super) const RESERVED_NAMES: &[&str] = &[
     "notice",
     "notices",
     "notification",
-    // mentions
+    // mentions, and words for members or for the reader
     "all",
     "everyone",
     "everybody",

@@ -1,4 +1,4 @@
-//! Escaping of text that other users wrote, so that printing it cannot move the cursor, change
+//! Escaping of text that other users wrote, so that printing it cannot overwrite other text, change
 //! colours or reverse the reading direction. [`escape_for_log`] also escapes line feeds, so that a
 //! value cannot forge a line of a log.
 

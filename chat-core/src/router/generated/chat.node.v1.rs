@@ -6,7 +6,7 @@ pub struct Envelope {
     pub version: u32,
     #[prost(bytes = "bytes", tag = "2")]
     pub store_epoch: ::prost::bytes::Bytes,
-    /// Id of the sending node (16 bytes), and its incarnation, which grows at each start of the node.
+    /// Id of the sender (16 bytes), and its incarnation, which grows at each start of the sender.
     #[prost(bytes = "bytes", tag = "3")]
     pub node: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "4")]
@@ -38,19 +38,20 @@ pub struct Doorbell {
     #[prost(uint64, tag = "2")]
     pub last_seq: u64,
 }
-/// Sent every second by default. Repeats the announcements of the last seconds, because any of
-/// them may have been lost.
+/// A node sends this every second by default. It repeats the announcements of the last seconds,
+/// because any of them may have been lost. A program that is no node sends it only if it cannot
+/// repeat its announcements: with `overflowed`, and without announcements.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
-    /// Grows with each heartbeat. Announcements that do not fit into one envelope follow in further
-    /// envelopes of the same number.
+    /// Grows with each heartbeat; 0 if the sender is no node. Announcements that do not fit into one
+    /// envelope follow in others of the same number.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(message, repeated, tag = "2")]
     pub doorbells: ::prost::alloc::vec::Vec<Doorbell>,
     #[prost(message, repeated, tag = "3")]
     pub joins: ::prost::alloc::vec::Vec<UserJoined>,
-    /// There are announcements that the node cannot repeat; the receiver compares everything with
+    /// There are announcements that the sender cannot repeat; the receiver compares everything with
     /// the store.
     #[prost(bool, tag = "4")]
     pub overflowed: bool,

@@ -96,8 +96,8 @@ async fn flush_repeats_envelopes_that_the_bus_refused() {
     }
 }
 
-/// A node asks the other nodes in its heartbeats to compare everything. An announcer sends no
-/// heartbeats, so it has to ask at once.
+/// A node with too many unconfirmed commits asks the other nodes in its heartbeats to compare
+/// everything with the store. An announcer sends no heartbeats, so it has to ask at once.
 #[tokio::test(start_paused = true)]
 async fn announcer_with_too_many_unconfirmed_commits_makes_the_nodes_sweep() {
     let world = world().await;

@@ -9,7 +9,7 @@ use crate::testkit::store::{new_account, transact};
 /// Number of users that a test creates, each with a session on one node.
 const USERS: usize = 10_000;
 
-/// Creates a user with one device, which is device 1 of [`caller`].
+/// Creates a user with one device: the one of `caller(user, 1)`, as [`caller`] returns it.
 async fn new_user(store: &dyn Store, name: String) -> UserId {
     let created = transact(store, move |tx| {
         let new = new_account(&name);
@@ -84,7 +84,8 @@ async fn sessions_of_ten_thousand_users_are_closed_within_three_seconds() {
     assert!(replaced.elapsed() <= Duration::from_secs(3), "{:?}", replaced.elapsed());
 }
 
-/// The node knows no other node, and polls nothing. An operator's command has changed the store.
+/// The node knows no other node, so it does not poll the store: only its regular sweeps find what
+/// an operator's command has changed there.
 #[tokio::test(start_paused = true)]
 async fn single_node_notices_a_replaced_login_within_a_minute() {
     let world = world().await;

@@ -214,7 +214,7 @@ async fn cancelled_subscribe_does_not_affect_other_sessions() {
         assert_eq!(bob.event().await.seq, seq);
         assert!(
             sent.elapsed() < Duration::from_millis(500),
-            "step {steps}: the event arrived by a sweep, not by its doorbell"
+            "step {steps}: the event arrived late, so not by its doorbell"
         );
         drop(bob);
         let _ = cancelled.await;

@@ -58,7 +58,8 @@ impl HeartbeatWorker {
 
     /// Publishes a heartbeat, if there is a bus. Requests a sweep if heartbeats are missing. If a
     /// heartbeat is only late, queues the conversations that sessions on this node follow for
-    /// comparison with the store. Returns the health of the bus, and logs its changes since `last`.
+    /// comparison with the store. Returns the health of the bus. Logs it if `own_missing`,
+    /// `peer_unseen` or `peer_isolated` has changed since `last`.
     fn beat(&self, number: u64, last: BusHealth) -> BusHealth {
         let health = self.publish(number);
         let reported = |health: BusHealth| (health.own_missing, health.peer_unseen, health.peer_isolated);

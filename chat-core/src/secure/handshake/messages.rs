@@ -20,8 +20,8 @@ pub(super) const LENGTH_LEN: usize = 2;
 pub(super) const KEY_LEN: usize = 32;
 const MAGIC: &[u8; 4] = b"SC1\0";
 const MAX_PROFILES: u8 = 8;
-/// Minimum size of a client's hello after its length field: magic, count, one profile, length of an
-/// empty name, key.
+/// Minimum size of a client's hello after its length field: magic, number of profiles, one profile,
+/// length of an empty name, key.
 const MIN_HELLO1_BODY: usize = 4 + 1 + 2 + 1 + KEY_LEN;
 /// Value of the profile field that marks a reject.
 const REJECT_PROFILE: u16 = 0;
@@ -89,7 +89,7 @@ pub fn reject(code: RejectCode, retry_after: Duration) -> [u8; REJECT_LEN] {
     message
 }
 
-/// A decoded client's hello. All bytes before the ephemeral key are the prologue, which both sides
+/// A client's hello, decoded. All bytes before the ephemeral key are the prologue, which both sides
 /// mix into the handshake's hash.
 pub(super) struct Hello1<'a> {
     pub(super) offers_our_profile: bool,

@@ -8,8 +8,8 @@
 //!     └► Connected{channel}                              └► Accepted{channel} │
 //!   feed ◄───────────────── Reject ───────────────────────────────────────────┘
 //! ```
-//! The client's first record proves to the server that the client holds the keys. Until the server
-//! has decrypted that record, it sends nothing more.
+//! The client's first record proves to the server that the client has the channel's keys. Until the
+//! server has decrypted that record, it sends nothing more.
 
 mod client;
 mod messages;

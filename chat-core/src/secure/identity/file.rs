@@ -26,7 +26,7 @@ impl ServerIdentity {
         let file = File::open(path).map_err(failed)?;
         check_mode(path, &file)?;
         let mut pem = Zeroizing::new(String::with_capacity(4096));
-        // Every valid key file is smaller. The beginning of a larger file is not a valid key.
+        // A key takes a few KiB. Of a larger file, only the beginning is read.
         file.take(MAX_FILE_BYTES).read_to_string(&mut pem).map_err(failed)?;
         Self::from_pem(&pem)
     }

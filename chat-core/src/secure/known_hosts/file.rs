@@ -25,7 +25,8 @@ impl KnownHostsFile {
         Self { path: path.into() }
     }
 
-    /// Reads the pins. Returns no pins if there is no file.
+    /// Reads the pins, and the hosts that proved themselves by a certificate. Returns neither if
+    /// there is no file.
     ///
     /// # Errors
     /// The file cannot be read, or a line cannot be parsed.

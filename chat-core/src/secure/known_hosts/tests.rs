@@ -7,7 +7,7 @@ fn key(byte: u8) -> Fingerprint {
 }
 
 #[test]
-fn known_hosts_parses_and_checks_lines() {
+fn known_hosts_parses_lines_and_checks_keys() {
     let text = format!(
         "# pins\n\n  chat.example:7400 {}  first seen today # really\n[::1]:7400\t{}\nchat.example:7400 {}=\n",
         key(1),

@@ -37,8 +37,7 @@ impl Authenticator for AnyTokenAuthenticator {
     }
 }
 
-/// A server without listeners, and a client that has logged in as Bob over a small pipe. His login
-/// expires at `expires_at`, if that is given.
+/// A server without listeners, and a client that has logged in as Bob over a small pipe.
 struct SiteWithBob {
     engine: Engine,
     server: Server,
@@ -48,6 +47,8 @@ struct SiteWithBob {
 }
 
 impl SiteWithBob {
+    /// Bob's login expires at `expires_at`, if that is given. `pipe` returns the stream that the
+    /// client uses in place of its end of the pipe.
     async fn new(
         link: EngineLink,
         expires_at: Option<Timestamp>,
@@ -185,7 +186,7 @@ async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(link: 
     );
 }
 
-async fn expired_login_that_leaves_output_unread_sends_nothing(link: EngineLink) {
+async fn login_that_leaves_output_unread_cannot_send_after_its_expiry(link: EngineLink) {
     let soon = SystemClock.now().plus_millis(1500);
     let SiteWithBob {
         server,
@@ -235,5 +236,5 @@ on_each_engine_link! {
     #[tokio::test(start_paused = true)]
     disabled_user_who_reads_slowly_is_closed_after_the_write_timeout,
     #[tokio::test]
-    expired_login_that_leaves_output_unread_sends_nothing,
+    login_that_leaves_output_unread_cannot_send_after_its_expiry,
 }

@@ -40,7 +40,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     tables: Tables,
-    /// Time of the latest heartbeat of each node that was alive at the last heartbeat.
+    /// Time of the latest heartbeat of each node. A heartbeat of any node removes those nodes whose
+    /// latest one is older than [`Heartbeat::PEER_TIMEOUT`].
     nodes: HashMap<NodeId, Instant>,
     is_closed: bool,
 }

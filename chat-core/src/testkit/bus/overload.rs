@@ -23,8 +23,7 @@ async fn flood(bus: &dyn MessageBus) {
     }
 }
 
-/// Returns whether `messages` contain every envelope of a flood, or a gap in place of the missing
-/// envelopes.
+/// Returns whether `messages` contain every envelope of a flood, or at least one gap.
 fn is_accounted_for(messages: &[BusMessage]) -> bool {
     let numbers: HashSet<u32> = messages
         .iter()

@@ -79,7 +79,7 @@ pub async fn feed_cursor_only_grows(store: Arc<dyn Store>) {
     assert_eq!(other, [FeedPosition::new(group, Seq::ZERO, Seq(5))]);
 }
 
-pub async fn backlog_finds_conversations_beyond_the_cursors(store: Arc<dyn Store>) {
+pub async fn backlog_finds_logs_that_continue_beyond_the_cursors(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(2)).await;
     let (store, group, direct) = (&*world.store, world.group, world.direct);

@@ -104,7 +104,7 @@ pub async fn register(store: &dyn Store, name: String) -> UserId {
 }
 
 /// Creates direct conversations of `user` with `count` new users, with a message of the other user
-/// in each. One unit of work creates 100 of them. Panics if the store fails.
+/// in each. Each unit of work creates at most 100 of them. Panics if the store fails.
 pub async fn create_direct_conversations(store: &dyn Store, user: UserId, count: u64) {
     for first in (0..count).step_by(100) {
         let work = transact(store, move |tx| {

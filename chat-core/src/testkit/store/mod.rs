@@ -134,7 +134,7 @@ macro_rules! store_conformance {
                 newest_event_time_is_the_latest_of_all_conversations, time_of_day_agrees_with_heartbeats,
                 closed_store_is_unavailable, units_complete_or_fail_while_the_store_closes;
             feeds:
-                feed_cursor_only_grows, backlog_finds_conversations_beyond_the_cursors,
+                feed_cursor_only_grows, backlog_finds_logs_that_continue_beyond_the_cursors,
                 lease_excludes_other_nodes_until_released, expired_lease_goes_to_another_node,
                 second_claim_of_a_node_fences_off_the_first, feed_leases_lists_live_leases,
                 deleting_a_feed_deletes_cursors_and_leases, shard_is_claimed_by_one_of_many,

@@ -39,8 +39,9 @@ impl TlsAcceptor {
     /// Creates an acceptor with a certificate chain (leaf first) and its private key, both in PEM.
     ///
     /// # Errors
-    /// The texts are not PEM, a certificate is malformed, the key does not fit the certificate or
-    /// the provider, or the provider does not support TLS 1.3.
+    /// A text is not PEM of the right kind, the leaf is malformed, the key does not fit the leaf or
+    /// the provider, or the provider does not support TLS 1.3. The other certificates of the chain
+    /// are not checked.
     pub fn from_pem(provider: Arc<CryptoProvider>, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let certified = Certified::from_pem(&provider, chain, key)?;
         Ok(Self::new(provider, certified))
@@ -89,7 +90,8 @@ impl TlsAcceptor {
     /// deadline.
     ///
     /// # Errors
-    /// The peer uses another protocol or an older version of TLS, or the stream fails or ends.
+    /// The peer uses another protocol or an older version of TLS, or refuses the certificate, or
+    /// the stream fails or ends.
     pub async fn accept<T: Transport>(&self, transport: T) -> io::Result<Stream<TlsStream<T>>> {
         let peer = transport.peer();
         let acceptor = self.current.read().acceptor.clone();

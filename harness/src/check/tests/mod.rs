@@ -143,7 +143,7 @@ fn report_of(history: Vec<Observation>) -> super::Report {
     check(&History::new(records.collect()))
 }
 
-/// Keeps the events of the final logs for which `keep` returns `true`, in all sources or in
+/// Removes the events for which `keep` returns `false` from the final logs of all sources or of
 /// `source`. `keep` may also modify the events.
 fn retain_logged(history: &mut Vec<Observation>, source: Option<&str>, mut keep: impl FnMut(&mut EventRecord) -> bool) {
     history.retain_mut(|observation| match observation {
@@ -154,7 +154,7 @@ fn retain_logged(history: &mut Vec<Observation>, source: Option<&str>, mut keep:
     });
 }
 
-/// Keeps the deliveries to a run for which `keep` returns `true`. `keep` may also modify the
+/// Removes the deliveries to a run for which `keep` returns `false`. `keep` may also modify the
 /// events.
 fn retain_delivered(history: &mut Vec<Observation>, run: u64, mut keep: impl FnMut(&mut EventRecord) -> bool) {
     history.retain_mut(|observation| match observation {

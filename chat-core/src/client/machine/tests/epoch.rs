@@ -1,5 +1,5 @@
-//! Tests of what happens to ids when the operator of the server has restored a backup: the server
-//! may have assigned them again.
+//! Tests of waiting messages and commands that contain ids when the operator of the server has
+//! restored a backup: the server may have assigned these ids again.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Tests of logins of users with so many conversations that the list comes in pages.
+//! Tests of the list of conversations that the client reads after a login, and of look-ups of
+//! single conversations.
 
 use std::time::Duration;
 
@@ -216,7 +217,7 @@ fn client_is_online_before_a_slow_list_ends() {
 }
 
 #[test]
-fn lookups_are_limited_like_pages() {
+fn lookups_are_limited_like_pages_of_logs() {
     let mut script = Script::new(config());
     script.log_in_with(Vec::new(), false);
     for id in 100..200 {

@@ -329,8 +329,8 @@ enum Disturbance {
     BecomesBehind,
     /// The push is lost with the connection, and the client logs in again.
     ConnectionBreaks,
-    /// The server asks the client to leave, the program is suspended beyond the timeout, and then
-    /// reads the packets that the server sent in that time.
+    /// The server asks the client to leave. The program is suspended until the client has to leave
+    /// even if requests are running, and then reads the packets that the server sent in that time.
     ArrivesWhileLeaving,
 }
 

@@ -348,7 +348,7 @@ fn waiting_message_by_name_is_not_addressed_to_a_group_that_the_user_left() {
     script.log_in(EPOCH, vec![left]);
     let request = script.try_take(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })));
     let Some(RequestKind::Command(Command::Send { conversation, .. })) = request.map(|request| request.kind) else {
-        panic!("the message is sent");
+        panic!("the message was not sent");
     };
     assert_eq!(conversation, named);
 }

@@ -1,4 +1,4 @@
-//! A locked directory, and files in it that are replaced as a whole or not at all.
+//! A locked directory, and the reading and replacing of files in it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},

@@ -103,7 +103,8 @@ fn decode_request_validates_texts() {
 #[test]
 fn message_texts_round_trip_byte_for_byte() {
     // Texts are neither normalised nor trimmed. The samples have spaces at the ends, decomposed
-    // letters, Han extension B, ZWJ sequences, and combining marks up to the limit.
+    // letters, Han extension B, ZWJ sequences, and combining marks up to the maximum size of a
+    // text.
     let marks = "\u{301}".repeat(8 * 1024);
     for text in [" e\u{301} \r\n", "𠮷野家", "👩‍👩‍👧‍👦", "\u{feff}x\u{200b}", &marks] {
         let send = WireCommand::SendMessage(proto::SendMessage {

@@ -1,8 +1,8 @@
 //! Commands about groups.
 //!
 //! A change of an existing group runs in the group's lane, the appender's queue of the drafts to
-//! the group, so that changes and messages of a session take effect in the order in which it sent
-//! them.
+//! the group and of its changes, so that changes and messages of a session take effect in the order
+//! in which it sent them.
 
 mod changes;
 mod create;

@@ -110,8 +110,9 @@ impl Machine {
             self.delivery.subtract_in_flight(1);
         }
         if place.unrecorded().is_some() {
+            let is_awaited = place.is_awaited();
             self.cursors.push(now, conversation);
-            if matches!(self.phase, Phase::Closing { .. }) {
+            if is_awaited || matches!(self.phase, Phase::Closing { .. }) {
                 self.cursors.request_flush(now);
             }
         }

@@ -151,6 +151,12 @@ impl Place {
         receiver
     }
 
+    /// Returns whether a consumer waits for an acknowledgement that can be recorded now, because all
+    /// earlier events are acknowledged too.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.iter().any(|(seq, _)| *seq <= self.done)
+    }
+
     /// Returns the number of events that were read and not acknowledged.
     pub(super) fn unacknowledged(&self) -> usize {
         self.outstanding

@@ -21,7 +21,8 @@ struct Held {
     /// True if the node hands out no more events of the shard, and releases the lease once none is
     /// in flight and every cursor is recorded.
     is_leaving: bool,
-    /// Number of the first look-up that started after the shard was claimed.
+    /// Number of the first look-up (see [`LookUps`](super::look_ups::LookUps)) that started after
+    /// the shard was claimed.
     first_look_up: u64,
 }
 

@@ -92,7 +92,7 @@ impl Operation for TransferOwnership {
             return Err(CommandError::not_found().into());
         };
         if account.is_none_or(|account| account.disabled) {
-            let text = "this member's account is disabled, so nobody could administer the group; choose another member";
+            let text = "this member's account is disabled, so it cannot own the group; choose another member";
             return Err(CommandError::new(ReplyCode::Forbidden, text).into());
         }
         own.role = Role::Admin;

@@ -79,8 +79,8 @@ impl Operation for OpenDirect {
 }
 
 /// Checks whether a draft can be the first event of the direct conversation with `peer`. A draft
-/// that cannot is refused before the conversation is opened, with the error that it would get in a
-/// conversation without messages.
+/// that cannot is refused before the conversation is opened, with the error that a user who may
+/// write to the peer would get in a conversation without messages.
 pub(in crate::engine) fn check_first_message(
     draft: &QueuedDraft,
     peer: UserId,

@@ -1,5 +1,5 @@
-//! Units of work that delete an account (the data in its row, its contacts and its memberships),
-//! and that free the subject of a deleted account.
+//! Units of work that delete an account (the data in its row, its devices, contacts and
+//! memberships), and that free the subject of a deleted account.
 
 use async_trait::async_trait;
 

@@ -196,8 +196,8 @@ impl Lane {
         self.in_flight.as_ref()
     }
 
-    /// Removes and returns the work in flight, because its transaction has ended, or because the
-    /// senders are answered without waiting for the transaction.
+    /// Removes and returns the work in flight, because it has ended, or because its senders are
+    /// answered without waiting for its end.
     pub(super) fn take_in_flight(&mut self) -> Option<InFlight> {
         self.in_flight.take()
     }

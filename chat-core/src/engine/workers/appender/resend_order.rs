@@ -2,8 +2,8 @@
 //! conversation are refused until it has been resent. A client with several drafts in flight
 //! receives the refusal late. Without this module, the drafts sent after the refused one would be
 //! stored, and the resent draft would follow them. So they are refused too, until the refused
-//! drafts have arrived again in their original order. The purpose is the order of drafts in
-//! flight. A client that gives the refused draft up can send others once
+//! drafts have arrived again in their original order. This protects only the order of drafts in
+//! flight: a client that gives the refused draft up can send others once
 //! `EngineConfig::resend_window` has passed.
 
 use std::collections::{HashMap, VecDeque};
@@ -59,8 +59,8 @@ struct Gap {
     drafts: VecDeque<ClientMessageId>,
     /// True if one of the drafts may have been stored nevertheless.
     outcome_unknown: bool,
-    /// Time from which the gap has no effect. It moves when the first of the drafts is resent, and
-    /// when a draft is put before it.
+    /// Time from which the gap has no effect. It moves when the first of the drafts enters its lane
+    /// or is refused again, and when a refused draft is put first.
     expires: Instant,
 }
 
@@ -79,7 +79,7 @@ impl Gap {
         } else {
             (
                 ReplyCode::Busy,
-                "an earlier message was refused; send that one again first. Neither message was stored",
+                "an earlier message was refused; send that one again first. Nothing was done",
             )
         };
         CommandError::new(code, text).retry_after(Duration::from_secs(1))
@@ -192,7 +192,8 @@ impl ResendOrder {
     }
 
     /// Records a draft that was refused before it was [admitted](Self::check), behind the other
-    /// drafts of its gap. A draft of the gap keeps its place.
+    /// drafts of its gap. A draft of the gap keeps its place. The drafts of an expired gap are
+    /// forgotten first.
     pub(super) fn record_last(&mut self, draft: &DraftIdentity, error: &CommandError, now: Instant) {
         let window = self.window;
         let Some(gap) = self.gap(draft, None, error, now) else {

@@ -6,8 +6,8 @@
 //! later marks of the same device (or, if it is a read mark, of the same user) in the same
 //! conversation, and is kept while the store is unavailable and the queue has room. Once a read
 //! mark is written, the user's other devices get it. Once any mark is written, other members get a
-//! receipt, except in large groups, and except the peer of a direct conversation who may not see
-//! the user's receipts.
+//! receipt, except in large groups and in a conversation that has ended for the user, and except
+//! the peer of a direct conversation who may not see the user's receipts.
 
 mod pending;
 mod queue;

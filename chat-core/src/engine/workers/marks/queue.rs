@@ -17,8 +17,8 @@ use crate::time::now;
 /// from the start of the write that is running, or from the start of the wait if none is.
 const MARKS_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Queue of marks. When it is full, or a user has too many marks in it, further marks are refused;
-/// the next mark of the same conversation replaces a refused one.
+/// Queue of marks. When it is full, or a user has too many marks in it, a mark is refused unless
+/// one of its position is queued. The next mark of the position makes up for a refused one.
 #[derive(Debug)]
 pub(in crate::engine) struct MarkQueue {
     marks: Mutex<Marks>,
@@ -27,7 +27,7 @@ pub(in crate::engine) struct MarkQueue {
     /// Makes the worker check whether the next write is due.
     pub(super) write_now: Notify,
     /// Number of the latest mark whose write has ended, successfully or not; `u64::MAX` once the
-    /// worker has ended.
+    /// queue is [closed](Self::close).
     ended: watch::Sender<u64>,
     /// Commands that may still add a mark.
     expected: TaskTracker,
@@ -152,8 +152,8 @@ impl MarkQueue {
         self.wake(ended);
     }
 
-    /// Records that a write failed, queues its marks again, and wakes the commands that wait for
-    /// it.
+    /// Records that a write failed, queues those of its marks again for which there is room, and
+    /// wakes the commands that wait for it.
     pub(super) fn write_failed(&self, taken: Vec<(MarkedPosition, Mark)>) {
         let ended = self.marks.lock().write_failed(taken);
         self.wake(ended);

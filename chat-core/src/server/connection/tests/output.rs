@@ -25,7 +25,7 @@ async fn unread_output_is_bounded(link: EngineLink) {
     for _ in 0..PAGES {
         alice.encode(RequestKind::Command(large_page()), &mut bytes);
     }
-    // All requests fit into the pipe, so only the server delays its replies.
+    // All requests fit into the pipe, so that Alice can send them without reading the replies.
     alice.stream.write_all(&bytes).await.unwrap();
     let mut bystander = RawClient::log_in(connector.connect().await.unwrap(), "bystander").await;
     // Meanwhile the server can answer as many of Alice's requests as it wants.
@@ -47,8 +47,8 @@ async fn unread_output_is_bounded(link: EngineLink) {
     assert!(largest < 1024 * 1024, "{largest} bytes waited for one peer");
 }
 
-/// The replies of one batch to one session are sent together, and the last reply is sent although
-/// no other event follows it.
+/// The replies to messages that are stored together are sent together. The last reply is sent
+/// although nothing else wakes the connection after it.
 async fn replies_of_one_batch_are_sent_in_few_writes(link: EngineLink) {
     let (server, _connector) = server(link, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
