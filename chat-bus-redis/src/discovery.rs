@@ -92,8 +92,8 @@ impl Discovery for RedisDiscovery {
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError> {
         self.start_task();
         self.shared.add_own(&me);
-        // A node can start while Redis is down. The task stores the node's info as soon as Redis
-        // can be reached.
+        // A node can start while Redis is down. The task stores the node's info at the first
+        // renewal that reaches Redis.
         if let Err(error) = self.shared.store_and_refresh(&me).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

@@ -141,8 +141,9 @@ fn is_denied(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
 pub(crate) const DUPLICATE: u16 = 1062;
 
 /// Error numbers of conflicts with another transaction: deadlock, lock wait timeout, changed
-/// record. The store rolls the transaction back and runs it again. After a lock wait timeout, the
-/// server by default undoes only the statement, so a commit would store what the others wrote.
+/// record. The store rolls the transaction back, and runs it again if its deadline leaves time for
+/// that. After a lock wait timeout, the server by default undoes only the statement, so a commit
+/// would store what the others wrote.
 const CONFLICT_ERRORS: [u16; 3] = [1213, 1205, 1020];
 
 /// Error numbers that occur if the schema differs from that of this program, or if a statement is

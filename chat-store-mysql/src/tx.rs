@@ -21,8 +21,8 @@ pub(crate) struct MysqlTx<'a> {
     /// Users whose devices or memberships the transaction has written or deleted, except for moves
     /// of cursors and read marks.
     pub(crate) changed_users: BTreeSet<UserId>,
-    /// True after a conflict with another transaction: the store rolls this one back and runs its
-    /// job again.
+    /// True after a conflict with another transaction: the store rolls this one back, and runs its
+    /// job again if the deadline of the job leaves time for that.
     pub(crate) is_in_conflict: bool,
     /// True if a statement failed because the server accepts no writes: the store closes the
     /// connection.
@@ -81,8 +81,8 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.record_error(error))
     }
 
-    /// Runs `sql`, an INSERT of events. Fails with [`StoreError::AlreadySent`] if an event with the
-    /// sender and the client message id of one of them is stored already or is also among them.
+    /// Runs `sql`, an INSERT of events. Fails with [`StoreError::AlreadySent`] if one of them has
+    /// the same sender and client message id as a stored event, or as another one of them.
     pub(crate) async fn insert_new_events(
         &mut self,
         sql: &str,

@@ -83,8 +83,8 @@ async fn failed_open_states_the_reason() {
     assert!(matches!(open(&url).await, OpenError::Connect(_)));
 }
 
-/// Migrations 2 and 3 fill their tables from the data of version 1. Migrations that were
-/// interrupted before they were recorded complete.
+/// Migrations 2 and 3 fill their tables from the data of version 1. The next opening completes
+/// migrations that were interrupted before they were recorded.
 #[tokio::test]
 async fn migration_from_version_1_fills_snapshots_and_recalled_messages() {
     let (server, url) = server(&[]);

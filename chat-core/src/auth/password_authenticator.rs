@@ -35,8 +35,8 @@ const REFUSAL_TIME: Duration = Duration::from_millis(100);
 ///
 /// A login with a wrong device token, or with any device token if the login is throttled, is also
 /// charged as a wrong token: to its source, or to its device if that has logged in from there
-/// before. Beyond that rate, the token is ignored, and the login is charged like one without a
-/// token. The charge is refunded if the token was wrong and the password right.
+/// before. After too many such charges, the token of a login is ignored, and the login is charged
+/// like one without a token. The charge is refunded if the token was wrong and the password right.
 #[derive(Debug)]
 pub struct PasswordAuthenticator {
     store: Arc<dyn Store>,

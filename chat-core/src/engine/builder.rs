@@ -105,8 +105,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the presence port, which records the users that are connected. Engines that share a bus
-    /// must share the presence port too. Default: the memory of this engine.
+    /// Sets the presence service, which records the devices that are connected. Engines that share
+    /// a bus must share the presence service too. Default: the memory of this engine.
     #[must_use]
     pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
         self.presence = Some(presence);

@@ -142,7 +142,7 @@ pub struct DeviceInfo {
     /// Time of the latest login or resume.
     #[cfg_attr(feature = "serde", serde(rename = "last_login_ms"))]
     pub last_login: Timestamp,
-    /// True if the device has a session.
+    /// True if the device has a session, as far as the node knows.
     pub online: bool,
     /// True if the request came from this device.
     pub current: bool,
@@ -465,8 +465,8 @@ pub enum Push {
         last_seq: Seq,
     },
     /// The node is shutting down, or the connection has reached its maximum age
-    /// (`max_connection_age`). The client should connect again; if the node is shutting down, to
-    /// another node.
+    /// (`max_connection_age`). The client should finish its requests, and connect again to any
+    /// node.
     GoAway {
         /// Minimum delay before reconnecting, in milliseconds.
         retry_after_ms: u32,

@@ -192,8 +192,8 @@ impl EnvelopeCodec {
 /// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] doorbells, joins or changed
 /// sessions counts as overflowed, and all of these are ignored. Changed sessions with a close code
 /// that this version does not know are left out, and the heartbeat counts as overflowed too. A
-/// [sweep](super::workers::sweep), which compares everything with the store, then finds the
-/// sessions that have ended.
+/// [sweep](super::workers::sweep), which compares users with the store, then finds the sessions
+/// that have ended.
 fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
     let lists = [
         heartbeat.doorbells.len(),

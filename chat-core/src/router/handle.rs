@@ -46,7 +46,9 @@ pub struct RouterStats {
     /// Number of reads of the store that found events which this node had not delivered, since the
     /// start. Most follow an announcement of another node.
     pub repairs: u64,
-    /// Number of sweeps, which compare everything with the store, since the start.
+    /// Number of sweeps since the start. A sweep compares with the store all conversations that
+    /// sessions on this node follow, and the users of the sessions: all of them, or those whose
+    /// change the store has recorded.
     pub sweeps: u64,
 }
 

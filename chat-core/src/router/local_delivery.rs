@@ -30,9 +30,9 @@ pub(crate) struct DeliveryQueues {
     /// Conversations whose logs extend beyond the delivered events.
     pub(crate) catch_up: WorkSet<ConversationId>,
     /// Conversations whose logs may extend beyond the delivered events: conversations that the node
-    /// has just started to follow, and all conversations that it follows, in a sweep (the
-    /// comparison of everything with the store, made at intervals and on request) or while the
-    /// heartbeat of another node is late.
+    /// has just started to follow, and all conversations that it follows, in a sweep (a comparison
+    /// of the node's conversations and users with the store, made at intervals and on request) or
+    /// while the heartbeat of another node is late.
     pub(crate) compare: WorkSet<ConversationId>,
     /// Users who became members of a conversation that their sessions here do not follow yet.
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,

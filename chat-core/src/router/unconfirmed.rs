@@ -85,7 +85,7 @@ impl Unconfirmed {
             self.announced = end;
         }
         // The store's lock of the conversation orders its commits: once the log reaches `last_seq`,
-        // each unconfirmed commit has either written its events or was rolled back.
+        // each unconfirmed commit has either written its events or been rolled back.
         (is_news, end >= self.last_seq || since.elapsed() > GRACE_PERIOD)
     }
 }

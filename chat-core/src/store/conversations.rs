@@ -110,7 +110,8 @@ pub struct LogVersion {
     pub conversation: ConversationId,
     /// Last event of the log; [`Seq::ZERO`] if none.
     pub last_seq: Seq,
-    /// Last event that changed the members; [`Seq::ZERO`] if none.
+    /// Last event that changed who is a member of the group, or deleted the group; [`Seq::ZERO`] if
+    /// none.
     pub members_version: Seq,
 }
 
@@ -197,11 +198,11 @@ pub trait ConversationTx: Send {
     async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError>;
 
     /// Returns the number of existing groups in which this user is active, but at most `max`: a
-    /// store stops counting there. Limits use it.
+    /// store stops counting there. The engine limits this number.
     async fn group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError>;
 
     /// Returns the number of groups whose readable range for this user is not empty, and in which
     /// the user is not active or which are deleted, but at most `max`: a store stops counting
-    /// there. Limits use it.
+    /// there. The engine limits this number.
     async fn former_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError>;
 }

@@ -122,8 +122,8 @@ pub trait OperatorStore: Debug + Send + Sync + 'static {
     /// account is not disabled.
     async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError>;
 
-    /// Counts rows. Reads the indexes of accounts and devices and all conversations completely, so
-    /// it suits a request of an operator, but not a frequent probe.
+    /// Counts rows. Reads all accounts, devices and conversations, or indexes of them, so it suits
+    /// a request of an operator, but not a frequent probe.
     async fn stats(&self) -> Result<StoreStats, StoreError>;
 
     /// Returns up to `limit` records of the audit log.

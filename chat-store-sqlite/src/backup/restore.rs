@@ -36,10 +36,10 @@ pub struct Restored {
 /// # Errors
 /// See [`BackupError`]; [`OpenError::InUse`] while a store is open in the directory or a backup of
 /// it runs, [`OpenError::Missing`] if there is no `file`. After an error, the directory has its
-/// former database, with one exception: if only the last step failed, which moves the former log
-/// beside the former database and syncs the directory, the directory has the copy, and the next
-/// opening renames the log. On a file system without hard links, a crash at the end may leave the
-/// former database under its new name only.
+/// former database, with one exception: if a step fails after the copy got its name (the directory
+/// is synced, and the former log is moved beside the former database), the directory has the copy,
+/// and the next opening renames a log that was not moved. On a file system without hard links, a
+/// crash or a second error at the end may leave the former database under its new name only.
 ///
 /// # Cancel safety
 /// As for [`backup`](crate::backup): dropping the future cancels the call soon afterwards.

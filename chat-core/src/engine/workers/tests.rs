@@ -76,11 +76,11 @@ struct Rechecked(Mutex<Vec<(UserId, CloseCode)>>);
 
 impl SessionCloser for Rechecked {
     fn close(&self, _: UserId, _: SessionSelector, _: CloseCode) {
-        panic!("no session was ended by a committed change");
+        panic!("sessions were closed without a recheck");
     }
 
     fn close_here(&self, _: UserId, _: SessionSelector, _: CloseCode) {
-        panic!("no session was ended by a committed change");
+        panic!("sessions were closed without a recheck");
     }
 
     fn recheck(&self, user: UserId, code: CloseCode) {

@@ -8,7 +8,8 @@ use crate::server::now;
 /// the limit of the [`StallDetector`] times this factor.
 const TRICKLE_FACTOR: u32 = 10;
 
-/// Detects a peer that reads none, or almost none, of the output that waits for it.
+/// Detects a peer that reads none, or almost none, of the output that waits for it. Output counts
+/// as read once the transport has accepted it.
 #[derive(Debug)]
 pub(super) struct StallDetector {
     /// Maximum time for which the peer may read nothing.
@@ -49,7 +50,7 @@ impl StallDetector {
         }
     }
 
-    /// Records that the peer has read output: so far `written` of `bytes_added` bytes.
+    /// Records that the transport has accepted output: so far `written` of `bytes_added` bytes.
     pub(super) fn progress(&mut self, written: u64, bytes_added: u64) {
         if let Some(waiting) = &mut self.waiting {
             waiting.last_progress = now();

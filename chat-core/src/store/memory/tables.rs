@@ -96,7 +96,7 @@ impl StoredConversation {
         self.event(seq).map_or(0, |event| event.message_count)
     }
 
-    /// Returns the position of the last event that `member` may read.
+    /// Returns the position of the last event that `member` may read, if `member` may read any.
     pub(super) fn readable_end(&self, member: &Member) -> Seq {
         member.until_seq.unwrap_or(self.row.last_seq).min(self.row.last_seq)
     }

@@ -151,8 +151,8 @@ impl Place {
         receiver
     }
 
-    /// Returns whether a consumer waits for an acknowledgement that can be recorded now, because all
-    /// earlier events are acknowledged too.
+    /// Returns whether a consumer waits for an acknowledgement that can be recorded now, because
+    /// all earlier events are acknowledged too.
     pub(super) fn is_awaited(&self) -> bool {
         self.waiting.iter().any(|(seq, _)| *seq <= self.done)
     }

@@ -93,7 +93,7 @@ pub(in crate::engine) struct CommittedLogin {
     pub(in crate::engine) kept_device_token: bool,
     /// True if a resume has replaced the session token of the device.
     pub(in crate::engine) rotated_session_token: bool,
-    /// Other devices whose sessions the login ended.
+    /// Other devices whose sessions the login ended, if they had any.
     pub(in crate::engine) ended: Vec<DeviceId>,
     /// Other devices that the login revoked, because the user had too many.
     pub(in crate::engine) evicted: Vec<DeviceId>,
@@ -190,8 +190,8 @@ impl Admit {
         }
     }
 
-    /// Applies the policy: refuses the login because of the user's other devices, or revokes or
-    /// ends those of them that it replaces.
+    /// Applies the policy to the user's other devices: refuses the login because of them, or
+    /// revokes the surplus ones, and with [`SessionPolicy::Reject`] ends the sessions of the rest.
     async fn apply_session_policy(
         &self,
         tx: &mut dyn Transaction,
