@@ -113,6 +113,9 @@ fn parse_host(text: &str) -> Option<String> {
 fn split_port(text: &str) -> Option<(&str, u16)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']')?;
+        if !host.contains(':') {
+            return None;
+        }
         let port = match port {
             "" => DEFAULT_PORT,
             port => port.strip_prefix(':')?.parse().ok()?,
@@ -258,6 +261,8 @@ mod tests {
             "ho st",
             "a@b",
             "[::1]5",
+            "[localhost]:5",
+            "[127.0.0.1]:5",
             "host/x",
             "a:b:7",
             "sc1://::1:74000",
