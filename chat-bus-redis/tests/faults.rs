@@ -137,8 +137,8 @@ async fn node_starts_without_redis_and_connects_later() {
         .unwrap();
 }
 
-/// A login, for example, reads the presence of all friends. It must not wait for a timeout each
-/// time while Redis is known to be away.
+/// A list of contacts, for example, contains the presence of friends. It must not wait for a
+/// timeout each time while Redis is known to be away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_fail_at_once_while_redis_does_not_answer() {
     let redis = Redis::start(&[]).unwrap();

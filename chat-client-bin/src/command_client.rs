@@ -59,7 +59,8 @@ impl Commands for CommandClient {
     }
 }
 
-/// Turns the error of `answer` into a failure, whose text names what the server did not find.
+/// Turns the error of `answer` into a failure. If the server did not find one of the `referents`,
+/// the text of the failure names what is missing.
 async fn explained<T>(
     client: &Client,
     referents: Option<Referents>,

@@ -22,7 +22,7 @@ use chat_core::model::{CloseCode, ReplyCode, TextError};
 use crate::signals::StopSignal;
 
 /// A failure with its message.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     pub(crate) text: String,

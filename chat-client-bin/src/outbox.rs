@@ -168,7 +168,8 @@ fn name_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) 
     }
 }
 
-/// Returns whether a message was rejected because the server was restored from a backup.
+/// Returns whether a message was given up because the server was restored from a backup, which may
+/// contain the message.
 fn is_of_replaced_store(outcome: &SendOutcome) -> bool {
     matches!(outcome, SendOutcome::NotStored(ClientError::StoreReplaced))
 }

@@ -1,7 +1,7 @@
 //! The profile directory: accounts, known servers and outboxes of a user.
 //!
 //! ```text
-//! PROFILE/known_hosts            keys of known servers
+//! PROFILE/known_hosts            known servers: their keys, or that an authority certified them
 //! PROFILE/current                the account used last
 //! PROFILE/accounts/NAME/         state of this device of the user (chat_core::client::FileStore)
 //! PROFILE/accounts/NAME/server   the servers used last
@@ -218,8 +218,8 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// Replaces the content of a file atomically: readers get either the old text or the new text, even
-/// after a power failure. Only the owner can access the file. Does nothing if it is so and contains
-/// the text already.
+/// after a power failure. Only the owner can access the file. Does nothing if the file contains the
+/// text already and is private.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if is_private(path) && read(path).is_ok_and(|old| old.as_deref() == Some(text)) {
         return Ok(());

@@ -53,7 +53,7 @@
 //! | `testkit` | conformance suites for backends; wrappers that inject faults into stores and buses; a client of the raw protocol |
 //! | `unstable` | service boundary, router, packets, state machines, SC1; may change in any release |
 //!
-//! Without `client` and `server` the crate is the model, the protocol and the client's state
+//! Without `client`, `server` and `tls` the crate is the model, the protocol and the client's state
 //! machine ([`model`], [`commands`]; with `unstable` also [`codec`], the channel in [`secure`] and
 //! [`client::machine`]). It then has no runtime, no sockets and no RSA private keys, and compiles
 //! to `wasm32-unknown-unknown`.

@@ -16,7 +16,8 @@ use crate::tx::MysqlTx;
 const MAX_CHANGES: usize = 20_000;
 
 impl MysqlTx<'_> {
-    /// Records that the devices or memberships of these users were changed by this transaction.
+    /// Records that this transaction has changed the devices or memberships of the users in
+    /// `changed_users`, and empties that set.
     ///
     /// This is the last write of a transaction, and locks the rows in ascending order, so that it
     /// causes no deadlock.

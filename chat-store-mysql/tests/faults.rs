@@ -97,7 +97,7 @@ async fn heartbeats_expire_by_the_clock_of_the_database_and_do_not_wait_for_writ
     shift_heartbeat(gone, -3_600_000);
     shift_heartbeat(ahead, 3_600_000);
     assert_eq!(peers().await, [b]);
-    assert_eq!(rows(), "2", "rows of nodes that ended long ago are deleted");
+    assert_eq!(rows(), "2", "heartbeats far in the past or future are deleted");
     let time = here.heartbeat(a).await.unwrap().time.unwrap().0;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -274,11 +274,11 @@ async fn store_recovers_after_a_database_crash_or_freeze() {
 }
 
 /// The answers to reads and writes that are dropped at random moments are never delivered to other
-/// requests. The environment variable `CANCELLATIONS` sets the number of requests, of which many
-/// are cancelled; `scripts/test-slow` makes more of them.
+/// requests. The environment variable `REQUESTS` sets the number of requests, of which many are
+/// cancelled; `scripts/test-slow` makes more of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelled_requests_never_mix_answers() {
-    let requests: u32 = std::env::var("CANCELLATIONS").map_or(4000, |text| text.parse().unwrap());
+    let requests: u32 = std::env::var("REQUESTS").map_or(4000, |text| text.parse().unwrap());
     const TASKS: u32 = 16;
     let (_server, url) = server(&[]);
     let mut options = Options::default();

@@ -39,7 +39,7 @@ async fn store_runs_with_row_privileges_after_another_user_migrated_it() {
     drop(open(&admin).await.unwrap());
 
     operate(&app).await.unwrap();
-    // The engine was alive until now.
+    // `renew_epoch` refuses while a node was alive within the last 10 s, as the engine was.
     server
         .sql("UPDATE chat.node SET heartbeat = heartbeat - 11000")
         .unwrap();

@@ -42,7 +42,7 @@ async fn store_connects_only_to_a_server_with_a_certificate_of_the_authority() {
     assert!(matches!(open(Some("other.pem")).await, Err(OpenError::Connect(_))));
     assert!(
         matches!(open(None).await, Err(OpenError::Connect(_) | OpenError::Other(_))),
-        "without a CA file the store does not use TLS, so the server rejects it"
+        "neither a CA file nor the URL asks for TLS, so the server rejects the connection"
     );
     assert!(matches!(
         open(Some("missing.pem")).await,

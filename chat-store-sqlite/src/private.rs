@@ -33,9 +33,9 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     options().create_new(true).open(path)
 }
 
-/// Creates `database` if it is missing, because SQLite would create it with access for every user.
-/// Does not open an existing file, because closing a file releases all locks that this process has
-/// on it.
+/// Creates `database` if it is missing, because SQLite would let other users read it, unless the
+/// umask forbids that. Does not open an existing file, because closing a file releases all locks
+/// that this process has on it.
 pub(crate) fn create_if_missing(database: &Path) -> io::Result<()> {
     match create_new(database) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -58,7 +58,8 @@ pub(crate) fn directory_of(file: &Path) -> &Path {
 }
 
 /// Gives the open file `file` to the owner and the group of the directory of `path`, so that a
-/// server that runs as this owner can use a file that root has created.
+/// server that runs as this owner can use a file that root has created. Does nothing if the file
+/// has that owner already.
 ///
 /// Changes the open file and not what has its name now: the owner of the directory can replace the
 /// file by a link to a file of the system. For the same reason, it keeps the owner of a file that
@@ -103,9 +104,9 @@ pub(crate) fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
 
 /// Removes the access of other users to a database and to the files beside it.
 pub(crate) fn tighten_all(database: &Path) {
-    // The database may be a link, or have several names: it holds a store of this program. A link
-    // in the place of another file may lead to a file of the system. SQLite does not follow it
-    // either.
+    // A database that is a link or has several names is changed too, because it was found to hold a
+    // store of this program. A link in the place of a file beside it may lead to a file of the
+    // system, and is not followed. SQLite does not follow it either.
     let target = database.canonicalize();
     tighten(target.as_deref().unwrap_or(database), Metadata::is_file);
     for suffix in SUFFIXES {

@@ -99,7 +99,7 @@ async fn duration_of_a_login_does_not_reveal_whether_the_account_exists() {
                 throttle.max_account_wait = throttle.account_window;
             }
             let engine = engine(store, throttle).await;
-            // The numbers follow from the time that one attempt takes.
+            // The longer one attempt takes, the fewer attempts are measured.
             let (count, expected) = match (is_throttled, has_token) {
                 // Compares the password.
                 (false, _) => (1000, ReplyCode::BadCredentials),

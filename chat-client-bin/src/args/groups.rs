@@ -18,7 +18,7 @@ pub(crate) enum GroupCommand {
         /// Let new members read earlier messages
         #[arg(long)]
         history_visible: bool,
-        /// Hide the group from search
+        /// Hide the group from search; new users need an invitation
         #[arg(long)]
         unlisted: bool,
     },
@@ -99,7 +99,7 @@ pub(crate) enum GroupCommand {
         /// Let new members read earlier messages
         #[arg(long, value_name = "BOOL")]
         history_visible: Option<bool>,
-        /// Hide the group from search
+        /// Hide the group from search; new users need an invitation
         #[arg(long, value_name = "BOOL")]
         unlisted: Option<bool>,
     },
@@ -123,7 +123,7 @@ pub(crate) struct GroupUser {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum JoinPolicyArg {
-    /// Every user may join
+    /// Users join by themselves
     Open,
     /// Admins approve each request
     Approval,

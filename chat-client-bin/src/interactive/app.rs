@@ -34,8 +34,8 @@ use super::state::{State, UnconfirmedCommand};
 use super::typing::{self, Typists};
 use password::PasswordChange;
 
-/// Maximum time for jobs and queued messages to finish before the client exits, unless a signal
-/// ends it.
+/// Maximum time for which the event loop waits at its end for jobs and queued messages, unless a
+/// signal ends it.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum time to print the queued lines at exit.
@@ -57,7 +57,8 @@ pub(super) struct App {
     output: Output,
     /// `true` once the client has received the events that this device missed before the start.
     has_caught_up: bool,
-    /// Number of events of the inbox that this device missed before the start.
+    /// Number of events that other users caused in the inbox and that this device missed before the
+    /// start.
     missed_in_inbox: u32,
     /// `true` once the client has connected for the first time.
     was_connected: bool,
@@ -67,7 +68,7 @@ pub(super) struct App {
     line_timeout: Duration,
     /// Receives SIGCONT: the process continues after it was stopped, as by Ctrl-Z.
     continued: Signal,
-    /// Time at which Ctrl-C was pressed last, unless a line was entered since then.
+    /// Time at which Ctrl-C last discarded the typed line, unless a line was entered since then.
     last_interrupt: Option<Instant>,
     /// Passwords that `/passwd` is asking for, or `None` if it is not.
     password_change: Option<PasswordChange>,
@@ -153,6 +154,7 @@ impl App {
                 received = events.next() => {
                     let Some(received) = received else { break };
                     self.handle_event(&received.event).await?;
+                    self.state.screen.check()?;
                     received.done();
                 }
                 Some(ended) = self.state.jobs.join_next() => self.job_ended(ended),
@@ -160,9 +162,11 @@ impl App {
                 () = expiry(&self.state.typists) => {}
                 typed = self.input.next() => self.handle_input(typed).await,
             }
+            self.state.screen.check()?;
         }
         self.finish_jobs().await;
         self.state.withdraw_unconfirmed();
+        self.state.screen.check()?;
         match (self.input_error.take(), &self.state.script) {
             (Some(failure), _) => Err(failure),
             (None, Some(script)) => script.result(),

@@ -10,7 +10,7 @@ pub(super) use usages::{Completes, USAGES};
 /// A parsed line of input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// The line is empty.
+    /// The line is empty or has only white space.
     Empty,
     /// A text to send to the current conversation.
     Text(String),

@@ -1,4 +1,4 @@
-//! Tab completion of commands, user names and group names.
+//! Tab completion of commands, mentions, and the names of users, groups and emoji.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use chat_core::sync::Mutex;
 use super::command::{Completes, USAGES};
 use crate::emoji;
 
-/// Known user and group names, shared with the thread that reads the terminal.
+/// Known names of users and groups, and names to mention, shared with the thread that reads the
+/// terminal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KnownNames {
     inner: Arc<Mutex<Names>>,

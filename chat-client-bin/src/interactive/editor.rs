@@ -68,7 +68,7 @@ pub(super) fn new_editor(
         typing: Mutex::default(),
         status: status.clone(),
         style: Style::of_stdout(),
-        is_entered: AtomicBool::new(false),
+        has_ended: AtomicBool::new(false),
         events: None,
     }));
     let printer = editor.create_external_printer().map_err(io::Error::other)?;
@@ -87,7 +87,7 @@ pub(super) fn read_with_editor(
         if let Some(helper) = editor.helper_mut() {
             helper.prompt.start(&prompt.text);
             helper.kind = prompt.kind;
-            helper.is_entered.store(false, Ordering::Relaxed);
+            helper.has_ended.store(false, Ordering::Relaxed);
             helper.events = Some(events.clone());
             let typing = helper.typing.get_mut();
             typing.start();
@@ -148,9 +148,9 @@ pub(super) struct CommandHelper {
     typing: Mutex<TypingNotices>,
     status: SharedEditorStatus,
     style: Style,
-    /// True once the editor paints the line for the last time, because Enter was pressed. It is
-    /// painted without the status then.
-    is_entered: AtomicBool,
+    /// True once the editor paints the line for the last time, because Enter or Ctrl+D has ended
+    /// it. It is painted without the status then.
+    has_ended: AtomicBool,
     /// Sender of [`InputEvent::Typing`] and [`InputEvent::MembersWanted`]; `None` until the first
     /// prompt.
     events: Option<mpsc::Sender<InputEvent>>,
@@ -168,9 +168,10 @@ impl CommandHelper {
         }
     }
 
-    /// Clears a typed message from the terminal, if nothing was printed below it and its size is
-    /// known: it is printed as a line of the conversation once it is stored. Lets other lines be
-    /// printed again.
+    /// Clears a typed message from the terminal: it is printed as a line of the conversation once
+    /// it is stored. Leaves it there if another line may have been printed below it, if the size of
+    /// the terminal is unknown, or if the message does not fit into the terminal. Lets other lines
+    /// be printed again.
     fn clear_if_sent(&self, line: &str) {
         let guard = self.print_guard.lock().take();
         if guard.is_some()
@@ -222,14 +223,14 @@ impl Highlighter for CommandHelper {
     }
 
     /// Replaces the characters of a password by blanks. Adds the status to a line that is not a
-    /// password, unless Enter was pressed or the status does not fit into the row. The editor does
+    /// password, unless the line has ended or the status does not fit into the row. The editor does
     /// not know of the status, so the cursor returns to the end of the line.
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
         if self.kind == PromptKind::Password {
             return Cow::Owned(blank(line));
         }
         let status = self.status.get().text;
-        if status.is_empty() || self.is_entered.load(Ordering::Relaxed) {
+        if status.is_empty() || self.has_ended.load(Ordering::Relaxed) {
             return Cow::Borrowed(line);
         }
         let shown = format!("  ({status})");
@@ -240,11 +241,11 @@ impl Highlighter for CommandHelper {
     }
 
     /// Returns whether each typed character needs the line to be painted again. Otherwise the
-    /// editor writes the character itself. Also notices that Enter has ended the line.
+    /// editor writes the character itself. Also notices that the line has ended.
     fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
         // The editor paints the line for the last time.
         if kind == CmdKind::ForcedRefresh {
-            self.is_entered.store(true, Ordering::Relaxed);
+            self.has_ended.store(true, Ordering::Relaxed);
         }
         self.kind == PromptKind::Password || !self.status.get().text.is_empty()
     }

@@ -85,7 +85,7 @@ mod tests {
         assert!(own.stored((ConversationId(1), Seq(1000)), true).is_some());
     }
 
-    /// Conversations and messages with lower numbers are not older.
+    /// The dropped line is the one that arrived first, not the one with the lowest key.
     #[test]
     fn message_that_arrived_first_is_dropped_first() {
         let mut own = OwnMessages::default();

@@ -9,6 +9,9 @@ use std::time::Duration;
 use chat_core::sync::Mutex;
 use rustyline::ExternalPrinter;
 
+use crate::failure::Failure;
+use crate::output::write_failure;
+
 /// Maximum number of lines queued for the editor. Printing never waits for the editor: when the
 /// queue is full, the next line goes to standard output directly.
 const MAX_QUEUED_LINES: usize = 1024;
@@ -73,6 +76,9 @@ impl Drop for PrintGuard {
 pub(super) struct Screen {
     /// Queue of the thread that prints above the prompt, or `None` to print to standard output.
     queue: Option<mpsc::SyncSender<Item>>,
+    /// First failure of a write to standard output. Stays `None` if there is a queue: if a terminal
+    /// is closed, the input ends too.
+    failure: Arc<Mutex<Option<Failure>>>,
 }
 
 enum Item {
@@ -84,26 +90,41 @@ enum Item {
 impl Screen {
     /// Creates a screen that prints to standard output.
     pub(super) fn stdout() -> Self {
-        Self { queue: None }
+        Self {
+            queue: None,
+            failure: Arc::default(),
+        }
     }
 
     /// Creates a screen that prints above the prompt and the line being typed.
     pub(super) fn above_the_prompt(printer: impl ExternalPrinter + Send + 'static, printing: PrintLock) -> Self {
         let (queue, items) = mpsc::sync_channel(MAX_QUEUED_LINES);
         std::thread::spawn(move || print(printer, &items, &printing));
-        Self { queue: Some(queue) }
+        Self {
+            queue: Some(queue),
+            failure: Arc::default(),
+        }
     }
 
     /// Prints a line, or queues it for the thread that prints above the prompt.
     pub(super) fn line(&self, text: impl fmt::Display) {
         let text = format!("{text}\n");
         let Some(queue) = &self.queue else {
-            return to_stdout(&text);
+            if let Err(error) = to_stdout(&text) {
+                self.failure.lock().get_or_insert_with(|| write_failure(error));
+            }
+            return;
         };
         let printed = queue.try_send(Item::Line(text));
         if let Err(TrySendError::Full(Item::Line(text)) | TrySendError::Disconnected(Item::Line(text))) = printed {
-            to_stdout(&text.replace('\n', "\r\n"));
+            let _ = to_stdout(&text.replace('\n', "\r\n")); // as for `failure`
         }
+    }
+
+    /// Fails if a line could not be written to standard output. What was not written must not count
+    /// as seen.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.failure.lock().clone().map_or(Ok(()), Err)
     }
 
     /// Prints a line about an error. Without a line editor it goes to standard error.
@@ -143,7 +164,7 @@ fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>, printi
             Item::Line(text) => {
                 let _printing = printing.lock();
                 if printer.print(text.clone()).is_err() {
-                    to_stdout(&text); // the editor may have ended
+                    let _ = to_stdout(&text); // the editor may have ended
                 }
             }
             Item::Flush(printed) => drop(printed.try_send(())),
@@ -151,10 +172,10 @@ fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>, printi
     }
 }
 
-fn to_stdout(text: &str) {
+fn to_stdout(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    // If the terminal is closed, the input ends too.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 impl fmt::Debug for Screen {

@@ -253,7 +253,8 @@ pub(crate) fn describe_retry(reason: &ClientError, retry_in: Duration) -> String
     }
 }
 
-fn write_failure(error: io::Error) -> Failure {
+/// Returns the failure of a write to standard output.
+pub(crate) fn write_failure(error: io::Error) -> Failure {
     let kind = match error.kind() {
         io::ErrorKind::BrokenPipe => FailureKind::OutputClosed,
         _ => FailureKind::Output,

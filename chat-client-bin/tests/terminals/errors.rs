@@ -232,6 +232,33 @@ fn listener_serves_commands_of_a_profile_with_a_long_path() {
     assert_eq!(errors.matches(notice).count(), 1, "{errors}");
 }
 
+/// Messages that could not be printed stay unread.
+#[cfg(target_os = "linux")]
+#[test]
+fn interactive_client_fails_if_its_output_cannot_be_written() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    bob.ok(&["send", "alice", "important"]);
+    let run = |output: Stdio| {
+        let mut command = alice.command(&[]);
+        let pipes = command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped());
+        let mut client = pipes.spawn().unwrap();
+        client.stdin.take().unwrap().write_all(b"/dm bob\n").unwrap();
+        client.wait_with_output().unwrap()
+    };
+    let full = run(fs::File::options().write(true).open("/dev/full").unwrap().into());
+    let errors = String::from_utf8(full.stderr).unwrap();
+    assert_eq!(full.status.code(), Some(74), "{errors}");
+    assert!(errors.contains("cannot write the output"), "{errors}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(run(writer.into()).status.code(), Some(141));
+    assert_eq!(alice.json(&["conversations"])[0]["unread"], 1);
+    let shown = run(Stdio::piped());
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("important"));
+    assert_eq!(alice.json(&["conversations"])[0]["unread"], 0);
+}
+
 #[test]
 fn closed_output_pipe_ends_a_command_without_a_message() {
     let server = TestServer::new();

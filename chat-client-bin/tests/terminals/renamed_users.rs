@@ -59,6 +59,29 @@ fn label_of_a_renamed_user_changes_once_the_name_has_another_owner() {
     assert_eq!(client.finish().0, Some(0));
 }
 
+/// A listener that has run since before the renaming sends the messages of other commands.
+#[test]
+fn message_through_an_agent_reaches_the_present_owner_of_the_name() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["send", "bob", "to the former owner"]);
+    let listener = alice.start(&["listen", "--own"]);
+    alice.ok(&["send", "bob", "through the agent"]);
+    listener.until("through the agent");
+    run_operator_command(&server, &["user", "rename", "bob", "robert"]);
+    let other = server.device("bob", "other");
+    other.ok(&["register"]);
+    other.ok(&["account", "--direct", "everyone"]);
+    alice.ok(&["send", "bob", "to the present owner"]);
+    assert_eq!(other.texts(&["alice"]), ["to the present owner"]);
+    let mut robert = bob.clone();
+    robert.name = "robert".to_owned();
+    robert.profile = server.path("robert");
+    robert.ok(&["login"]);
+    assert_eq!(robert.texts(&["alice"]), ["to the former owner", "through the agent"]);
+    drop(listener);
+}
+
 /// The name under which the profile stores the account belongs to another account by the time of
 /// the login.
 #[test]

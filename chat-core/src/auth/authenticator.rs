@@ -14,9 +14,9 @@ use crate::store::StoreError;
 pub enum AuthVerdict {
     /// The login belongs to an existing account.
     Account(AccountLogin),
-    /// The login belongs to a user of the application. The user's account is the one that was
-    /// created for the [`subject`](ExternalLogin::subject). If there is none, the engine creates
-    /// it.
+    /// The login belongs to a user of the application. The user's account is the one that is bound
+    /// to the [`subject`](ExternalLogin::subject). If there is none, the engine creates it, or
+    /// refuses the login if a deleted account reserves the subject.
     External(ExternalLogin),
     /// The login is denied. The verdict does not reveal whether the account exists.
     Denied,
@@ -31,12 +31,14 @@ pub struct AccountLogin {
     /// Data of the store on which the verdict is based. Default: none.
     pub proof: Proof,
     /// Time at which the session ends and can no longer be resumed, such as the expiry of the token
-    /// that was presented. The engine denies the login if this time has passed. Default: never.
+    /// that was presented. The engine denies the login if this time has passed. Default: none; then
+    /// only `EngineConfig::session_idle_timeout` limits how long the session can be resumed.
     pub expires_at: Option<Timestamp>,
 }
 
 impl AccountLogin {
-    /// Returns a login that does not depend on the store, and whose session has no expiry.
+    /// Returns a login that does not depend on the store, and that sets no time at which its
+    /// session ends.
     #[must_use]
     pub const fn new(user: UserId) -> Self {
         Self {

@@ -78,12 +78,13 @@ pub struct ExternalLogin {
     /// Profile for the account, if the user has none yet.
     pub profile: Profile,
     /// Time at which the session ends and can no longer be resumed, such as the expiry of the token
-    /// that was presented. The engine denies the login if this time has passed. Default: never.
+    /// that was presented. The engine denies the login if this time has passed. Default: none; then
+    /// only `EngineConfig::session_idle_timeout` limits how long the session can be resumed.
     pub expires_at: Option<Timestamp>,
 }
 
 impl ExternalLogin {
-    /// Returns a login with an empty profile, whose session has no expiry.
+    /// Returns a login with an empty profile, which sets no time at which its session ends.
     #[must_use]
     pub fn new(subject: Subject) -> Self {
         Self {

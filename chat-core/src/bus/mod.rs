@@ -1,5 +1,5 @@
-//! Port for messages between nodes. A bus may lose them: each announces changes that a node also
-//! finds in the store, or is a notice.
+//! Port for messages between nodes. A bus may lose them: except for notices, a node finds in the
+//! store what it missed.
 //!
 //! An envelope is one encoded message of a node. It reaches each subscriber of its topic at most
 //! once. It may be lost, and nothing durable depends on it. A bus that knows that it may have lost

@@ -21,10 +21,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// address of that server. Use the result as [`ClientOptions::servers`].
 ///
 /// # Errors
-/// No server answered with its nodes, or `options` contains no server. The error is that of the
-/// last server to which a connection is not forbidden, by the rules for unencrypted connections or
-/// because its certificate was refused. If there is no such server, the error is that of the first
-/// server. If the port of that server speaks another scheme, the error may suggest that scheme.
+/// No server answered with its nodes, or `options` contains no server. A server counts as forbidden
+/// if the rules for unencrypted connections forbid it, or its certificate was refused for another
+/// reason than its dates. The error is that of the last server that is not forbidden, or of the
+/// first server if all are. If the port of that server speaks another scheme, the error may suggest
+/// that scheme.
 ///
 /// # Cancel safety
 /// Dropping the future loses nothing.

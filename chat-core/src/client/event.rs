@@ -92,7 +92,7 @@ pub enum ClientEvent {
     Receipt {
         conversation: ConversationId,
         user: UserId,
-        /// Last event that the member's devices have received.
+        /// Last event that any device of the member has acknowledged.
         delivered_seq: Seq,
         /// Last event that the member has read.
         read_seq: Seq,
@@ -100,14 +100,15 @@ pub enum ClientEvent {
     /// The user's read mark was moved elsewhere: on another device, or by an application or
     /// operator. Best effort.
     Read(Arc<ConversationInfo>),
-    /// Another member is typing, or stopped. Best effort.
+    /// A member is typing, or stopped. In a group, this may be the user on another device. Best
+    /// effort.
     Typing {
         conversation: ConversationId,
         user: UserId,
         /// True if the member stopped typing.
         stopped: bool,
     },
-    /// A friend's presence changed. Best effort.
+    /// A friend's presence changed, or the friendship has just begun. Best effort.
     Presence {
         user: UserId,
         /// The friend's current state.
@@ -150,8 +151,8 @@ pub enum SendOutcome {
     Stored(Appended),
     /// The message was not stored, and is not sent again. There are two exceptions: with
     /// [`ClientError::StoreReplaced`], an attempt before the restoration may be in the backup; and
-    /// if a crash or a failure of the store loses the outcome, the next run sends the message
-    /// again.
+    /// if a crash or a failure of the client's store loses the outcome, the next run sends the
+    /// message again.
     NotStored(ClientError),
     /// The deadline passed before the server answered, or the server had an internal error at
     /// several attempts. The message is stored once or not at all.

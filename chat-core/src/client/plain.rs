@@ -38,8 +38,8 @@ pub(super) async fn check(
     }
     if !is_local && !options.allow_plain {
         return Err(ClientError::Trust(format!(
-            "{address} is not encrypted, and {} is another machine: anyone on the network path can read passwords \
-             and messages; use sc1:// or tls://, or allow it with --allow-plain (`ClientOptions::allow_plain`)",
+            "{address} is not encrypted, and {} may be another machine: anyone on the network path can read \
+             passwords and messages; use sc1:// or tls://, or allow it with --allow-plain (`ClientOptions::allow_plain`)",
             address.host
         )));
     }
@@ -59,7 +59,8 @@ pub(super) fn check_tokens(address: &ServerAddress, account: &AccountState) -> R
     )))
 }
 
-/// Returns whether a host name or address denotes this machine itself.
+/// Returns whether a host is `localhost` or a name under it, or a loopback or unspecified address,
+/// in any spelling.
 fn is_loopback(host: &str) -> bool {
     canonical_host(host) == LOOPBACK
 }

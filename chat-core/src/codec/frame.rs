@@ -10,7 +10,7 @@ use super::FrameError;
 /// Size of the length in front of each packet, in bytes.
 pub const PREFIX_BYTES: usize = 4;
 
-/// Maximum size of a packet that a server accepts before login, in bytes.
+/// Maximum size of a packet that a server accepts before login by default, in bytes.
 pub const MAX_GUEST_PACKET_BYTES: usize = 4 * 1024;
 /// Maximum size of a packet that a server accepts after login by default, in bytes.
 pub const DEFAULT_MAX_PACKET_BYTES: usize = 64 * 1024;

@@ -294,8 +294,8 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::UnbanMember { group, user }))
     }
 
-    /// Mutes a member, who must not be an admin, from now on for `duration`, which is rounded up to
-    /// milliseconds; a duration of zero unmutes the member. For admins.
+    /// Mutes a member who is neither an admin nor the owner, from now on for `duration`, which is
+    /// rounded up to milliseconds; a duration of zero unmutes the member. For admins.
     fn mute_member(
         &self,
         group: impl Into<ConversationRef>,
@@ -511,7 +511,7 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::MarkRead { conversation, seq }))
     }
 
-    /// Notifies the other members that the user is typing, or has stopped.
+    /// Notifies the other members, except in large groups, that the user is typing, or has stopped.
     fn set_typing(
         &self,
         conversation: ConversationId,

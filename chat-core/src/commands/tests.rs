@@ -1,10 +1,10 @@
-//! Tests of calls that do more than to run one command as given.
+//! Tests of calls that do more than run one command as given.
 
 use super::*;
 use crate::model::ContactState;
 use crate::sync::Mutex;
 
-/// Error of [`Server`].
+/// Error of [`Server`] and [`Recorder`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Failure {
     #[error(transparent)]

@@ -360,8 +360,7 @@ impl Engine {
         self.parts.readiness.readiness()
     }
 
-    /// Reports that a listener of this node has closed, and stays closed until the node is ready
-    /// again.
+    /// Reports that a listener of this node was closed because the node cannot serve.
     pub(crate) fn listener_closed(&self) {
         self.parts.readiness.listener_closed();
     }

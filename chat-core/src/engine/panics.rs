@@ -12,8 +12,8 @@ pub(super) async fn contain<T>(work: impl Future<Output = Result<T, CommandError
     })
 }
 
-/// Runs work of a feed. Logs a panic of the work and turns it into an internal error, after which
-/// the feed repeats the work, unless it is the last one: to release the leases of a closing feed.
+/// Runs work of a feed. Logs a panic of the work and turns it into an internal error. The feed then
+/// repeats the work, except its last: a closing feed tries only once to release its leases.
 pub(super) async fn contain_feed<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     panics::catch(work).await.unwrap_or_else(|panic| {
         tracing::error!(

@@ -32,10 +32,11 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Reason why a command failed. 1xx: protocol; 2xx: identity; 3xx: content; 4xx: rights and
-    /// state; 5xx: the server has failed, or cannot execute the command now.
+    /// Reason why a request failed. 1xx: protocol; 2xx: identity; 3xx: content; 4xx: rights and
+    /// state; 5xx: the server has failed, or cannot execute the request now.
     ReplyCode: u32 {
-        /// The packet is malformed.
+        /// The request violates the protocol: it is out of order, or its id is in use. The
+        /// connection closes.
         BadRequest = 100,
         /// Client and server have no protocol version in common.
         UnsupportedVersion = 101,
@@ -96,13 +97,15 @@ codes! {
         GroupDeleted = 410,
         /// A rule of the application refused the command, or the server stores no passwords.
         RefusedByPolicy = 411,
-        /// The server has a defect, which it logged.
+        /// An error inside the server, for example a defect or inconsistent data in its store,
+        /// which it logged. The command may or may not have taken effect.
         Internal = 500,
         /// The server cannot execute the command now, for example because its store does not
         /// answer. The command may or may not have taken effect; retry with the same client message
         /// id.
         TryAgain = 501,
-        /// The server is overloaded, or its store has no space left. The command had no effect.
+        /// The server cannot execute the command now, for example because it is overloaded, or its
+        /// store has no space left. The command had no effect.
         Busy = 502,
         /// The node is shutting down. The command had no effect; use another node.
         ShuttingDown = 503,
@@ -150,9 +153,11 @@ impl ReplyCode {
 codes! {
     /// Reason why a session or connection ended.
     CloseCode: u16 {
-        /// The peer closed the connection, or the connection broke.
+        /// The peer closed the connection, the connection broke, or the program dropped its local
+        /// session.
         Normal = 0,
-        /// The node is shutting down. The client should connect to another node.
+        /// The node is shutting down, or the connection has reached its maximum age. The client
+        /// should connect again.
         GoingAway = 1,
         /// A newer login replaced the session: a login of the same device, or of another device if
         /// the session policy allows only one session.
@@ -166,8 +171,8 @@ codes! {
         Timeout = 5,
         /// The peer read too slowly.
         SlowConsumer = 6,
-        /// There are too many sessions from the client's source, or the client sent too many
-        /// packets before it logged in.
+        /// The source has too many sessions, or the client sent too many packets before it logged
+        /// in.
         Overloaded = 7,
         /// The user logged out.
         LoggedOut = 8,

@@ -12,8 +12,8 @@ use crate::model::{CloseCode, ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
 /// Maximum number of doorbells that are remembered. The same maximum applies to joins and to
-/// changed sessions. If there are more, the heartbeat asks the other nodes to compare everything
-/// with the store.
+/// changed sessions. If there are more, the other nodes are asked to compare everything with the
+/// store.
 const MAX_REMEMBERED: usize = 16 * MAX_REPEATED;
 
 /// This node's recent announcements, which heartbeats repeat; in a program that sends none,
@@ -73,7 +73,8 @@ impl RecentAnnouncements {
     }
 
     /// Makes the next heartbeats ask the other nodes to compare everything with the store, because
-    /// this node does not know what it would have to announce.
+    /// this node does not know what it would have to announce. In a program that sends none, a
+    /// flush asks instead if it has to repeat announcements.
     pub(crate) fn mark_overflowed(&self) {
         self.inner.announced.lock().note_overflow(true);
     }

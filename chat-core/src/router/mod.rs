@@ -4,8 +4,8 @@
 //! (`conversation_feed`), whether this node committed the event or another node announced it. An
 //! event that directly follows the delivered ones is delivered, an older one is dropped, and a
 //! later one reveals a gap, which is read from the log. The announcement of an event is a doorbell:
-//! it contains only the last `Seq` of the log. Pushing never waits: if a client does not read, its
-//! [`Outbox`] overflows, and the client later reads the log itself.
+//! it contains only the id of the conversation and the last `Seq` of its log. Pushing never waits:
+//! if a client does not read, its [`Outbox`] overflows, and the client later reads the log itself.
 //!
 //! The bus carries doorbells, but no events. A lost doorbell is repaired by the doorbell of the
 //! next event, by the heartbeats in which every node repeats its announcements, or by comparing

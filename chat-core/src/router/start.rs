@@ -50,8 +50,8 @@ const MAX_CONCURRENT: usize = 8;
 /// Maximum number of changes of bus subscriptions in progress at the same time.
 const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
 
-/// Pause after each recheck of a changed user. With [`MAX_CONCURRENT`] rechecks at the same time,
-/// the node reads the memberships of at most 800 changed users a second.
+/// Pause after each changed user whose memberships were read. With [`MAX_CONCURRENT`] rechecks at
+/// the same time, the node reads the memberships of at most 800 changed users a second.
 const CHANGED_USER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything that a [`Router`] is built from.

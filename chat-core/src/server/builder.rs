@@ -86,8 +86,8 @@ impl ServerBuilder {
     /// Declares that the TCP listener added last is behind a load balancer. Has no effect before a
     /// TCP listener was added. Each connection to it must come from one of
     /// [`ServerConfig::trusted_proxies`] and start with a PROXY header, in which the load balancer
-    /// reports the client's address. If the header contains no address, the load balancer counts as
-    /// the client.
+    /// reports the client's address. If the header contains no TCP address, the load balancer
+    /// counts as the client.
     #[must_use]
     pub fn behind_proxy(mut self) -> Self {
         if let Some(last) = self.tcp.last_mut() {

@@ -46,9 +46,9 @@ pub struct ServerConfig {
     /// Time for which the engine may be [unable to serve](crate::engine::Readiness) before the TCP
     /// listeners close, unless, as far as this node knows, no other node can serve. When the engine
     /// can serve again, or no other node can, the listeners reopen on the same addresses, which
-    /// needs the same privileges as the first time. Open connections stay. Default 5 s; with zero,
-    /// listeners never close.
-    /// With 4 s or less, nodes cannot announce in time that none of them can serve.
+    /// needs the same privileges as the first time. Open connections stay. With 4 s or less, nodes
+    /// cannot announce in time that none of them can serve; with zero, listeners never close.
+    /// Default 5 s.
     pub unready_timeout: Duration,
 }
 

@@ -37,7 +37,8 @@ pub struct Network {
 #[error("{text:?} is not a network{reason}; write it like \"10.0.0.0/8\" or \"::1\"")]
 pub struct InvalidNetwork {
     text: String,
-    /// Part of the message that explains why a text of the right form is invalid; otherwise empty.
+    /// Part of the message that explains why the prefix of an IPv4-mapped network is invalid;
+    /// otherwise empty.
     reason: &'static str,
 }
 

@@ -151,7 +151,7 @@ fn rows_after_close() -> Vec<Row> {
         row("CLOSE twice", E::DataAfterClose, |t, _| record(t, 2, &[0, 0])),
         row("REKEY after CLOSE", E::DataAfterClose, |t, _| record(t, 1, b"")),
         row("one byte after CLOSE", E::DataAfterClose, |_, _| vec![0]),
-        row("random bytes after CLOSE", E::DataAfterClose, |_, _| vec![0xaa; 40]),
+        row("40 bytes of 0xaa after CLOSE", E::DataAfterClose, |_, _| vec![0xaa; 40]),
     ]
 }
 

@@ -47,7 +47,8 @@ pub(crate) fn start(directory: &Path, arguments: &[&str]) -> (Child, Vec<String>
     (child, lines)
 }
 
-/// Reads the output of a server until the server is ready. Returns the lines.
+/// Reads the output of a server up to the line with its fingerprint, which it prints when it is
+/// ready. Returns the lines. Lines after that one may be lost.
 pub(crate) fn until_ready(child: &mut Child) -> Vec<String> {
     let mut lines = Vec::new();
     let mut output = BufReader::new(child.stdout.take().unwrap());

@@ -12,10 +12,10 @@ use super::BackupError;
 use super::cancellation::Cancellation;
 use crate::private;
 
-/// Suffix of the name of an unfinished backup.
+/// Suffix of the name of an unfinished copy.
 const SUFFIX: &str = ".partial";
-/// Time since the last write after which an unfinished backup counts as abandoned on a file system
-/// without locks. A running backup writes more often.
+/// Time since the last write after which an unfinished copy counts as abandoned on a file system
+/// without locks. A running backup or restoration writes more often.
 const STALE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The unfinished copy of a database that a backup or a restoration makes. Dropping it removes the
@@ -32,8 +32,9 @@ pub(super) struct PartialCopy {
 }
 
 impl PartialCopy {
-    /// Creates the file under a unique name, so that interrupted and simultaneous backups do not
-    /// collide. Removes the files of interrupted backups to the same target.
+    /// Creates the file under a unique name, so that interrupted and simultaneous backups or
+    /// restorations do not collide. Removes the files that interrupted ones to the same target left
+    /// behind.
     pub(super) fn create(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         remove_abandoned(target, name);
@@ -42,8 +43,8 @@ impl PartialCopy {
             partial.push(format!(".{}{SUFFIX}", StoreEpoch::random()));
             let path = target.with_file_name(partial);
             let file = private::create_new(&path)?;
-            // Another backup may lock and remove the file before it is locked here. On a file
-            // system without locks, the attempt fails with another error.
+            // Another backup or restoration may lock and remove the file before it is locked here.
+            // On a file system without locks, the attempt fails with another error.
             let is_ours = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
             if is_ours && path.try_exists()? {
                 return Ok(Self { path, file });
@@ -78,8 +79,8 @@ impl PartialCopy {
                 return Err(BackupError::Exists(target.to_owned()));
             }
             Err(_) if target.exists() => return Err(BackupError::Exists(target.to_owned())),
-            // Not every file system supports hard links. A rename would replace a file that was
-            // created after the check.
+            // Not every file system supports hard links. The rename replaces a file that is created
+            // after the check above.
             Err(_) => std::fs::rename(&self.path, target).map_err(cannot_write)?,
         }
         drop(self);
@@ -99,7 +100,7 @@ impl Drop for PartialCopy {
     }
 }
 
-/// Removes the files that interrupted backups to `target` left behind.
+/// Removes the files that interrupted backups or restorations to `target` left behind.
 fn remove_abandoned(target: &Path, name: &OsStr) {
     let is_partial = |found: &OsStr| {
         let (found, name) = (found.to_string_lossy(), name.to_string_lossy());
@@ -112,13 +113,13 @@ fn remove_abandoned(target: &Path, name: &OsStr) {
     };
     for entry in entries.flatten().filter(|entry| is_partial(&entry.file_name())) {
         if remove_if_abandoned(&entry.path()).unwrap_or(false) {
-            tracing::info!(file = %entry.path().display(), "removed the file of an interrupted backup");
+            tracing::info!(file = %entry.path().display(), "removed the file of an interrupted backup or restoration");
         }
     }
 }
 
-/// Removes the file of an unfinished backup unless that backup runs. Returns whether it removed the
-/// file.
+/// Removes the file of an unfinished backup or restoration unless that still runs. Returns whether
+/// it removed the file.
 fn remove_if_abandoned(path: &Path) -> io::Result<bool> {
     if !std::fs::symlink_metadata(path)?.is_file() {
         return Ok(false);

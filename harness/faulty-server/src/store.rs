@@ -65,7 +65,7 @@ impl State {
 
     /// Replaces the session epochs of devices by those that this node last stored, as if no other
     /// node had given the devices to new sessions. Changes nothing unless the fault is
-    /// [`Fault::FenceOpen`], because no epochs are recorded then.
+    /// [`Fault::FenceOpen`]: epochs are recorded only for that fault.
     pub(crate) fn hide_takeovers(&self, devices: &mut [Device]) {
         let session_epochs = self.session_epochs();
         for device in devices {

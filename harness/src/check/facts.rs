@@ -54,7 +54,8 @@ pub(super) struct Run<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) seq: u64,
-    /// Last position known to any source or client before this source was asked.
+    /// Last position that an acknowledgement, a delivery or the end of a log had shown before this
+    /// source was asked.
     pub(super) known_before_request: u64,
 }
 

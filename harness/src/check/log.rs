@@ -76,7 +76,7 @@ fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
         if !is_same {
             report.add_violation(
                 Rule::C5,
-                format_args!("at {position}, another source or run has {first:?}, but {observer} has {event:?}"),
+                format_args!("at {position}, a source or run has {first:?}, but {observer} has {event:?}"),
             );
         }
     };

@@ -87,6 +87,7 @@ pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
                 .map(|(entry, body)| EventLine::new(info, entry, body, &names)),
             "the inbox is empty",
         );
+        job.screen.check()?;
         mark_read((*job.client).clone(), info.id, info.last_seq).await
     });
     Ok(())

@@ -104,7 +104,7 @@ fn describe_hidden(info: &ConversationInfo, printed: &[(HistoryEvent, EventBody)
     let how = if since_read <= u64::from(MAX_HISTORY) {
         format!("/history {since_read}")
     } else {
-        "`chat-client history`".to_owned()
+        format!("`chat-client history --after {}`", info.read_seq)
     };
     Some(format!(
         "-- {hidden} earlier unread messages are not shown; {how} prints them --"
@@ -113,7 +113,7 @@ fn describe_hidden(info: &ConversationInfo, printed: &[(HistoryEvent, EventBody)
 
 /// Prints the newest events of a conversation: `count` events, or if that is `None`, 5 more than
 /// there are unread messages, but at least 20 and at most 200. Then marks the conversation as read.
-/// Without `count`, also reads the first members of a group.
+/// Without `count`, also reads the first members of a group to which the user belongs.
 pub(super) async fn show(
     job: JobContext,
     reference: ConversationRef,
@@ -164,6 +164,7 @@ pub(super) async fn show(
             line.short(job.style)
         ));
     }
+    job.screen.check()?;
     mark_read((*job.client).clone(), info.id, info.last_seq).await?;
     let is_entered = count.is_none() && info.active;
     let members = match &info.view {

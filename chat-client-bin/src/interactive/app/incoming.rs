@@ -85,7 +85,8 @@ impl App {
         Ok(())
     }
 
-    /// Records that another member is typing, or has stopped.
+    /// Records that another member is typing, or has stopped. The user, typing on another device,
+    /// is not shown.
     fn handle_typing(&mut self, conversation: ConversationId, user: UserId, stopped: bool) {
         let is_me = self.state.client.me().is_some_and(|me| me.id == user);
         if stopped || is_me {
@@ -214,7 +215,7 @@ impl App {
         }
         let line = self.line(delivery).await;
         self.state.screen.line(line);
-        if self.state.conversations.is_current(info) {
+        if self.state.conversations.is_current(info) && self.state.screen.check().is_ok() {
             self.state.spawn(actions::mark_read(
                 (*self.state.client).clone(),
                 info.id,

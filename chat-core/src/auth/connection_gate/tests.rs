@@ -128,7 +128,7 @@ fn penalties_do_not_reject_the_connections_of_a_known_source() {
     misbehave(start, source(1));
     misbehave(start, source(2));
     assert!(gate.admit(start, source(1)).is_ok() && gate.admit(start, source(2)).is_err());
-    // Wrong passwords delay the logins of unknown devices from there, as everywhere.
+    // Wrong passwords delay logins without a device token from a known source too.
     let guest = gate.admit(start, source(1)).unwrap();
     (0..3).for_each(|_| guest.penalise(start, Offence::AuthFailed));
     assert!(guest.login_wait(start).is_some());

@@ -49,7 +49,7 @@ fn hash_of_another_implementation_is_verified() {
 }
 
 #[test]
-fn malformed_foreign_or_too_expensive_hash_is_refused() {
+fn malformed_or_too_expensive_hash_and_one_of_another_algorithm_are_refused() {
     let good = PasswordHash::compute(&password("correct horse"), PasswordCost::danger_cheap()).unwrap();
     assert_eq!(PasswordHash::parse(good.as_str()), Ok(good.clone()));
     for bad in [

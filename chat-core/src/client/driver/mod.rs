@@ -120,7 +120,7 @@ pub(super) struct Progress {
     had_session: bool,
     /// True if the application has closed or dropped the client.
     is_closing: bool,
-    /// Messages that were queued before the first login of this run.
+    /// Messages that were queued since the client was started; empty once it has had a session.
     queued_before_login: Vec<ClientMessageId>,
 }
 

@@ -12,7 +12,8 @@ use crate::model::{
     Page, PageFrom, Seq, Timestamp,
 };
 
-/// Maximum number of body bytes in a page, unless its only event has more.
+/// Maximum size of the bodies of all events of a page and of their latest edits, in bytes. A page
+/// with only one event may exceed it.
 pub(in crate::codec) const MAX_PAGE_BYTES: u32 = 256 * 1024;
 
 pub(super) fn to_read_history(read: proto::ReadHistory) -> Result<Command, InvalidRequest> {

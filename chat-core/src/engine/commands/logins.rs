@@ -207,7 +207,7 @@ impl Logins {
     }
 
     async fn find_or_create(&self, subject: Subject, profile: Profile) -> Result<UserInfo, CommandError> {
-        // Only the first login of a user needs a transaction; for later ones, this read is enough.
+        // Only the creation of the account needs a transaction; later, this read finds the account.
         let known = self.access.store().account_by_subject(subject.as_str());
         if let Some(account) = self.access.read(known).await? {
             return Ok(private_info(&account));
@@ -294,7 +294,7 @@ impl Logins {
         })
     }
 
-    /// Commits a login or resume, and ends the sessions that it replaces.
+    /// Commits a login or resume, and closes the sessions that it has ended.
     async fn admit(&self, user: UserId, device: DeviceId, method: LoginMethod) -> Result<CommittedLogin, CommandError> {
         // A login reads all memberships of the user. It is delayed before it changes anything,
         // while the user exceeds the rate of reads, so that a device that logs in again and again
@@ -322,7 +322,8 @@ impl Logins {
             now: self.access.wall_time(),
         };
         let logged_in = self.access.run(user, admit).await;
-        // A login whose answer was lost may have been committed, and then has ended other sessions.
+        // If the store's answer was lost, the login may have been committed, and then has ended
+        // other sessions.
         let logged_in = logged_in.inspect_err(|error| {
             self.session_ender
                 .recheck_after_failure(user, CloseCode::Replaced, error)

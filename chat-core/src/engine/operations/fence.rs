@@ -82,7 +82,8 @@ pub(crate) fn live_login(device: &Device, now: Timestamp) -> Option<Caller> {
 
 /// Device id that is reserved for the lock of a user. The row with this id serialises logins of the
 /// user, changes of the user's account, revocations of the user's devices, blocks by the user,
-/// groups that the user creates, and transfers of groups to the user.
+/// creations of groups by the user, transfers of groups to the user, and transfers of the user's
+/// groups because the account is disabled.
 pub(crate) const USER_LOCK: DeviceId = DeviceId::NONE;
 
 /// Takes the lock of a user. Must be taken before every other lock.

@@ -32,9 +32,9 @@ impl GroupName {
     /// Maximum length of the name, and of its key, in bytes of UTF-8.
     pub(crate) const MAX_BYTES: usize = 256;
 
-    /// Parses the name of a new group. Removes spaces at its ends, and collapses those inside to
-    /// single spaces. An ideographic space counts as a space; other white space, such as a tab, is
-    /// not allowed.
+    /// Parses a name for a group that is created or renamed. Removes spaces at its ends, and
+    /// collapses those inside to single spaces. An ideographic space counts as a space; other white
+    /// space, such as a tab, is not allowed.
     ///
     /// # Errors
     /// A [`NameError`] that says what to change.
@@ -46,7 +46,8 @@ impl GroupName {
         Ok(name)
     }
 
-    /// Parses a name that may be reserved: to look a group up, and for operators.
+    /// Parses a name that may be reserved: to look a group up, and for an application that gives a
+    /// group a reserved name.
     ///
     /// # Errors
     /// The errors of [`parse`](Self::parse), except [`NameError::Reserved`].

@@ -129,7 +129,7 @@ async fn new_group_reaches_its_creators_other_device_on_another_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unannounced_join_is_found_after_an_outage_of_the_bus() {
+async fn join_is_found_although_the_bus_loses_its_announcement() {
     let world = world().await;
     let user = world.bob;
     let bus = faultless();

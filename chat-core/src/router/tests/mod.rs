@@ -59,9 +59,9 @@ async fn node_with_id(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> 
     Router::start(parts).await.unwrap()
 }
 
-/// Returns the event log of a store, whose calls cross a channel, as those of a store behind a
-/// network would. Most routers of these tests get it, so that they share nothing else with their
-/// store.
+/// Returns the event log of a store. Its calls go through a channel, as those of a store behind a
+/// network go through a connection. Most routers of these tests get such a log, so that they share
+/// no state with their store.
 fn log(store: &Arc<dyn Store>) -> Arc<dyn EventLog> {
     let log = StoreEventLog::new(Arc::clone(store));
     Arc::new(ForwardingEventLog::new(Arc::new(log)))

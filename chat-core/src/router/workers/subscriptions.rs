@@ -23,7 +23,9 @@ pub(crate) struct Subscriptions {
     pub(crate) topics: Box<dyn Topics>,
     pub(crate) node: NodeId,
     pub(crate) registry: Arc<Registry>,
+    /// Conversations whose feeds have to be compared with the store.
     pub(crate) compare: WorkSet<ConversationId>,
+    /// Users whose logins and conversations have to be read from the store.
     pub(crate) users: WorkSet<UserId>,
     pub(crate) call_timeout: Duration,
 }

@@ -1,5 +1,5 @@
-//! Finds out whether unconfirmed commits were written. No node has announced them, so this worker
-//! checks their logs as long as [`UnconfirmedCommits`] contains them.
+//! Finds out whether unconfirmed commits were written. This node announces a commit only once it is
+//! confirmed, so this worker checks the logs as long as [`UnconfirmedCommits`] contains them.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -97,7 +97,7 @@ pub async fn recalled_message_counts_no_longer(store: Arc<dyn Store>) {
     assert_eq!(
         counts(&world, world.carol).await,
         (1, 0),
-        "the recalled message lies before the read mark"
+        "carol has read the recalled message"
     );
     recall(&world, Seq(2)).await;
     assert_eq!(counts(&world, world.bob).await, (0, 0));

@@ -105,7 +105,7 @@ macro_rules! store_conformance {
                 edit_is_marked, marking_an_unknown_event_is_an_error, erasing_replaces_message_and_edits,
                 erasing_leaves_no_readable_text, batch_is_one_unit, unit_spans_conversations;
             text:
-                messages_keep_every_byte, names_and_notes_keep_every_byte, profiles_keep_every_byte;
+                messages_keep_every_byte, names_and_notes_keep_every_byte, group_profiles_keep_every_byte;
             pages:
                 page_after_an_event_goes_forwards, page_before_an_event_goes_backwards,
                 newest_page_ends_at_the_end_of_the_log, empty_log_has_an_empty_page,

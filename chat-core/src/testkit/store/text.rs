@@ -92,7 +92,7 @@ pub async fn names_and_notes_keep_every_byte(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn profiles_keep_every_byte(store: Arc<dyn Store>) {
+pub async fn group_profiles_keep_every_byte(store: Arc<dyn Store>) {
     for (number, text) in samples().into_iter().enumerate() {
         let name = name_of(&text, number);
         let mut new = new_group(&name);

@@ -49,9 +49,9 @@ pub enum TlsError {
     /// The name to connect to is neither a host name nor an address.
     #[error("{0:?} is not a valid server name")]
     ServerName(String),
-    /// The server's certificate is not valid: not issued by a trusted authority, issued for another
-    /// name, or not valid at this time; or the server does not have the private key of the
-    /// certificate. No application data was sent.
+    /// The server's certificate is not valid, for example not issued by a trusted authority, issued
+    /// for another name, or not valid at this time; or the server does not have the private key of
+    /// the certificate. No application data was sent.
     #[error("the server's certificate is not valid: {0}")]
     Certificate(rustls::CertificateError),
     /// The server's key is not a pinned one. No application data was sent.

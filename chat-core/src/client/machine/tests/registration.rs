@@ -58,8 +58,8 @@ fn registration_does_not_resume_the_stored_session_of_another_user() {
     assert!(script.actions.iter().all(kept), "the login may fail");
 }
 
-/// A hook or a closed registration refuses the repeated attempt although the first one, whose reply
-/// was lost, has created the account.
+/// Even if a hook or a closed registration refuses the repeated attempt, the first one, whose reply
+/// was lost, may have created the account.
 #[test]
 fn interrupted_registration_falls_back_to_login_after_any_final_refusal() {
     for refusal in [
@@ -99,7 +99,8 @@ fn refusal_of_a_registration_is_reported_although_the_login_takes_two_connection
     assert_eq!(ended(&mut script).unwrap().code(), Some(ReplyCode::NameTaken));
 }
 
-/// Only the owner of the password learns that the account has too many devices.
+/// The server refuses a login with `TooManyDevices` only if the password is right, so the account
+/// exists.
 #[test]
 fn refused_login_after_an_interrupted_registration_names_its_own_reason() {
     let mut script = interrupted_registration();

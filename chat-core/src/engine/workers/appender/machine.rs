@@ -297,8 +297,8 @@ impl Machine {
     }
 
     /// Handles the result of a preparation: the submission enters its lane or is refused. The
-    /// entries of its sender that waited for it get their turn, or are refused too if the refusal
-    /// is temporary.
+    /// entries of its sender that waited for it get their turn, or are refused too if the
+    /// preparation has failed with a temporary error.
     fn finish_preparation(
         &mut self,
         sender: SenderKey,

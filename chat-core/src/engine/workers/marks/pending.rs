@@ -168,7 +168,7 @@ impl Marks {
 
     /// Requests that the marks of this user are written soon. All of them are written once the
     /// marks up to the returned number are. Returns `None` if the user has no unwritten marks, or
-    /// if the last write of a mark of this user has failed.
+    /// if the last write of a mark of this user failed and the mark was queued again.
     pub(super) fn await_user(&mut self, user: UserId) -> Option<u64> {
         if self.failing.contains(&user) {
             return None;

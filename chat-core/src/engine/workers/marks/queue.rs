@@ -121,7 +121,8 @@ impl MarkQueue {
 
     /// Waits until the marks of this user are written, so that the command that waits reads them.
     /// Gives up when their write fails or [`MARKS_WRITE_TIMEOUT`] has passed, and does not wait if
-    /// the last write of a mark of this user failed: the command then reads the earlier marks.
+    /// the last write of a mark of this user failed and the mark was queued again: the command then
+    /// reads the earlier marks.
     pub(in crate::engine) async fn wait_until_written(&self, user: UserId) {
         let (newest, deadline) = {
             let mut marks = self.marks.lock();
