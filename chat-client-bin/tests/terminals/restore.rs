@@ -80,7 +80,7 @@ fn line_typed_after_a_restore_reaches_the_user_of_the_prompt() {
     client.until("✓ #1 bob");
     fixture.restore_backup(|_| ());
     client.until_error("their numbers may belong to other messages");
-    client.type_line("/edit the number of another message");
+    client.type_line("/edit corrected"); // without a number: the last message of the user
     client.until_error("no message of yours is known");
     client.type_line("after");
     client.until("✓ #1 bob");
@@ -127,6 +127,8 @@ fn line_typed_before_a_restore_is_not_lost() {
     fixture.assert_bob_has(&["kept", "next"]);
 }
 
+/// The running `listen` is the agent of the account: it takes the message of `send`, and delivers
+/// it after the restore although `send` has given up.
 #[test]
 fn message_through_an_agent_reaches_its_addressee() {
     let mut fixture = RestoreFixture::new();

@@ -28,8 +28,10 @@
 //!   receives [`StoreError::Defect`].
 //! - When a transaction commits, the row of every conversation that it locked states where the log
 //!   of that conversation ends (`last_seq` and `message_count`).
-//! - Names and texts are compared and stored byte by byte. Maximum sizes: names and keys 256 bytes,
-//!   skeletons 3 000 bytes, texts 64 KiB less one byte.
+//! - Names and texts are compared and stored byte by byte. Maximum sizes: names of accounts and
+//!   groups, and the keys of groups (the canonical spellings of their names), 256 bytes; skeletons
+//!   3 000 bytes; names of feeds, subjects and the strings of an audit record except `detail`, 255
+//!   bytes; texts 64 KiB less one byte.
 //! - A store that several nodes may share reports to each node which other nodes use it
 //!   ([`Store::heartbeat`]), so that a node finds the commits of its peers even if no bus connects
 //!   them.

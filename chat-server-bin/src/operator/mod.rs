@@ -8,6 +8,7 @@ mod call;
 mod command_target;
 mod executor;
 mod group;
+mod hidden_input;
 mod identity;
 mod node;
 mod password;

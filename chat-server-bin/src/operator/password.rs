@@ -4,12 +4,11 @@ use std::env::VarError;
 use std::io::IsTerminal as _;
 
 use chat_core::model::Secret;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::hidden_input::{HiddenInput, NoAnswer};
 use crate::args::PasswordArgs;
 use crate::failure::Failure;
 use crate::files;
-use crate::signals::StopSignal;
 
 /// Reads the password from the first line of the file of `--password-file`, otherwise from
 /// `CHAT_PASSWORD`, otherwise twice from a prompt on the terminal.
@@ -34,16 +33,21 @@ pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure>
         let text = "no password given: set CHAT_PASSWORD or use --password-file FILE";
         return Err(Failure::Usage(text.to_owned()));
     }
-    // For Ctrl-C the prompt raises SIGINT before it restores the mode of the terminal. With this
-    // handler the process survives the signal, and the prompt fails.
-    let _handler = signal(SignalKind::interrupt());
-    let ask = |prompt| rpassword::prompt_password(prompt).map(Secret::new);
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::Interrupted => Failure::Stopped(StopSignal::Interrupt, "nothing was changed"),
-        _ => Failure::Failed(format!("cannot read the password: {error}")),
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| runtime.block_on(ask_twice()))
+}
+
+/// Asks for a new password twice. A signal restores the mode of the terminal first.
+async fn ask_twice() -> Result<Secret, Failure> {
+    let failed = |no_answer| match no_answer {
+        NoAnswer::Stopped(signal) => Failure::Stopped(signal, "nothing was changed"),
+        NoAnswer::Io(error) => Failure::Failed(format!("cannot read the password: {error}")),
     };
-    let password = ask("New password: ").map_err(failed)?;
-    if ask("Again: ").map_err(failed)? != password {
+    let mut terminal = HiddenInput::start().map_err(|error| failed(error.into()))?;
+    let password = terminal.ask("New password: ").await.map_err(failed)?;
+    let again = terminal.ask("Again: ").await.map_err(failed)?;
+    terminal.end();
+    if again != password {
         return Err(Failure::Failed(
             "the two passwords differ; nothing was changed".to_owned(),
         ));

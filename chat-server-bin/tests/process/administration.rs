@@ -230,7 +230,8 @@ async fn sessions_and_load_of_the_running_server_are_shown() {
     assert_eq!(close_code(&mut alice).await, CloseCode::Revoked);
     assert_eq!(server.json(&["stats"])[0]["sessions"], 1);
     server.stop();
-    // Both commands also succeed if no server runs: they report that, and no session.
+    // Both commands also succeed if no server runs: `stats` reports that, and `session list` prints
+    // no session.
     let directory = tempfile::tempdir().unwrap();
     assert!(run_program(directory.path(), &["migrate"]).status.success());
     let stats = run_program(directory.path(), &["stats"]);

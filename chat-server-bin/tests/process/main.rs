@@ -6,6 +6,7 @@ mod administration;
 mod faults;
 mod interrupted;
 mod operators;
+mod password_prompt;
 mod rates;
 mod refusals;
 mod restore;

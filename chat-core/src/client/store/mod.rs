@@ -166,8 +166,8 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     async fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError>;
 
     /// Replaces all cursors. The new cursors may be lost in a power failure; events are then
-    /// delivered again. Only an empty map must be durable once this returns, because cursors of a
-    /// replaced store must not reappear.
+    /// delivered again. Only an empty map must be durable once this returns: it is saved when the
+    /// server's store epoch has changed, and cursors of the former epoch must not reappear.
     async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError>;
 
     /// Replaces all names. The new names may be lost in a power failure.

@@ -158,10 +158,11 @@ async fn block_hides_receipts() {
     }
 }
 
-/// Views obey the rule of receipts: a user who would not receive the receipts of a peer does not
-/// see the marks of this peer in a view either.
+/// A user who would not receive the receipts of a peer does not see the marks of this peer in a
+/// view either. The case says what happened after the marks, `visible` whether alice still sees
+/// those of bob, and `policy` is the direct policy of alice.
 #[tokio::test]
-async fn ended_relation_hides_marks_from_every_view() {
+async fn views_show_marks_only_if_their_receipts_would_be_sent() {
     let cases: [(&str, bool, DirectPolicy); 6] = [
         ("still friends", true, DirectPolicy::Friends),
         ("alice unfriends", false, DirectPolicy::Friends),
