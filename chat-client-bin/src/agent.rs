@@ -20,10 +20,7 @@ use chat_core::codec::{
     Answer, DecodeError, Failure, LoggedIn, Request, RequestId, RequestKind, Welcome, frame, server, version,
 };
 use chat_core::commands::Commands;
-use chat_core::model::{
-    Command, ConversationQuery, ConversationRef, MessageText, Outcome, ReplyCode, Secret, StoreEpoch, Timestamp,
-    UserRef,
-};
+use chat_core::model::{Command, ConversationQuery, MessageText, Outcome, ReplyCode, Secret, StoreEpoch, Timestamp};
 use chat_core::transport::{PeerAddr, Stream, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -43,8 +40,6 @@ const NO_EPOCH: StoreEpoch = StoreEpoch([0; 16]);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum time for which a connection that ends still serves the requests that it has received.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Maximum time for which a message waits for the owner of the name to which it is addressed.
-const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 /// Delay before the agent tries to accept a connection again after this has failed, for example
 /// because the process has too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -226,7 +221,6 @@ impl Connection {
         let connection = self.clone();
         match kind {
             RequestKind::Command(Command::Send { conversation, draft }) => {
-                self.ask_for_owner_of_name(&conversation).await;
                 let queued = self.client.enqueue_draft(conversation, draft, None).await;
                 jobs.spawn(async move { connection.reply(id, send_answer(queued).await).await });
             }
@@ -246,20 +240,7 @@ impl Connection {
     }
 
     /// Queues the reply to a request, unless the request wants none. If the request has ids of a
-    /// store epoch that has ended, ends the connection instead. Asks the server for the user to
-    /// whose name a message is addressed. From the answer, the client of this process, which may
-    /// have run for a long time, learns that the name has another owner now. Without an answer, the
-    /// message goes to the owner that the client knows.
-    async fn ask_for_owner_of_name(&self, conversation: &ConversationRef) {
-        let ConversationRef::Direct(user @ UserRef::Name(_)) = conversation else {
-            return;
-        };
-        if matches!(self.client.status(), Status::Online(_)) {
-            let asking = self.client.users([user.clone()]);
-            let _ = tokio::time::timeout(NAME_TIMEOUT, asking).await;
-        }
-    }
-
+    /// store epoch that has ended, ends the connection instead.
     async fn reply(&self, id: RequestId, result: Result<Answer, ClientError>) {
         if matches!(result, Err(ClientError::StoreReplaced)) {
             return self.end.notify_one();

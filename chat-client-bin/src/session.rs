@@ -68,7 +68,7 @@ impl Deadline {
 }
 
 /// Time that a command has without `--timeout`. Commands that send messages wait for a shorter
-/// time, and `listen` has no limit.
+/// time, and `listen` has no limit once it has started.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum delay that a server may ask for before another attempt to log in or register, if the
 /// user waits for the result. If a server asks for more, the command tries the other servers, and
@@ -84,10 +84,10 @@ pub(crate) const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Session {
-    /// Starts a client that connects in the background. The client uses the agent if another
-    /// process has the account open, and the command needs neither events nor a new login. If
-    /// necessary, waits for another process to close the account, prompts for a password, and asks
-    /// the servers for their nodes.
+    /// Starts a client that connects in the background. If another process has the account open
+    /// and runs an agent, and the command needs neither events nor a new login, the client uses
+    /// that agent. Otherwise, if necessary, waits for another process to close the account, prompts
+    /// for a password, and asks the servers for their nodes.
     pub(crate) async fn start(
         global: &Global,
         mode: LoginMode,
@@ -211,6 +211,11 @@ impl Session {
             self.output.notice("agent_unavailable", &text);
         };
         started.map_err(report).ok()
+    }
+
+    /// Returns whether the client connects to the agent of another process.
+    pub(crate) const fn uses_agent(&self) -> bool {
+        self.spool.is_some()
     }
 
     /// Starts an agent like [`share`](Self::share), unless this process itself uses one.

@@ -1,4 +1,4 @@
-//! Test of how much a page of a log reads.
+//! Test of how many bytes the read of a page of a log takes from the files.
 
 use std::sync::Arc;
 

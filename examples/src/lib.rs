@@ -79,11 +79,11 @@ pub fn events(client: &Client) -> Result<Events, AnyError> {
     client.events().ok_or_else(|| "the events were taken before".into())
 }
 
-/// Returns the text of the next message that another device sent. Acknowledges it and all events
-/// before it.
+/// Returns the text of the next message that the client's device did not send. Acknowledges it and
+/// all events before it.
 ///
 /// # Errors
-/// The client was closed before a message arrived.
+/// The client ended before a message arrived.
 pub async fn next_text(events: &mut Events) -> Result<String, AnyError> {
     while let Some(received) = events.next().await {
         received.done();

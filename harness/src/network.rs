@@ -29,7 +29,7 @@ pub struct NodeLinks {
     /// Proxy of the connections from clients to the node.
     pub clients: Proxy,
     /// Locked while the node is being restarted, and while its connections to the store are
-    /// impaired, so that it may fail to start.
+    /// impaired. So the node is not restarted while it might be unable to reach the store.
     start_lock: Mutex<()>,
 }
 

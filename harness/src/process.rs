@@ -1,4 +1,4 @@
-//! Sends signals to processes, and reads their memory and CPU time from `/proc`.
+//! Sends signals to processes, and reads from `/proc` how much memory and CPU time they use.
 
 use std::fs;
 use std::io;
@@ -47,7 +47,8 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
 pub enum Reach {
     /// Only the process itself.
     Process,
-    /// The process and its children: the process group that it leads.
+    /// The process group that the process leads: the process, and those of its descendants that
+    /// are not in another group.
     Group,
 }
 

@@ -4,7 +4,8 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use chat_core::client::Receive;
-use chat_core::model::{DraftContent, Emoji, MessageText, Seq};
+use chat_core::commands::Commands as _;
+use chat_core::model::{ConversationRef, DraftContent, Emoji, MessageText, Seq, UserRef};
 
 use crate::args::{Global, Modify, Send, seq};
 use crate::emoji;
@@ -18,6 +19,9 @@ use super::sender::Sender;
 
 /// Maximum time that a command waits for the outcome of a message, unless `--timeout` sets another.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum time that a message waits for the owner of the name to which it is addressed.
+const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Result<(), Failure> {
     let (conversation, words) = args.target.split(&args.words)?;
@@ -34,6 +38,9 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
     };
     let text = text.map(MessageText::new).transpose().map_err(Failure::usage)?;
     let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
+    if session.uses_agent() {
+        ask_for_owner_of_name(&session, &conversation).await;
+    }
     let sender = Sender::new(&session, conversation, global.timeout_or(SEND_TIMEOUT));
     let sent = match text {
         Some(text) => {
@@ -47,6 +54,16 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
     };
     finish(session, &sent).await;
     sent
+}
+
+/// Asks the server for the user to whose name a message is addressed. From the answer, this client
+/// and that of the agent, which may have run for a long time, learn that the name has another owner
+/// now. Without an answer, the message goes to the owner whom they know.
+async fn ask_for_owner_of_name(session: &Session, conversation: &ConversationRef) {
+    if let ConversationRef::Direct(user @ UserRef::Name(_)) = conversation {
+        let asking = session.client.users([user.clone()]);
+        let _ = tokio::time::timeout(NAME_TIMEOUT, asking).await;
+    }
 }
 
 /// Returns the text of `--text` unchanged, or that of `--stdin` or `--file` without the line break

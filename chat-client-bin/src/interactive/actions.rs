@@ -1,4 +1,4 @@
-//! Actions of the interactive client, one function per command. Most actions start jobs, which run
+//! Actions of the interactive client: what its commands do. Most actions start jobs, which run
 //! concurrently, print their output, and return a [`JobResult`] to the event loop.
 
 mod lists;

@@ -144,7 +144,7 @@ fn assert_no_controls(context: &str, text: &str) {
 }
 
 /// Asserts that no line of `text` imitates the row of bob, at its beginning or in a later column,
-/// and that `text` has no control characters.
+/// and that `text` has no control characters or line separators except line feeds.
 fn assert_no_forged_row(context: &str, text: &str) {
     assert_no_controls(context, text);
     let is_forged = |line: &str| line.trim_start().starts_with("bob") || line.contains("bob   ");

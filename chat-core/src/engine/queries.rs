@@ -43,8 +43,8 @@ impl Queries {
     /// # Errors
     /// Those of the query, and those of [`check_caller`]. `Busy` if the query still waits for its
     /// turn at the deadline, or would have to. `TryAgain` if it has begun and has no answer at the
-    /// deadline, or when the limit on all of its reads is reached. `ShuttingDown` if the engine
-    /// drains while the query waits.
+    /// deadline, when the limit on all of its reads is reached, or when the engine stops.
+    /// `ShuttingDown` if the engine drains while the query waits.
     ///
     /// # Cancel safety
     /// If the future is dropped, a query that waits for its turn is not executed. A query that

@@ -19,10 +19,11 @@ use crate::model::{Caller, Origin, UserId};
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// Number of rows that each query is charged for, in addition to the rows that it reads. This is
-/// less than a query costs: passing it to the store and back takes longer than reading this number
-/// of rows. A higher charge would delay a client that starts, which sends many small queries, and
-/// the lanes already keep these queries from delaying other users.
+/// Number of rows that each query is charged for, in addition to those of
+/// [`add_rows`](QueryPermit::add_rows). This is less than a query costs: passing it to the store
+/// and back takes longer than reading this number of rows. A higher charge would delay a client
+/// that starts, which sends many small queries, and the lanes already keep these queries from
+/// delaying other users.
 pub(super) const ROWS_PER_QUERY: u32 = 5;
 
 /// Number of rows that a conversation in an answer is charged for: it is read with the user's
@@ -197,7 +198,7 @@ mod tests {
             assert!(waiting.now_or_never().is_none());
         }
         drop(first);
-        // `second` entered the lane of the user when `first` left, behind the other device.
+        // `second` now enters the lane of the user, behind the other device.
         assert!((&mut second).now_or_never().is_none());
         assert!((&mut third).now_or_never().is_none());
         drop(other_device.now_or_never().unwrap().unwrap());

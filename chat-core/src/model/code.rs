@@ -35,8 +35,8 @@ codes! {
     /// Reason why a request failed. 1xx: protocol; 2xx: identity; 3xx: content; 4xx: rights and
     /// state; 5xx: the server has failed, or cannot execute the request now.
     ReplyCode: u32 {
-        /// The request violates the protocol: it is out of order, or its id is in use. The
-        /// connection closes.
+        /// The request violates the protocol: for example, it is out of order, or its id is in use.
+        /// A server then closes the connection.
         BadRequest = 100,
         /// Client and server have no protocol version in common.
         UnsupportedVersion = 101,

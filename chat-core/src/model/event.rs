@@ -40,8 +40,9 @@ pub struct Event {
     /// Position of the latest edit of this message; `None` if it was not edited. A page of history
     /// has only edits that its reader [may see](Self::edit_visible_to).
     pub edited_seq: Option<Seq>,
-    /// Position of the recall of this message, which erased its body; `None` if it was not
-    /// recalled.
+    /// Position of the recall of this message, which erased its text; `None` if it was not
+    /// recalled. The logs of deleted groups and the inboxes of deleted users get no recall event: a
+    /// text that is erased there has the position of the last event instead.
     pub recalled_seq: Option<Seq>,
     /// Encoded [`EventBody`]; [`Event::body`] decodes it.
     pub body: Bytes,

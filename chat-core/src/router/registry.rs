@@ -204,10 +204,10 @@ impl Registry {
                 FollowResult::Following
             }
             Entry::Vacant(entry) => {
-                // A feed that starts at the last event that the client knows catches up with the
-                // log afterwards, so that the later events are pushed. If the feed starts at the
-                // end of the log, the client gets a `Behind` push, unless it knows the log up to
-                // there.
+                // If the client knows nothing, and may read only a few events, the feed starts
+                // before these and catches up with the log afterwards, so that they are pushed.
+                // Otherwise the feed starts at the end of the log. A client that does not know the
+                // log up to there then gets the missed events or a `Behind` push.
                 let unknown = conversation.last_seq.0.saturating_sub(known_seq.0);
                 let head = match known {
                     ClientKnowledge::Nothing if unknown <= u64::from(MAX_PUSHED_ON_FOLLOW) => known_seq,

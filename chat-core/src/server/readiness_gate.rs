@@ -23,10 +23,11 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Time for which the node must have been ready, or all other nodes unable to serve, before the
 /// listeners open again.
 const OPEN_AFTER: Duration = Duration::from_secs(1);
-/// First delay before the server retries to open a listener, for example because another program
-/// has taken its address. The delay doubles with each attempt.
+/// Delay after the first failed attempt to open a listener again. Another program may have taken
+/// its address, for example. The delay doubles with each failed attempt, up to
+/// [`MAX_REBIND_DELAY`].
 const MIN_REBIND_DELAY: Duration = Duration::from_millis(100);
-/// Maximum delay before the server retries to open a listener.
+/// Maximum delay between two attempts to open a listener again.
 const MAX_REBIND_DELAY: Duration = Duration::from_secs(5);
 
 /// Signals to the listeners of a server whether they should be open, and counts closed listeners.

@@ -45,7 +45,7 @@ fn workspace_crates_never_decrypt_with_rsa() {
     assert_eq!(violations, Vec::<String>::new());
 }
 
-/// Returns every Rust source file of the workspace crates.
+/// Returns every Rust source file of the workspace crates, and of `fuzz`.
 fn sources(workspace: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = fs::read_dir(workspace)

@@ -1,4 +1,5 @@
-//! Log lines on standard error: bounded in size, rate and memory, and safe to print on a terminal.
+//! Log lines on standard error: bounded in size and memory, from `info` up also in rate, and safe
+//! to print on a terminal.
 
 mod flood;
 mod lines;

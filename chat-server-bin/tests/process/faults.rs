@@ -97,7 +97,7 @@ async fn full_disk_refuses_messages_and_loses_none() {
         }
         assert!(acked.len() < 1000, "the limit has no effect");
     };
-    assert_eq!(refusal.code(), Some(ReplyCode::Busy), "{refusal:?}");
+    assert_eq!(refusal.code(), Some(ReplyCode::TryAgain), "{refusal:?}");
     assert!(acked.len() > 10, "{}", acked.len());
     assert_eq!(notes(&mut peer).await, acked, "reading continues");
     drop((peer, server));

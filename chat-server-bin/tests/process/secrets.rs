@@ -20,7 +20,7 @@ fn occurrences(process: u32, text: &str) -> usize {
         let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
         let [start, end] = [start, end].map(|address| u64::from_str_radix(address, 16).unwrap());
         let mut content = vec![0; usize::try_from(end - start).unwrap()];
-        // Some regions, such as those of the kernel, cannot be read.
+        // Some regions, such as those of a device, cannot be read.
         if memory.read_exact_at(&mut content, start).is_ok() {
             let windows = content.windows(text.len());
             count += windows.filter(|window| *window == text.as_bytes()).count();

@@ -59,7 +59,7 @@ impl RunContext {
     }
 }
 
-/// A session on its connection, its run, and its requests that have no answer yet.
+/// A session with its connection, its run, and its requests that have no answer yet.
 #[derive(Debug)]
 pub(crate) struct Session {
     peer: Peer,
@@ -67,7 +67,7 @@ pub(crate) struct Session {
     run: u64,
     /// Id of the user.
     user: u64,
-    /// Store epoch that the server reported at the login.
+    /// Store epoch that the server reported at the start of the session.
     epoch: String,
     history: Arc<Writer>,
     /// Idempotency keys of the messages without an outcome yet.
@@ -88,8 +88,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects to `server`, starts a session of `account`, and records its run. Deliveries start
-    /// after the events that each conversation contains at that time.
+    /// Connects to `server`, starts a session of `account`, and records its run. In each
+    /// conversation that the server lists, deliveries start after the events that it contains at
+    /// that time; in others, with the first event that the user may read.
     pub(crate) async fn start(context: &RunContext, server: SocketAddr, account: &Account) -> io::Result<Self> {
         let starting = async {
             let mut peer = Peer::connect(server, context.pin).await?;

@@ -156,12 +156,13 @@ impl App {
         }
     }
 
-    /// Updates the state by a received event, and prints the event. If its conversation is the
-    /// current one, marks the event as read; otherwise prints the name of the conversation too.
-    /// Does not print the events of
+    /// Updates the state by a received event. Prints the event, and marks it as read if its
+    /// conversation is the current one; otherwise prints the name of the conversation too. Neither
+    /// prints nor marks the events of
     /// [`is_not_printed_on_arrival`](Self::is_not_printed_on_arrival), nor those that this device
-    /// missed before the client started; of these, the unread counts include the messages. Of the
-    /// events that this device sent, prints the messages if a user types in the line editor.
+    /// missed before the client started; of these, the unread counts include the messages and the
+    /// events of the inbox that other users caused. Of the events that this device sent, prints the
+    /// messages if a user types in the line editor, and marks none.
     async fn handle_delivery(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
         self.state.add_to_completion(info);
@@ -226,8 +227,9 @@ impl App {
 
     /// Returns whether an event is not printed when it arrives: the start of a direct conversation;
     /// an event that the user causes while the input is held, unless it is a message, because the
-    /// job that holds the input prints its own result; and the event by which the user creates or
-    /// joins the current group, which is printed when the group is opened.
+    /// job that holds the input prints its own result; and an event by which the user creates or
+    /// joins the current group, which is printed when the group is opened, or admits a member to
+    /// it.
     fn is_not_printed_on_arrival(&self, delivery: &Delivery) -> bool {
         let is_mine = self.state.client.me().is_some_and(|me| me.id == delivery.sender());
         match &delivery.body {

@@ -31,8 +31,8 @@ impl PasswordChange {
     /// Takes the next password. Returns the current and the new one after the last prompt.
     ///
     /// # Errors
-    /// The new password is too short or too long, or was not repeated. The next call has to pass
-    /// the new password, not its repetition; the current one is kept.
+    /// The new password is too short or too long, or its repetition differs. The next call has to
+    /// pass the new password, not its repetition; the current one is kept.
     fn enter(&mut self, typed: Secret) -> Result<Option<(Secret, Secret)>, Failure> {
         if self.current.is_none() {
             self.current = Some(typed);

@@ -97,8 +97,8 @@ pub enum Action {
     TokensChanged(SessionTokens),
     /// The session token is no longer valid: delete it.
     ForgetSession,
-    /// The server's store was replaced: delete all cursors, conversations and names, and save the
-    /// new epoch with the account.
+    /// The server's store was replaced: delete all cursors, conversations and names. The action
+    /// [`LoggedIn`](Self::LoggedIn), which follows, saves the new epoch.
     StoreReplaced(StoreEpoch),
     /// Save the cursors of these conversations. Those of other conversations stay.
     SaveCursors(BTreeMap<ConversationId, Cursor>),

@@ -86,7 +86,8 @@ impl ReadingCommands {
         Ok(Outcome::Conversation(Box::new(info)))
     }
 
-    /// Returns a page of the events that the caller may read, each message with its latest edit.
+    /// Returns a page of the events that the caller may read, each message with its latest edit
+    /// that the caller [may see](Event::edit_visible_to).
     pub(super) async fn read_history(
         self: Arc<Self>,
         caller: Caller,
@@ -141,9 +142,10 @@ impl ReadingCommands {
     }
 
     /// Records that the caller's device has received every event up to `seq`. Returns `None`, and
-    /// records nothing, if the caller has no session on this node, or these events were not all
-    /// delivered to it; then call [`acknowledge_checked`](Self::acknowledge_checked). Reports an
-    /// acknowledgement as done, and records nothing, if the session ends during this call.
+    /// records nothing, if the caller has no session on this node, or
+    /// [`has_delivered`](Router::has_delivered) returns `false`; then call
+    /// [`acknowledge_checked`](Self::acknowledge_checked). Reports an acknowledgement as done, and
+    /// records nothing, if the session ends during this call.
     pub(super) fn acknowledge(
         &self,
         caller: Caller,
@@ -190,9 +192,9 @@ impl ReadingCommands {
     }
 
     /// Records that the user has read every event up to `seq`. Returns `None`, and records nothing,
-    /// if these events were not all delivered to a session of the caller on this node; then call
-    /// [`mark_read_checked`](Self::mark_read_checked). A caller without a session here, such as an
-    /// application, has received nothing here.
+    /// if the caller has no session on this node, as an application has none, or
+    /// [`has_delivered`](Router::has_delivered) returns `false`; then call
+    /// [`mark_read_checked`](Self::mark_read_checked).
     pub(super) fn mark_read(
         &self,
         caller: Caller,

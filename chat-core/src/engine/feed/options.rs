@@ -142,7 +142,7 @@ impl FeedOptions {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FeedError {
-    /// An option is out of range.
+    /// An option is out of range, or the name contains a control character.
     #[error("the feed's `{field}` must be {rule}")]
     Options {
         /// Name of the field.

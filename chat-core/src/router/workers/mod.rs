@@ -1,14 +1,15 @@
 //! The router's tasks. Each task owns only the parts that it uses, and runs until it is dropped;
 //! [`inbound`] also ends when the bus is closed.
 //!
-//! Anti-entropy reads the store to find events whose announcements the bus lost: [`sweep`] decides
-//! when to compare, [`compare`] finds feeds that are behind, [`catch_up`] reads their missing
-//! events. [`changed_users`] and [`recheck`] find changes of logins and memberships, [`join`] makes
-//! sessions follow the conversations that their users joined, and [`unconfirmed`] looks for commits
-//! that the store did not confirm.
+//! Anti-entropy reads the store to find events whose announcements did not arrive: [`sweep`]
+//! decides when to compare, [`compare`] finds feeds that are behind, [`catch_up`] reads their
+//! missing events. [`changed_users`] and [`recheck`] find changes of logins and memberships,
+//! [`join`] makes sessions follow the conversations that their users joined, and [`unconfirmed`]
+//! looks for commits that the store did not confirm.
 //!
-//! [`heartbeat`] (on the bus) and [`store_heartbeat`] (in the store) request a sweep when
-//! announcements of another node may have been lost.
+//! [`heartbeat`] (on the bus) and [`store_heartbeat`] (in the store) request a sweep when this node
+//! may have missed commits of another node. Without a bus, [`heartbeat`] requests sweeps as long as
+//! the store lists other nodes.
 //!
 //! [`subscriptions`], [`publisher`] and [`inbound`] exchange messages with the other nodes over the
 //! bus. [`presence`] reports this node's devices to the presence service.

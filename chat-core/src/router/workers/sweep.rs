@@ -53,7 +53,7 @@ impl Sweep {
             // The interval is jittered, so that nodes that started together do not sweep together.
             let next = last + jitter::spread(self.interval, 2.0 / 3.0, 4.0 / 3.0);
             let was_requested = tokio::select! {
-                // A request has priority, because it means that announcements were lost.
+                // A request has priority, because the node may lack events that are committed.
                 biased;
                 () = self.request.requested() => true,
                 () = sleep_until(next) => false,

@@ -1,6 +1,6 @@
 //! Tests with random bytes: no parser panics, a hello that arrives in two parts has the same
-//! outcome, the opener reserves no memory for a record whose length was only announced, and
-//! fingerprints survive formatting and parsing.
+//! outcome unless other bytes follow it, the opener reserves no memory for a record whose length
+//! was only announced, and fingerprints survive formatting and parsing.
 
 use std::time::Instant;
 

@@ -201,8 +201,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Performs the actions that the session requests, until the output is full. Returns whether a
-    /// command was started.
+    /// Performs the actions that the session requests. Stops while the output is full, unless the
+    /// session is being closed. Returns whether a command was started.
     fn act(&mut self, session: &mut Session, caller: Caller, leaving: &Leaving) -> Result<bool, End> {
         let mut started = false;
         // A peer that does not read gets no further replies until it reads, or the write timeout

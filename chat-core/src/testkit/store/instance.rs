@@ -1,4 +1,5 @@
-//! Cases for a store as a whole: its epoch, its cluster key, its clock, `ping` and `close`.
+//! Cases for a store as a whole: its epoch, its cluster key, its clock, the time of its newest
+//! event, `ping` and `close`.
 
 use std::sync::Arc;
 

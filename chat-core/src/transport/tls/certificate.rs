@@ -1,8 +1,7 @@
 //! Self-signed certificate of an identity key.
 //!
-//! Clients trust it by its key alone, so it contains the minimum that a verifier parses (RFC 5280):
-//! a name that no client checks, and no end of validity. This module encodes it because the crate
-//! `rcgen` signs through a crypto provider, while the `rsa` crate holds the identity key. The bytes
+//! Clients trust it by its key alone: no client checks its name, and its validity has no end (RFC
+//! 5280). This module encodes it, so that servers need no crate that makes certificates. The bytes
 //! are the same at every start, since RSASSA-PKCS1-v1_5 signatures contain no randomness.
 
 use crate::secure::{IdentityError, ServerIdentity};

@@ -9,9 +9,10 @@
 //! ```
 //! [`queued`](super::queued) describes both formats of a message. Integers are big-endian. The
 //! length counts the bytes after the digest. The digest is the beginning of their SHA-256. If a
-//! record after the last record of kind 3 is incomplete or garbled, the file is used up to that
-//! record: a crash leaves such an end while messages are written that are not reported as queued
-//! yet. A garbled record before it was damaged later and is an error.
+//! record after the last record of kind 3 is incomplete or garbled, the file is used up to the
+//! incomplete or garbled record: a crash can leave such an end, because a record is written before
+//! it is durable. A garbled record before the last record of kind 3 was damaged after it had become
+//! durable, and is an error.
 
 use std::{
     collections::VecDeque,
@@ -51,7 +52,7 @@ pub(super) struct OutboxFile {
     length: u64,
     /// Messages without an outcome, in the order in which they were enqueued.
     entries: VecDeque<OutboxEntry>,
-    /// Number of records of kind 2 in the file.
+    /// Number of messages that were settled since the file was last written anew.
     settled: usize,
     /// True if a disk error left the file or its name in an unknown state. It is then rewritten
     /// before further messages are queued.
@@ -239,7 +240,7 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
     Ok((entries, bytes.len()))
 }
 
-/// Returns whether a record of kind 3 behind `from` declares the bytes at `from` durable.
+/// Returns whether a record of kind 3 after position `from` declares the bytes at `from` durable.
 fn has_durable_record(all: &Bytes, from: usize) -> bool {
     let length = u32::try_from(DURABLE_RECORD_BYTES - HEAD_BYTES + 1)
         .expect("the length is a few bytes")
