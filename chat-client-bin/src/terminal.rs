@@ -30,7 +30,7 @@ pub(crate) async fn confirm(question: &str) -> io::Result<bool> {
 
 /// Guard that, when dropped, restores the mode that the terminal had when the guard was created. If
 /// the mode has changed, it also ends the marking of pasted text, and begins a new line. It does
-/// nothing if standard input is not a terminal.
+/// nothing if standard input is not a terminal, or if this process is in the background.
 pub(crate) struct TerminalGuard {
     original: Option<Termios>,
 }
@@ -58,8 +58,9 @@ impl std::fmt::Debug for TerminalGuard {
     }
 }
 
-/// Mode of the terminal in which it does not show what is typed and passes every key, that of
-/// Ctrl-C too, to the reader of standard input. Dropping the value restores the former mode.
+/// Mode of the terminal in which it does not show what is typed, and passes keys that otherwise
+/// edit the line or send a signal, such as Ctrl-C, to the reader of standard input. Dropping the
+/// value restores the former mode, unless this process is in the background.
 pub(crate) struct HiddenInput {
     original: Termios,
 }
@@ -93,8 +94,9 @@ impl std::fmt::Debug for HiddenInput {
     }
 }
 
-/// Opens the terminal on standard input for reading. Unlike standard input itself, the new file is
-/// in blocking mode, whatever other programs have set.
+/// Opens the terminal on standard input for reading. The new file is in blocking mode, whatever
+/// other programs have set for standard input. If the terminal cannot be opened, returns a
+/// duplicate of standard input, which shares that mode.
 ///
 /// # Errors
 /// Standard input is closed.

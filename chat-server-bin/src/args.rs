@@ -183,8 +183,9 @@ pub(crate) struct KeygenArgs {
 }
 
 impl Cli {
-    /// Returns the subcommand. If none is given, returns [`Command::CheckConfig`] with the flag
-    /// `--check-config`, and [`Command::Run`] without it.
+    /// Returns the subcommand, which is [`Command::Run`] if none is given. The flag
+    /// `--check-config` turns [`Command::Run`] into [`Command::CheckConfig`], and has no effect on
+    /// other subcommands.
     pub(crate) fn command(&self) -> Command {
         match self.command.clone().unwrap_or(Command::Run) {
             Command::Run if self.check_config => Command::CheckConfig,

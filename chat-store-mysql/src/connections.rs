@@ -39,7 +39,8 @@ pub(crate) struct Gate {
     waiting: AtomicU32,
     max_waiting: u32,
     is_closed: AtomicBool,
-    /// Why the gate admits no further request, not even those that wait, if it does not.
+    /// The reason for which the gate rejects all requests, even those that wait. Empty if it admits
+    /// requests, or has only been closed.
     rejection: OnceLock<&'static str>,
 }
 
@@ -106,7 +107,7 @@ impl Gate {
     }
 
     /// Waits for a permit. Fails with [`StoreError::Overloaded`] if `max_waiting` requests wait
-    /// already, and with [`StoreError::Unavailable`] if the gate is closed.
+    /// already, and with [`StoreError::Unavailable`] if the gate is closed or rejects all requests.
     async fn enter(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         self.check_open()?;
         if let Ok(permit) = self.permits.try_acquire() {
@@ -192,7 +193,7 @@ impl Connections {
         self.pool.record_answer();
     }
 
-    /// Rejects all requests for this reason from now on, except those that have a connection.
+    /// Rejects all requests for this reason from now on, except those that have a permit.
     pub(crate) fn reject_requests(&self, reason: &'static str) {
         for gate in [&self.reads, &self.writes] {
             let _ = gate.rejection.set(reason); // the first reason is kept

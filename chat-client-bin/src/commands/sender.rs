@@ -104,8 +104,8 @@ impl<'a> Sender<'a> {
         Err(queued_failure(client, &connection_problem(client).unwrap_or(problem)))
     }
 
-    /// Returns the stored message, or an error that says why it was not stored, or that this is
-    /// unknown.
+    /// Returns the stored message, or an error that says why it was not stored, or that it is
+    /// unknown whether it was stored.
     pub(super) async fn explained(&self, message: &InFlight, outcome: SendOutcome) -> Result<Appended, Failure> {
         match outcome {
             SendOutcome::Stored(appended) => Ok(appended),

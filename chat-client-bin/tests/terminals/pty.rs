@@ -24,6 +24,8 @@ pub(super) struct Terminal {
     output: mpsc::Receiver<Vec<u8>>,
     /// Output after the last match of [`until`](Self::until).
     unmatched: String,
+    /// Bytes of a character whose rest has not been read yet.
+    undecoded: Vec<u8>,
     child: Child,
 }
 
@@ -74,6 +76,7 @@ impl Terminal {
             keyboard,
             output,
             unmatched: String::new(),
+            undecoded: Vec::new(),
             child,
         }
     }
@@ -115,7 +118,7 @@ impl Terminal {
     pub(super) fn until(&mut self, part: &str) -> String {
         while !self.unmatched.contains(part) {
             match self.output.recv_timeout(WAIT_TIMEOUT) {
-                Ok(bytes) => self.unmatched.push_str(&String::from_utf8_lossy(&bytes)),
+                Ok(bytes) => self.append(&bytes),
                 Err(_) => panic!("no {part:?} in {:?}", self.unmatched),
             }
         }
@@ -123,6 +126,17 @@ impl Terminal {
         let mut skipped: String = self.unmatched.drain(..end).collect();
         skipped.truncate(skipped.len() - part.len());
         skipped
+    }
+
+    /// Decodes output. A read can end in the middle of a character, whose bytes wait for the rest.
+    fn append(&mut self, bytes: &[u8]) {
+        self.undecoded.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.undecoded) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.undecoded.len(),
+        };
+        let decoded: Vec<u8> = self.undecoded.drain(..whole).collect();
+        self.unmatched.push_str(&String::from_utf8_lossy(&decoded));
     }
 
     /// Returns whether the terminal is in the mode of the shell: with echo, lines and signals.

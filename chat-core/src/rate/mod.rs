@@ -1,7 +1,7 @@
 //! Rates, the buckets that enforce them, and a bounded table of buckets.
 //!
-//! The generic cell rate algorithm (GCRA) is implemented here once, for logins, connections,
-//! packets and the commands of one user. `governor` is not used: its keyed limiters keep every key
+//! The generic cell rate algorithm (GCRA) is implemented here once, for every [`Rate`] of the
+//! engine, its sessions and its server. `governor` is not used: its keyed limiters keep every key
 //! until a sweep, and cannot refund a charge.
 
 mod table;

@@ -61,15 +61,15 @@ struct LastHeartbeat {
 pub(crate) struct BusHealth {
     /// The node's own heartbeats do not return, or have only just started to return again.
     pub(crate) own_missing: bool,
-    /// There is a listed node of which no heartbeat has arrived within the last half of the
-    /// timeout: its latest announcements may be lost.
+    /// There is a listed node of which no heartbeat has arrived for more than half of the timeout:
+    /// its latest announcements may be lost.
     pub(crate) peer_late: bool,
     /// A node has been listed for longer than the timeout, and no heartbeat of it has arrived on
     /// the bus within the timeout.
     pub(crate) peer_unseen: bool,
     /// A node for which `peer_unseen` holds is probably alive: no heartbeat of it has arrived since
-    /// it was listed, or it has been listed for longer than a stopped node is. Otherwise these
-    /// nodes have probably stopped.
+    /// it was listed, or it is still listed so long after its last heartbeat that it cannot have
+    /// stopped then. Otherwise these nodes have probably stopped.
     pub(crate) peer_isolated: bool,
     /// A peer's last heartbeat has become older than the timeout since the previous check.
     pub(crate) peer_lost: bool,

@@ -6,8 +6,8 @@ const MASK: &str = "***";
 /// Schemes of URLs with a server, which may contain a password.
 const SERVER_SCHEMES: [&str; 4] = ["mysql", "mariadb", "redis", "rediss"];
 
-/// Returns `url` with `***` in place of the password, of the values of parameters, and of
-/// everything else that may be a secret.
+/// Returns `url` with `***` in place of the password, of the values of parameters other than `true`
+/// and `false`, and of everything else that may be a secret.
 pub(crate) fn masked(url: &str) -> String {
     if url.is_empty() || is_sqlite(url) {
         return url.to_owned();

@@ -9,9 +9,10 @@ use crate::router::registry::{ClientKnowledge, Registry};
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
-/// Worker that adds a user's sessions to a conversation's feed. The [`FollowStarter`] or, in a new
-/// feed, [`CatchUp`](super::catch_up::CatchUp) then delivers the events that the log holds already.
-/// If there are many, the sessions get a `Behind` push instead.
+/// Worker that adds the sessions of an active member of a conversation to its feed, the
+/// [`ConversationFeed`](crate::router::conversation_feed::ConversationFeed). The [`FollowStarter`]
+/// or, in a new feed, [`CatchUp`](super::catch_up::CatchUp) then delivers the events that the log
+/// holds already. If there are many, the sessions get a `Behind` push instead.
 #[derive(Debug)]
 pub(crate) struct Join {
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,

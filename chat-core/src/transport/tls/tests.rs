@@ -289,8 +289,10 @@ fn self_signed_certificate_is_deterministic_and_validly_signed() {
         identity.fingerprint()
     );
 
-    // SEQUENCE { tbs SEQUENCE { … }, algorithm (15 bytes), BIT STRING (4 bytes, 0 unused bits,
-    // signature) }, lengths in two bytes.
+    // The certificate is a SEQUENCE of three elements: the SEQUENCE to be signed, the algorithm (15
+    // bytes), and a BIT STRING, which holds the number of unused bits (one byte) and the signature.
+    // The tag and length of each element but the algorithm take 4 bytes; the last two are the
+    // length.
     let length = usize::from(u16::from_be_bytes([certificate[6], certificate[7]]));
     let (to_be_signed, rest) = certificate[4..].split_at(4 + length);
     let signature = Signature::try_from(&rest[15 + 5..]).unwrap();

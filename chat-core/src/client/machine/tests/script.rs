@@ -153,7 +153,8 @@ impl Script {
         self.push(Push::Event(event(seq)));
     }
 
-    /// Acknowledges every event of the group up to `seq`, before any reset.
+    /// Acknowledges every event of the group up to `seq`, as an application does that has received
+    /// no reset. The machine ignores this if the group was reset.
     pub(super) fn acknowledge(&mut self, seq: u64) {
         self.machine.acknowledge(self.now, GROUP_ID, cursor(seq), 0);
     }

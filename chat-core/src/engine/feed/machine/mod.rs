@@ -62,8 +62,8 @@ pub(super) struct Machine {
 enum Phase {
     /// The feed hands out events.
     Open,
-    /// The feed hands out no more events, writes the acknowledged cursors, and waits until
-    /// `deadline` for the items that the consumer has.
+    /// The feed hands out no more events, records the acknowledgements in the store, and waits
+    /// until `deadline` for the items that the consumer has.
     Closing { deadline: Instant },
     /// The driver has ended, and the node works on no shard of the feed.
     Ended,

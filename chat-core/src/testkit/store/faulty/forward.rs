@@ -1,5 +1,6 @@
-//! The store traits of [`FaultyStore`]: each call but `close` may fail or wait, before or after the
-//! wrapped store has executed it.
+//! The store traits of [`FaultyStore`]. Each call but `close` may fail or wait before it reaches
+//! the wrapped store. A unit of work may also fail, wait or be rolled back after it has run, and
+//! `memberships` may wait after it has read.
 
 use super::*;
 use crate::model::ClusterKey;
